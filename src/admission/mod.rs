@@ -1,0 +1,9 @@
+//! Use case: a partner knocks. May it call now, and how much?
+//!
+//! May know: `domain`. Must not know: gRPC, TLS, stores, the adapters that implement its ports.
+
+mod ports;
+
+pub use ports::{
+    InFlight, LimitExceeded, LimitLevel, LimitWindow, Meters, RefusalLog, RefusalNote, Standings,
+};

@@ -1,0 +1,3 @@
+//! Plain structs read from TOML, parsed into domain types at start.
+//!
+//! May know: domain. Must not know: adapters, use cases.

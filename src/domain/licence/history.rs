@@ -1,0 +1,156 @@
+//! A licence is a history of changes with two clocks: when a change takes effect, and when it was recorded.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::{DocumentKind, FileNumber, FullName, LicenceNumber, Validity, VehicleClass};
+use crate::domain::closed_set::closed_set;
+use crate::domain::subject::{Position, SubjectId, SubjectSecret};
+use crate::domain::time::Effective;
+
+/// What a store holds about one subject, and what caches hold parsed.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Who.
+    pub subject: SubjectId,
+    /// The subject's own secret, from which evidence pseudonyms and openings derive.
+    pub secret: SubjectSecret,
+    /// Everything that was ever recorded.
+    pub history: History,
+}
+
+/// All changes of one subject, in the order they were recorded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    changes: Vec<Change>,
+}
+
+/// One recorded change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// When it takes effect. May lie before `recorded_at` (a late report, a reversal) or after it.
+    pub effective: Effective,
+    /// When the authority recorded it. Never runs back within one history.
+    pub recorded_at: Timestamp,
+    /// Its place in the feed.
+    pub position: Position,
+    /// What changed.
+    pub kind: ChangeKind,
+}
+
+closed_set! {
+    /// An endorsement (签注) on a licence.
+    pub enum Endorsement {
+        /// 准予驾驶校车 (Order 162 art. 87)
+        SchoolBus = 1, "school-bus";
+    }
+}
+
+/// What a change says. A reversal is the opposite change with the same effective time and a later recorded time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChangeKind {
+    /// First issue (初次领证); effective on the first-issue day.
+    Issued,
+    /// The document number, which is the licence number, from now on (Order 162 arts. 12, 66).
+    NumberSet {
+        /// The kind of document.
+        document: DocumentKind,
+        /// Its number.
+        number: LicenceNumber,
+    },
+    /// The holder's full name.
+    NameSet {
+        /// The name.
+        name: FullName,
+    },
+    /// The holder's birth date.
+    BirthDaySet {
+        /// The day.
+        day: Date,
+    },
+    /// The file number (档案编号).
+    FileNumberSet {
+        /// The number.
+        number: FileNumber,
+    },
+    /// The issuing authority (发证机关代号), as on plates: `鲁A`.
+    AuthoritySet {
+        /// Its code, 2 to 8 characters.
+        code: String,
+    },
+    /// A class begins.
+    ClassAdded {
+        /// The class.
+        class: VehicleClass,
+    },
+    /// A class ends: downgrade, age, probation.
+    ClassRemoved {
+        /// The class.
+        class: VehicleClass,
+    },
+    /// The age ceiling of a class is extended to an age in whole years (Order 172).
+    AgeExtended {
+        /// The class.
+        class: VehicleClass,
+        /// The ban now bites on this birthday.
+        ceiling_years: u8,
+    },
+    /// An endorsement begins.
+    EndorsementSet {
+        /// Which.
+        endorsement: Endorsement,
+    },
+    /// An endorsement ends.
+    EndorsementLifted {
+        /// Which.
+        endorsement: Endorsement,
+    },
+    /// Validity is set, renewed or extended.
+    ValiditySet {
+        /// The term and its end.
+        validity: Validity,
+    },
+    /// A state letter begins.
+    StateSet {
+        /// A-Z, unknown letters included.
+        letter: u8,
+        /// For N, P, T: the last day of the original period, inside which the deferral does not bite.
+        original_end: Option<Date>,
+    },
+    /// A state letter ends.
+    StateLifted {
+        /// A-Z.
+        letter: u8,
+    },
+    /// The points of the running period now stand at this value.
+    PointsSet {
+        /// 0 to 255; 12 and more bar driving.
+        points: u8,
+    },
+    /// The points of the running period are cleared.
+    PointsCleared,
+    /// Points set with the same effective time were reversed (记分管理办法 art. 16): no record of them remains.
+    PointsReversed,
+    /// The person is protected: claims are answered as if there were no such record.
+    ProtectionSet,
+    /// The protection ends.
+    ProtectionLifted,
+    /// The record holds nothing from before its effective time (a snapshot import).
+    HistoryBegins,
+    /// Changes of this subject are held or quarantined: answers are RECORD_IN_DISPUTE.
+    DisputeOpened,
+    /// The dispute is settled.
+    DisputeSettled,
+}
+
+impl History {
+    /// Builds a history from changes in the order they were recorded.
+    pub fn from_changes(changes: Vec<Change>) -> Self {
+        Self { changes }
+    }
+
+    /// Returns the changes in the order they were recorded.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+}

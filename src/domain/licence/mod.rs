@@ -1,0 +1,19 @@
+//! The licence: its number, holder's name, classes, states, validity, points, and the history they are folded from.
+
+mod class;
+mod history;
+mod name;
+mod number;
+mod points;
+mod qualification;
+mod state;
+mod validity;
+
+pub use class::{ClassHolding, ClassSet, VehicleClass};
+pub use history::{Change, ChangeKind, Endorsement, History, Record};
+pub use name::{FullName, NameFault};
+pub use number::{DocumentKind, FileNumber, LicenceNumber, NumberFault, NumberRules};
+pub use points::PointsEvent;
+pub use qualification::{AsOf, Qualification};
+pub use state::{StateLetter, StateSet};
+pub use validity::{Validity, ValidityTerm};

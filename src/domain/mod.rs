@@ -1,0 +1,18 @@
+//! The words of the field as types, and the pure rules between them.
+//!
+//! May know: nobody. Must not know: async, I/O, clocks, networks, storage, generated messages.
+//!
+//! Read in this order: [`licence`] (what a driver holds), [`vehicle`] and [`question`] (what is asked), [`policy`] (who may
+//! ask what), [`decision`] (how it comes out), [`disclosure`] (the little that leaves).
+
+pub mod claim;
+pub mod closed_set;
+pub mod decision;
+pub mod disclosure;
+pub mod licence;
+pub mod partner;
+pub mod policy;
+pub mod question;
+pub mod subject;
+pub mod time;
+pub mod vehicle;

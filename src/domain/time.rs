@@ -1,0 +1,86 @@
+//! Moments and civil days. China Standard Time lives here and nowhere else.
+
+use jiff::tz::{Offset, TimeZone};
+use jiff::{Timestamp, ToSpan as _, civil::Date};
+
+/// China Standard Time: UTC+8, no daylight saving.
+pub const CHINA_STANDARD_TIME: Offset = Offset::constant(8);
+
+/// Tells the time. Passed in everywhere, so that rules and tests decide what "now" is.
+pub trait Clock: Send + Sync + 'static {
+    /// Returns the wall-clock time.
+    fn now(&self) -> Timestamp;
+
+    /// Returns the time since boot, suspension included (CLOCK_BOOTTIME): the only clock ages are measured with.
+    fn since_boot(&self) -> std::time::Duration;
+}
+
+/// Returns the civil day a moment falls on.
+pub fn civil_day(moment: Timestamp) -> Date {
+    CHINA_STANDARD_TIME.to_datetime(moment).date()
+}
+
+/// Returns the first moment of a civil day.
+pub fn start_of(day: Date) -> Timestamp {
+    TimeZone::fixed(CHINA_STANDARD_TIME)
+        .to_zoned(day.at(0, 0, 0, 0))
+        .map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+}
+
+/// Returns the first moment after a civil day: an end date is inclusive (`domain.md` §6: the usual reading).
+pub fn end_of(day: Date) -> Timestamp {
+    day.tomorrow().map_or(Timestamp::MAX, start_of)
+}
+
+/// Returns the day that lies `months` calendar months after `day`; a missing day becomes the month's last.
+pub fn months_after(day: Date, months: i32) -> Date {
+    day.saturating_add(months.months())
+}
+
+/// When a change takes effect: at an instant, or with the first moment of a civil day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effective {
+    /// At this moment.
+    At(Timestamp),
+    /// From the first moment of this day on.
+    On(Date),
+}
+
+impl Effective {
+    /// Returns the first moment at which the change holds.
+    pub fn moment(self) -> Timestamp {
+        match self {
+            Self::At(moment) => moment,
+            Self::On(day) => start_of(day),
+        }
+    }
+
+    /// Returns the civil day from which the change holds.
+    pub fn day(self) -> Date {
+        match self {
+            Self::At(moment) => civil_day(moment),
+            Self::On(day) => day,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn a_day_ends_at_midnight_in_china() {
+        let day = date(2026, 3, 1);
+        assert_eq!(start_of(day).to_string(), "2026-02-28T16:00:00Z");
+        assert_eq!(end_of(day).to_string(), "2026-03-01T16:00:00Z");
+        assert_eq!(civil_day(end_of(day)), date(2026, 3, 2));
+        assert_eq!(civil_day(end_of(day) - 1.nanosecond()), day);
+    }
+
+    #[test]
+    fn the_29th_of_february_falls_back_to_the_28th() {
+        assert_eq!(months_after(date(2024, 2, 29), 12), date(2025, 2, 28));
+    }
+}

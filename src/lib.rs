@@ -1,0 +1,17 @@
+//! drivegate: an organisation checks a driver's qualification online without seeing the driver's record.
+
+pub mod admin;
+pub mod admission;
+pub mod app;
+pub mod audit;
+pub mod cache;
+pub mod cli;
+pub mod config;
+pub mod design;
+pub mod domain;
+pub mod gateway;
+pub mod identity;
+pub mod limits;
+pub mod registry;
+pub mod telemetry;
+pub mod verification;
