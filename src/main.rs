@@ -1,3 +1,9 @@
 //! Starts the command line; everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> miette::Result<ExitCode> {
+    drivegate::cli::Cli::parse().run()
+}

@@ -1,3 +1,61 @@
 //! The commands, one file each.
 //!
 //! May know: every room. Must not know: nothing is reserved, but no rule of the product lives here.
+
+pub mod check;
+pub mod demo;
+pub mod init;
+pub mod load;
+pub mod partner;
+pub mod pki;
+pub mod registry;
+pub mod serve;
+pub mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The gateway organisations call to check a driver's qualification without seeing the driver's record.
+#[derive(Debug, Parser)]
+#[command(name = "drivegate", version, propagate_version = true, max_term_width = 110)]
+#[command(
+    after_help = "Start here:\n  drivegate demo              see the main job played in five seconds\n  drivegate init DIR          write a sandbox deployment\n  drivegate serve --config DIR/config.toml"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::DemoCommand),
+    Init(init::InitCommand),
+    Serve(serve::ServeCommand),
+    Check(check::CheckCommand),
+    Verify(verify::VerifyCommand),
+    Registry(registry::RegistryCommand),
+    Partner(partner::PartnerCommand),
+    Pki(pki::PkiCommand),
+    Load(load::LoadCommand),
+}
+
+impl Cli {
+    /// Runs the chosen command.
+    ///
+    /// # Errors
+    /// Says what failed and what to do next.
+    pub fn run(self) -> miette::Result<ExitCode> {
+        match self.command {
+            Command::Demo(command) => command.run(),
+            Command::Init(command) => command.run(),
+            Command::Serve(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Verify(command) => command.run(),
+            Command::Registry(command) => command.run(),
+            Command::Partner(command) => command.run(),
+            Command::Pki(command) => command.run(),
+            Command::Load(command) => command.run(),
+        }
+    }
+}

@@ -1,6 +1,13 @@
 //! The generated contract. Only `gateway` and the client side of `cli` name these types.
 
-#![allow(clippy::all, clippy::pedantic, missing_docs, unused_qualifications, reason = "generated code")]
+#![allow(
+    clippy::all,
+    clippy::pedantic,
+    missing_docs,
+    unused_qualifications,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 
 tonic::include_proto!("drivegate.v1");
 
