@@ -500,13 +500,11 @@ mod tests {
 
         let mut again = DevelopmentCa::load(folder.path()).unwrap();
         again.revoke(&serial.to_ascii_uppercase(), now()).unwrap();
-        let (number, serials, next_update) = parsed(&again.publish_crl(3, now()).unwrap());
+        let published = again.publish_crl(3, now()).unwrap();
+        let (number, serials, next_update) = parsed(&published);
         assert_eq!((number, serials), (2, vec![serial]));
         assert_eq!(next_update, now().as_second() + 3 * 86_400);
-        assert_eq!(
-            std::fs::read_to_string(folder.path().join(CRL)).unwrap(),
-            again.sign_crl(3, now()).unwrap()
-        );
+        assert_eq!(std::fs::read_to_string(folder.path().join(CRL)).unwrap(), published);
     }
 
     #[test]
