@@ -3,5 +3,6 @@
 //! May know: domain. Must not know: adapters, use cases.
 
 mod hex;
+pub mod partner;
 
 pub use hex::{hex, unhex};
