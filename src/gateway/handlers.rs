@@ -11,7 +11,7 @@ use super::proto::{
     DescribeContractRequest, DescribeContractResponse, Environment, GetLimitsRequest, GetLimitsResponse, VerifyRequest,
     VerifyResponse,
 };
-use super::refusal::Refusal;
+use super::refusal::{LimitFields, Refusal};
 use crate::admission::Meters;
 use crate::domain::licence::NumberRules;
 use crate::domain::partner::Contract;
@@ -73,7 +73,7 @@ impl Handlers {
     fn refusal_with_levels(&self, refusal: Refusal, contract: &Contract) -> Refusal {
         match refusal {
             Refusal::Limit(exceeded, _) => {
-                Refusal::Limit(exceeded, self.meters.levels(&contract.partner, &contract.allowance))
+                Refusal::Limit(exceeded, Some(LimitFields::of(self.meters.as_ref(), contract)))
             }
             other => other,
         }

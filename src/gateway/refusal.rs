@@ -11,8 +11,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::convert::FieldFault;
 use super::proto::ErrorReason;
-use crate::admission::{LimitExceeded, LimitLevel, LimitWindow, ratelimit};
-use crate::domain::partner::Standing;
+use crate::admission::{LimitExceeded, LimitWindow, Meters, ratelimit};
+use crate::domain::partner::{Contract, Standing};
 use crate::domain::policy::AuthoriseRefusal;
 use crate::verification::NoAnswer;
 use crate::verification::ports::LookUpError;
@@ -37,8 +37,8 @@ pub(super) enum Refusal {
     Compressed,
     /// No such method.
     MethodNotKnown,
-    /// A limit of the contract is reached; with what is left of all of them.
-    Limit(LimitExceeded, Vec<LimitLevel>),
+    /// A limit of the contract is reached; with the fields that say what is left of all of them.
+    Limit(LimitExceeded, Option<Box<LimitFields>>),
     /// Too many different questions about one subject.
     Variation {
         /// When one more is admitted.
@@ -58,11 +58,29 @@ pub(super) enum Refusal {
     Internal,
 }
 
+/// The `ratelimit` and `ratelimit-policy` fields of the current IETF draft.
+#[derive(Clone, Debug)]
+pub(super) struct LimitFields {
+    limit: String,
+    policy: String,
+}
+
+impl LimitFields {
+    /// Says what is left of every window of a contract.
+    pub(super) fn of(meters: &dyn Meters, contract: &Contract) -> Box<Self> {
+        let levels = meters.levels(&contract.partner, &contract.allowance);
+        Box::new(Self {
+            limit: ratelimit::limit_field(&levels),
+            policy: ratelimit::policy_field(&contract.allowance),
+        })
+    }
+}
+
 impl From<NoAnswer> for Refusal {
     fn from(cause: NoAnswer) -> Self {
         match cause {
             NoAnswer::NotAuthorised(refusal) => Self::NotAuthorised(refusal),
-            NoAnswer::QuotaExceeded(exceeded) => Self::Limit(exceeded, Vec::new()),
+            NoAnswer::QuotaExceeded(exceeded) => Self::Limit(exceeded, None),
             NoAnswer::VariationExceeded { retry_after } => Self::Variation { retry_after },
             NoAnswer::StandingLost(standing) => Self::Standing(standing),
             NoAnswer::NoFacts(LookUpError::RegistryUnavailable) => Self::RegistryUnavailable,
@@ -188,12 +206,8 @@ impl Refusal {
     /// The `ratelimit` fields of the current IETF draft, on refusals by a limit.
     fn headers(&self) -> http::HeaderMap {
         let mut headers = http::HeaderMap::new();
-        if let Self::Limit(exceeded, levels) = self {
-            let fields = [
-                ("ratelimit", ratelimit::limit_field(levels, exceeded)),
-                ("ratelimit-policy", ratelimit::policy_field(levels)),
-            ];
-            for (name, value) in fields {
+        if let Self::Limit(_, Some(fields)) = self {
+            for (name, value) in [("ratelimit", &fields.limit), ("ratelimit-policy", &fields.policy)] {
                 if let Ok(value) = HeaderValue::try_from(value) {
                     headers.insert(HeaderName::from_static(name), value);
                 }

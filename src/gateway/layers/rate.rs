@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::gate::Gate;
 use crate::admission::{InFlight, Meters};
 use crate::gateway::context::CallContext;
-use crate::gateway::refusal::Refusal;
+use crate::gateway::refusal::{LimitFields, Refusal};
 use crate::telemetry::Method;
 
 /// Holds partners to their rate.
@@ -35,8 +35,7 @@ impl Gate for RateGate {
         match self.meters.spend(&contract.partner, &contract.allowance) {
             Ok(place) => Ok(Some(place)),
             Err(exceeded) => {
-                let levels = self.meters.levels(&contract.partner, &contract.allowance);
-                Err(Refusal::Limit(exceeded, levels))
+                Err(Refusal::Limit(exceeded, Some(LimitFields::of(self.meters.as_ref(), contract))))
             }
         }
     }
