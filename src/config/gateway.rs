@@ -122,8 +122,8 @@ impl Default for PartnersConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegistryConfig {
-    /// The store.
-    pub path: PathBuf,
+    /// The folder the store's file `registry.redb` lies in.
+    pub folder: PathBuf,
     /// Its keys, mode 0600. Losing them is losing the registry.
     pub keys: PathBuf,
     /// Memory for the store's own pages, in MiB. 64: the index of a million licences stays warm.
@@ -135,7 +135,7 @@ pub struct RegistryConfig {
 impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
-            path: PathBuf::from("data/registry.redb"),
+            folder: PathBuf::from("data"),
             keys: PathBuf::from("data/registry.keys"),
             page_cache_mib: 64,
             readers: 2,
@@ -353,7 +353,7 @@ impl GatewayConfig {
                 &mut self.listen.admin_socket,
                 &mut self.partners.folder,
                 &mut self.partners.standing,
-                &mut self.registry.path,
+                &mut self.registry.folder,
                 &mut self.registry.keys,
                 &mut self.evidence.folder,
             ])

@@ -179,7 +179,7 @@ impl Refusal {
             }
             Self::NotAuthorised(refusal) => add_authorise_details(refusal, details),
             Self::Limit(exceeded, _) => {
-                details.add_quota_failure_violation(window_word(exceeded.window), quota_text(exceeded));
+                details.add_quota_failure_violation(ratelimit::name_of(exceeded.window), quota_text(exceeded));
                 details.set_retry_info(Some(exceeded.retry_after));
             }
             Self::Variation { retry_after } => {
@@ -266,17 +266,6 @@ fn limit_row(window: LimitWindow) -> (Code, ErrorReason, &'static str) {
         LimitWindow::QuotaMinute | LimitWindow::QuotaHour | LimitWindow::QuotaDay => {
             (Code::ResourceExhausted, Why::QuotaExceeded, "a quota of the contract is spent")
         }
-    }
-}
-
-fn window_word(window: LimitWindow) -> &'static str {
-    match window {
-        LimitWindow::Rate => "rate",
-        LimitWindow::InFlight => "in-flight",
-        LimitWindow::Connections => "connections",
-        LimitWindow::QuotaMinute => "quota-minute",
-        LimitWindow::QuotaHour => "quota-hour",
-        LimitWindow::QuotaDay => "quota-day",
     }
 }
 

@@ -10,7 +10,7 @@ use miette::miette;
 
 pub use deployment::{Deployment, InitOptions, PARTNERS, write_deployment};
 
-use super::terminal::Terminal;
+use super::terminal::say;
 use crate::app::SystemClock;
 use crate::domain::time::Clock as _;
 
@@ -45,12 +45,11 @@ impl InitCommand {
     pub fn run(self) -> miette::Result<ExitCode> {
         let options = InitOptions { force: self.force, hosts: self.hosts, ..InitOptions::default() };
         let deployment = write_deployment(&self.dir, &options, SystemClock.now())?;
-        let terminal = Terminal::detect();
         if self.json {
             let text = serde_json::to_string_pretty(&deployment).map_err(|error| miette!(error))?;
-            terminal.line(&text);
+            say(&text);
         } else {
-            terminal.line(&deployment.summary());
+            say(&deployment.summary());
         }
         Ok(ExitCode::SUCCESS)
     }
