@@ -18,7 +18,7 @@ pub(super) struct CallContext {
     /// Which method was called.
     pub(super) method: Method,
     /// The connection it came on.
-    pub(super) connection: Arc<Connection>,
+    pub(super) connection: Connection,
     /// When it arrived, since boot.
     pub(super) arrived: Duration,
     /// When its answer is worthless; `None`: the caller's deadline is malformed.

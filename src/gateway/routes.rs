@@ -27,7 +27,7 @@ pub(super) fn method_of(path: &str) -> Method {
         "/drivegate.v1.VerificationService/GetLimits" => Method::GetLimits,
         "/drivegate.v1.VerificationService/DescribeContract" => Method::DescribeContract,
         path if path.starts_with(HEALTH) => Method::Health,
-        _ => Method::Unknown,
+        _ => Method::Other,
     }
 }
 

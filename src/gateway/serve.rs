@@ -108,7 +108,7 @@ async fn serve_connection(
     options: ServeOptions,
     drain: CancellationToken,
 ) {
-    let connection = Arc::clone(stream.connection());
+    let connection = stream.connection().clone();
     let jitter = options.age_max.mul_f64(f64::from(u8::try_from(connection.id() % 200).unwrap_or(0)) / 1_000.0);
     let calls = Arc::new(Calls::default());
     let service = ConnectionService { stack, connection, calls: Arc::clone(&calls) };
@@ -152,7 +152,7 @@ struct Calls(AtomicU64);
 /// The stack, knowing which connection a call came on.
 struct ConnectionService<S> {
     stack: S,
-    connection: Arc<Connection>,
+    connection: Connection,
     calls: Arc<Calls>,
 }
 
@@ -163,7 +163,7 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for ConnectionServic
 
     fn call(&self, mut request: Request<Incoming>) -> S::Future {
         self.calls.0.fetch_add(1, Ordering::Relaxed);
-        request.extensions_mut().insert(Arc::clone(&self.connection));
+        request.extensions_mut().insert(self.connection.clone());
         // The stack's layers refuse instead of waiting: ready at any time.
         self.stack.clone().call(request)
     }

@@ -84,7 +84,7 @@ where
 impl Shared {
     /// Makes the context; `None` when the connection is missing, which only a test's inner service can cause.
     fn begin<B>(self: &Arc<Self>, request: &mut Request<B>) -> Option<End> {
-        let connection = request.extensions_mut().remove::<Arc<Connection>>()?;
+        let connection = request.extensions_mut().remove::<Connection>()?;
         let arrived = self.options.clock.since_boot();
         // A golden-ratio step visits every number once: names differ, and neighbours do not look alike.
         let count = self.calls.fetch_add(1, Ordering::Relaxed);

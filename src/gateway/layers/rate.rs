@@ -28,7 +28,7 @@ impl Gate for RateGate {
 
     fn pass(&self, call: &CallContext) -> Result<Option<InFlight>, Refusal> {
         let spends = match call.method {
-            Method::Verify | Method::DescribeContract | Method::Unknown => true,
+            Method::Verify | Method::DescribeContract | Method::Other => true,
             Method::GetLimits | Method::Health => false,
         };
         let Some(contract) = call.contract.get().filter(|_| spends) else { return Ok(None) };
