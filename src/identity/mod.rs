@@ -4,5 +4,10 @@
 
 pub mod client;
 mod files;
+mod peer;
 pub mod pki;
 mod provider;
+mod trust;
+
+pub use peer::{PeerFault, identify};
+pub use trust::{Trust, TrustError, TrustFiles};
