@@ -8,7 +8,7 @@
 pub mod codec;
 pub mod embedded;
 //GEN pub mod generator;
-//IMP pub mod import;
+pub mod import;
 pub mod keys;
 mod pseudonyms;
 mod sealing;
