@@ -7,7 +7,7 @@
 
 pub mod codec;
 pub mod embedded;
-//GEN pub mod generator;
+pub mod generator;
 pub mod import;
 pub mod keys;
 mod pseudonyms;

@@ -10,8 +10,19 @@ use crate::registry::submission::{NewChange, NewSubject, Submission};
 
 /// Every column, in the order of [`Column`].
 const COLUMNS: [&str; 13] = [
-    "number", "document", "name", "birth_day", "file_number", "authority", "first_issue", "classes", "class_since",
-    "validity_term", "valid_until", "states", "points",
+    "number",
+    "document",
+    "name",
+    "birth_day",
+    "file_number",
+    "authority",
+    "first_issue",
+    "classes",
+    "class_since",
+    "validity_term",
+    "valid_until",
+    "states",
+    "points",
 ];
 const REQUIRED: [Column; 4] = [Column::Number, Column::Name, Column::FirstIssue, Column::Classes];
 
@@ -134,7 +145,9 @@ impl<'r> Row<'r> {
             (None, None) => return Ok(()),
             (None, Some("长期" | "long-term")) => (ValidityTerm::LongTerm, None),
             (None, Some(_)) => return Err(LineFault::field("validity_term", "must not be empty")),
-            (Some(ValidityTerm::LongTerm), Some("长期" | "long-term") | None) => (ValidityTerm::LongTerm, None),
+            (Some(ValidityTerm::LongTerm), Some("长期" | "long-term") | None) => {
+                (ValidityTerm::LongTerm, None)
+            }
             (Some(term), None) => (term, None),
             (Some(term), Some(text)) => (term, Some(day(text, "valid_until")?)),
         };

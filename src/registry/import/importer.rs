@@ -164,7 +164,11 @@ impl Run<'_> {
     }
 
     /// Parses a line; `None` for a CSV header.
-    fn parse(&mut self, bytes: &[u8], line: u64) -> Result<Option<Result<Submission, LineFault>>, ImportError> {
+    fn parse(
+        &mut self,
+        bytes: &[u8],
+        line: u64,
+    ) -> Result<Option<Result<Submission, LineFault>>, ImportError> {
         let Ok(text) = std::str::from_utf8(bytes) else {
             self.commit()?;
             return Err(ImportError::NotUtf8 { line });

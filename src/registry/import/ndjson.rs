@@ -261,16 +261,18 @@ fn change_line(change: &NewChange) -> ChangeLine<'_> {
         ChangeKind::FileNumberSet { number } => {
             ChangeLine { file_number: Some(number.expose().into()), ..of("file-number-set") }
         }
-        ChangeKind::AuthoritySet { code } => ChangeLine { authority: Some(code.into()), ..of("authority-set") },
-        ChangeKind::ClassAdded { class } => ChangeLine { class: Some(class.word().into()), ..of("class-added") },
+        ChangeKind::AuthoritySet { code } => {
+            ChangeLine { authority: Some(code.into()), ..of("authority-set") }
+        }
+        ChangeKind::ClassAdded { class } => {
+            ChangeLine { class: Some(class.word().into()), ..of("class-added") }
+        }
         ChangeKind::ClassRemoved { class } => {
             ChangeLine { class: Some(class.word().into()), ..of("class-removed") }
         }
-        ChangeKind::AgeExtended { class, ceiling_years } => ChangeLine {
-            class: Some(class.word().into()),
-            years: Some(*ceiling_years),
-            ..of("age-extended")
-        },
+        ChangeKind::AgeExtended { class, ceiling_years } => {
+            ChangeLine { class: Some(class.word().into()), years: Some(*ceiling_years), ..of("age-extended") }
+        }
         ChangeKind::EndorsementSet { endorsement } => {
             ChangeLine { endorsement: Some(endorsement.word().into()), ..of("endorsement-set") }
         }
@@ -287,7 +289,9 @@ fn change_line(change: &NewChange) -> ChangeLine<'_> {
             original_end: original_end.as_ref().and_then(day_text),
             ..of("state-set")
         },
-        ChangeKind::StateLifted { letter } => ChangeLine { letter: letter_text(letter), ..of("state-lifted") },
+        ChangeKind::StateLifted { letter } => {
+            ChangeLine { letter: letter_text(letter), ..of("state-lifted") }
+        }
         ChangeKind::PointsSet { points } => ChangeLine { points: Some(*points), ..of("points-set") },
         ChangeKind::PointsCleared => of("points-cleared"),
         ChangeKind::PointsReversed => of("points-reversed"),
