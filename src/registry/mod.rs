@@ -7,8 +7,8 @@
 
 pub mod codec;
 pub mod embedded;
-//GEN pub mod generator;
-//IMP pub mod import;
+pub mod generator;
+pub mod import;
 pub mod keys;
 mod pseudonyms;
 mod sealing;
