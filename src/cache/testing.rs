@@ -120,7 +120,8 @@ impl ScriptedSource {
     }
 
     pub(crate) fn put(&self, n: u64, changes: usize) -> Position {
-        self.records.lock().unwrap().insert(number(n), Arc::new(record(n, changes)));
+        let mut records = self.records.lock().unwrap();
+        records.insert(number(n), Arc::new(record(n, changes)));
         at(self.epoch(), self.head.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
@@ -151,8 +152,9 @@ impl ScriptedSource {
     }
 
     fn snapshot(&self, pseudonym: NumberPseudonym) -> Reading {
+        let records = self.records.lock().unwrap();
         Reading {
-            record: self.records.lock().unwrap().get(&pseudonym).cloned(),
+            record: records.get(&pseudonym).cloned(),
             position: at(self.epoch(), self.head.load(Ordering::SeqCst)),
         }
     }
