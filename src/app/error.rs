@@ -1,5 +1,6 @@
 //! Why a gateway was not started.
 
+use crate::admin::SocketError;
 use crate::audit;
 use crate::cache::RedisOptionsFault;
 use crate::identity::IdentityError;
@@ -40,6 +41,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The operator's socket.
+    #[error("cannot open the operator's socket")]
+    Socket(#[from] SocketError),
     /// Metrics.
     #[error("cannot set up the metrics")]
     Metrics(#[from] MetricsError),

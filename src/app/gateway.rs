@@ -8,8 +8,10 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::bridges::{MetricsBridge, RecordBytes};
 use super::calls::CallReporter;
@@ -31,7 +33,8 @@ use crate::identity::{
     Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles, Watch,
 };
 use crate::limits::{LimitOptions, LocalLimits};
-use crate::registry::{EmbeddedRegistry, RegistryKeys, RegistryOptions, STORE_FILE};
+use crate::registry::embedded::STORE_FILE;
+use crate::registry::{EmbeddedRegistry, RegistryKeys, RegistryOptions};
 use crate::telemetry::{Metrics, Tracer};
 use crate::verification::Verification;
 
@@ -298,8 +301,7 @@ fn start_redis(
     bridge: &Arc<MetricsBridge>,
     background: &Runtime,
 ) -> Result<RedisLevel, StartError> {
-    let key = load_or_make_key(&config.key)?;
-    let secrets = RedisSecrets::derive(&key);
+    let secrets = redis_secrets(&load_or_make_key(&config.key)?);
     let options = RedisOptions {
         read_time_max: Duration::from_millis(config.timeout_ms),
         time_to_live: Duration::from_secs(config.ttl_s),
@@ -314,6 +316,21 @@ fn start_redis(
         background.handle(),
     )?;
     Ok(level)
+}
+
+/// Derives what Redis keys are named by and what values are sealed with from the one secret of the file.
+fn redis_secrets(secret: &[u8; 32]) -> RedisSecrets {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let derive = |purpose: &[u8]| {
+        let mut derived = Zeroizing::new([0; 32]);
+        derived.copy_from_slice(hmac::sign(&key, purpose).as_ref());
+        derived
+    };
+    RedisSecrets {
+        naming: derive(b"drivegate redis naming v1"),
+        sealing: SealingKey::new(1, *derive(b"drivegate redis sealing v1")),
+        retired: Vec::new(),
+    }
 }
 
 fn open_registry(config: &GatewayConfig, keys: &Arc<RegistryKeys>) -> Result<EmbeddedRegistry, StartError> {

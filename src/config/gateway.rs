@@ -196,13 +196,13 @@ fn default_redis_ttl_s() -> u64 {
 pub struct EvidenceConfig {
     /// The journal's folder.
     pub folder: PathBuf,
-    /// The log's name: a host name partners know, and this replica's own.
+    /// The replica's name, from which the log's is made: 1 to 63 characters of a-z, 0-9, '.' and '-'.
     pub name: String,
 }
 
 impl Default for EvidenceConfig {
     fn default() -> Self {
-        Self { folder: PathBuf::from("data/log"), name: "localhost/drivegate".to_owned() }
+        Self { folder: PathBuf::from("data/log"), name: "localhost".to_owned() }
     }
 }
 

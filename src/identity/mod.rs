@@ -20,6 +20,7 @@ pub use acceptor::{
     PartnerStream,
 };
 pub use connection::Connection;
+pub use files::{Existing, PUBLIC as PUBLIC_MODE, SECRET as SECRET_MODE, write as write_file};
 pub use peer::{PeerFault, identify};
 pub use reload::{Identity, IdentityError, IdentityFiles, Watch};
 pub use roster::{PartnerSlot, Roster, RosterError};
