@@ -8,7 +8,7 @@ use crate::domain::decision::Decision;
 use crate::domain::partner::Contract;
 use crate::domain::question::Purpose;
 use crate::identity::Connection;
-use crate::telemetry::Method;
+use crate::telemetry::labels::Method;
 use crate::verification::ports::Deadline;
 
 /// One call. Lives in the request's extensions.

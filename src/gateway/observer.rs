@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::domain::decision::Decision;
 use crate::domain::partner::PartnerId;
 use crate::domain::question::Purpose;
-use crate::telemetry::Method;
+use crate::telemetry::labels::Method;
 
 /// Hears of every call on the partner listener.
 pub trait CallObserver: Send + Sync + 'static {

@@ -15,7 +15,7 @@ use tower::Service;
 use super::handlers::Handlers;
 use super::proto::verification_service_server::VerificationServiceServer;
 use super::refusal::Refusal;
-use crate::telemetry::Method;
+use crate::telemetry::labels::Method;
 
 const VERIFICATION: &str = "/drivegate.v1.VerificationService/";
 const HEALTH: &str = "/grpc.health.v1.Health/";

@@ -9,7 +9,7 @@ use super::gate::Gate;
 use crate::admission::{InFlight, Meters};
 use crate::gateway::context::CallContext;
 use crate::gateway::refusal::{LimitFields, Refusal};
-use crate::telemetry::Method;
+use crate::telemetry::labels::Method;
 
 /// Holds partners to their rate.
 pub(in crate::gateway) struct RateGate {
