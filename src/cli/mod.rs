@@ -10,6 +10,7 @@ pub mod partner;
 pub mod pki;
 pub mod registry;
 pub mod serve;
+pub mod terminal;
 pub mod verify;
 
 use std::process::ExitCode;
