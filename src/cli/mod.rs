@@ -34,11 +34,11 @@ enum Command {
     Init(init::InitCommand),
     Serve(serve::ServeCommand),
     Check(check::CheckCommand),
-    Verify(verify::VerifyCommand),
+    Verify(Box<verify::VerifyCommand>),
     Registry(registry::RegistryCommand),
     Partner(partner::PartnerCommand),
     Pki(pki::PkiCommand),
-    Load(load::LoadCommand),
+    Load(Box<load::LoadCommand>),
 }
 
 impl Cli {

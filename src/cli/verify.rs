@@ -125,18 +125,10 @@ impl VerifyCommand {
 
     async fn ask(self) -> miette::Result<Ended> {
         let terminal = if self.json { Terminal::plain() } else { Terminal::detect() };
-        let credentials = self.credentials()?;
-        let target = Target::resolve(&self.connection.server, self.connection.server_name.as_deref())?;
+        let tls = self.credentials()?.tls().into_diagnostic()?;
+        let target = Target::new(&self.connection.server, self.connection.server_name.as_deref());
         let call = self.question.into_call(SystemClock.now(), read_line)?;
-        let config = credentials.client_config()?;
-        let channel = target.channel(&config).await.map_err(|error| {
-            miette!(
-                help = "check --server, --server-name and --ca, and that the gateway runs",
-                "cannot connect to {}: {}",
-                self.connection.server,
-                chain(&error)
-            )
-        })?;
+        let channel = target.channel(&tls).await.into_diagnostic()?;
         let client = VerificationServiceClient::new(channel);
         let shown = Shown { terminal, json: self.json };
         let timeout = Duration::from_millis(self.timeout_ms);
@@ -219,12 +211,6 @@ fn timed<T>(message: T, timeout: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     request
-}
-
-/// Returns an error with what caused it: a TLS alert lies at the end of the chain.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn read_line() -> std::io::Result<String> {

@@ -65,7 +65,10 @@ impl Plan {
         let allowed = |share: &&Share| terms.is_none_or(|terms| find(terms, share.purpose).is_some());
         let mix: Vec<Share> = mix.iter().filter(allowed).copied().collect();
         if mix.is_empty() {
-            return Err(miette!(help = "change --mix or --as", "this partner's contract lists none of the purposes asked"));
+            return Err(miette!(
+                help = "change --mix or --as",
+                "this partner's contract lists none of the purposes asked"
+            ));
         }
         if drivers.len().saturating_mul(mix.len()) > FRAMES_MAX {
             return Err(miette!(
@@ -78,11 +81,14 @@ impl Plan {
         let mut frames = Vec::with_capacity(drivers.len() * mix.len());
         for share in &mix {
             let terms = terms.and_then(|terms| find(terms, share.purpose));
-            frames.extend(drivers.iter().map(|driver| frame(&ask(driver, share.purpose, terms, now).encode_to_vec())));
+            frames.extend(
+                drivers.iter().map(|driver| frame(&ask(driver, share.purpose, terms, now).encode_to_vec())),
+            );
         }
         let turns = turns(&mix);
         let drivers = u32::try_from(drivers.len()).unwrap_or(u32::MAX);
-        let order = draw.iter().zip(turns.iter().cycle()).map(|(driver, turn)| turn * drivers + driver).collect();
+        let order =
+            draw.iter().zip(turns.iter().cycle()).map(|(driver, turn)| turn * drivers + driver).collect();
         Ok(Self { order, frames })
     }
 
@@ -112,7 +118,8 @@ fn turns(mix: &[Share]) -> Vec<u32> {
         for (index, share) in mix.iter().enumerate() {
             current[index] += i64::from(share.weight);
         }
-        let next = (0..mix.len()).max_by_key(|index| (current[*index], std::cmp::Reverse(*index))).unwrap_or(0);
+        let next =
+            (0..mix.len()).max_by_key(|index| (current[*index], std::cmp::Reverse(*index))).unwrap_or(0);
         current[next] -= total;
         turns.push(u32::try_from(next).unwrap_or(0));
     }
@@ -167,7 +174,12 @@ fn ask(
             (Asked::Enforcement(proto::EnforcementQuestion { vehicle }), request::legal_duty_ground())
         }
     };
-    request::request(request::resident(&driver.number, &driver.name, ground), question, "LOAD-0000001", "load-1")
+    request::request(
+        request::resident(&driver.number, &driver.name, ground),
+        question,
+        "LOAD-0000001",
+        "load-1",
+    )
 }
 
 #[cfg(test)]
@@ -187,7 +199,12 @@ mod tests {
     }
 
     fn purpose(request: &proto::VerifyRequest) -> Purpose {
-        request::purpose_of(request.question.as_ref().unwrap())
+        use verify_request::Question as Asked;
+        match request.question.as_ref().unwrap() {
+            Asked::InsuranceClaim(_) => Purpose::InsuranceClaim,
+            Asked::Rental(_) => Purpose::Rental,
+            _ => Purpose::Unspecified,
+        }
     }
 
     #[test]

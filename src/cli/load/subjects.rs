@@ -44,7 +44,8 @@ fn read_ndjson(file: std::fs::File, count_max: usize) -> miette::Result<Vec<Driv
             continue;
         }
         let number = index + 1;
-        let value: Value = serde_json::from_str(&line).map_err(|_| miette!("line {number} is no JSON object"))?;
+        let value: Value =
+            serde_json::from_str(&line).map_err(|_| miette!("line {number} is no JSON object"))?;
         // A header line of the format (version, as-of day) names no driver.
         if let Some(driver) = driver_in(&value) {
             drivers.push(driver);

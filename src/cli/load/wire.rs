@@ -4,7 +4,7 @@
 //! bottleneck measures itself. What goes over the wire is the same as from the generated client.
 
 use std::sync::Arc;
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,11 +13,11 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use prost::Message as _;
-use rustls::ClientConfig;
 use tonic_types::pb;
 
 use super::measured::Ended;
 use crate::cli::verify::connection::Target;
+use crate::identity::client::{ClientError, ClientTls};
 
 /// Received bytes a connection may hold before it must be told to go on; answers are a few hundred bytes.
 const WINDOW: u32 = 4 * 1024 * 1024;
@@ -33,14 +33,15 @@ const GRPC_DETAILS: &str = "grpc-status-details-bin";
 pub struct Wire {
     sender: SendRequest<Bytes>,
     template: Request<()>,
+    gone: Arc<AtomicBool>,
 }
 
 /// Why a connection could not be made or is gone.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// No socket, or no TLS session.
-    #[error("cannot connect")]
-    Connect(#[from] std::io::Error),
+    #[error(transparent)]
+    Connect(#[from] ClientError),
     /// The HTTP/2 layer gave up.
     #[error("connection lost")]
     Lost(#[from] h2::Error),
@@ -65,18 +66,24 @@ impl Wire {
     /// See [`WireError`].
     pub async fn connect(
         target: &Target,
-        config: &Arc<ClientConfig>,
+        tls: &ClientTls,
         path: &str,
         timeout: Duration,
     ) -> Result<Self, WireError> {
-        let stream = target.connect(config).await?;
+        let stream = target.open(tls).await?;
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .enable_push(false)
             .handshake::<_, Bytes>(stream)
             .await?;
-        tokio::spawn(connection);
+        let gone = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&gone);
+        tokio::spawn(async move {
+            // Whatever ended it, its streams tell.
+            let _result = connection.await;
+            ended.store(true, Ordering::Relaxed);
+        });
         let template = Request::builder()
             .method(Method::POST)
             .version(Version::HTTP_2)
@@ -86,7 +93,7 @@ impl Wire {
             .header("user-agent", concat!("drivegate-load/", env!("CARGO_PKG_VERSION")))
             .header("grpc-timeout", format!("{}m", timeout.as_millis().min(99_999_999)))
             .body(())?;
-        Ok(Self { sender: sender.ready().await?, template })
+        Ok(Self { sender: sender.ready().await?, template, gone })
     }
 
     /// Sends one framed message and waits for its status.
@@ -113,15 +120,17 @@ impl Wire {
             body.flow_control().release_capacity(data.len())?;
         }
         let trailers = body.trailers().await?;
-        Ok(trailers.map_or_else(|| Ended::Failed("no status".to_owned()), |trailers| outcome(&trailers, first)))
+        Ok(trailers
+            .map_or_else(|| Ended::Failed("no status".to_owned()), |trailers| outcome(&trailers, first)))
+    }
+
+    /// Returns whether the connection has ended.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
     }
 
     async fn send(&mut self, framed: &Bytes) -> Result<ResponseFuture, h2::Error> {
-        std::future::poll_fn(|context| match self.sender.poll_ready(context) {
-            Poll::Ready(ready) => Poll::Ready(ready),
-            Poll::Pending => Poll::Pending,
-        })
-        .await?;
+        std::future::poll_fn(|context| self.sender.poll_ready(context)).await?;
         let (response, mut stream) = self.sender.send_request(self.template.clone(), false)?;
         stream.send_data(framed.clone(), true)?;
         Ok(response)
@@ -144,7 +153,9 @@ fn outcome(headers: &HeaderMap, decision: u8) -> Ended {
         Some(code) => {
             let code = std::str::from_utf8(code).ok().and_then(|code| code.parse().ok()).unwrap_or(2);
             let code = format!("{:?}", tonic::Code::from_i32(code));
-            Ended::Failed(reason_in(headers).map_or_else(|| code.clone(), |reason| format!("{code} {reason}")))
+            Ended::Failed(
+                reason_in(headers).map_or_else(|| code.clone(), |reason| format!("{code} {reason}")),
+            )
         }
         None => Ended::Failed("no status".to_owned()),
     }
@@ -180,7 +191,8 @@ mod tests {
 
     #[test]
     fn the_decision_is_read_from_the_first_field() {
-        let answer = crate::gateway::proto::VerifyResponse { decision: 2, charged: true, ..Default::default() };
+        let answer =
+            crate::gateway::proto::VerifyResponse { decision: 2, charged: true, ..Default::default() };
         let framed = frame(&answer.encode_to_vec());
         assert_eq!(decision_in(&framed, 0), Some(2));
         assert_eq!(decision_in(&framed, 3), None);

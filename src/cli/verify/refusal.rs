@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::super::terminal::{Terminal, Tone};
-use super::words::{self, Word as _};
+use super::words;
 use crate::gateway::proto;
 
 /// Why there was no answer.
@@ -157,15 +157,11 @@ impl Refusal {
     }
 }
 
-/// Returns the reason as it is sent.
-pub fn sent_reason(reason: proto::ErrorReason) -> &'static str {
-    reason.short()
-}
-
 #[cfg(test)]
 mod tests {
     use tonic_types::ErrorDetails;
 
+    use super::super::words::Word as _;
     use super::*;
 
     fn rate_exceeded() -> Status {
@@ -210,7 +206,7 @@ mod tests {
         for name in words::accepted::<proto::ErrorReason>() {
             let reason = words::read::<proto::ErrorReason>(&name).unwrap();
             let mut refusal = Refusal::of(&Status::internal(""));
-            refusal.reason = Some(sent_reason(reason).to_owned());
+            refusal.reason = Some(reason.short().to_owned());
             assert!(!refusal.next_step().contains("no details"), "{name}");
         }
     }

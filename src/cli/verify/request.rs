@@ -78,18 +78,6 @@ pub fn request(
     }
 }
 
-/// Returns the purpose a question fixes.
-pub fn purpose_of(question: &verify_request::Question) -> proto::Purpose {
-    match question {
-        verify_request::Question::InsuranceClaim(_) => proto::Purpose::InsuranceClaim,
-        verify_request::Question::InsurancePurchase(_) => proto::Purpose::InsurancePurchase,
-        verify_request::Question::Rental(_) => proto::Purpose::Rental,
-        verify_request::Question::Recruitment(_) => proto::Purpose::Recruitment,
-        verify_request::Question::Transport(_) => proto::Purpose::Transport,
-        verify_request::Question::Enforcement(_) => proto::Purpose::Enforcement,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
