@@ -301,7 +301,8 @@ fn start_redis(
     bridge: &Arc<MetricsBridge>,
     background: &Runtime,
 ) -> Result<RedisLevel, StartError> {
-    let secrets = redis_secrets(&load_or_make_key(&config.key)?);
+    let secret = load_or_make_key(&config.key)?;
+    let secrets = redis_secrets(&secret);
     let options = RedisOptions {
         read_time_max: Duration::from_millis(config.timeout_ms),
         time_to_live: Duration::from_secs(config.ttl_s),
