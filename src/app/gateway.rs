@@ -347,7 +347,8 @@ fn cache_options(config: &GatewayConfig) -> CacheOptions {
     CacheOptions { bytes_max: (config.cache.in_process_mib as u64) << 20, ..CacheOptions::default() }
 }
 
-fn identity_files(config: &GatewayConfig) -> IdentityFiles {
+/// Names the files identity is read from.
+pub fn identity_files(config: &GatewayConfig) -> IdentityFiles {
     IdentityFiles {
         trust: TrustFiles {
             server_chain: config.tls.certificate.clone(),

@@ -15,4 +15,4 @@ mod secrets;
 pub use calls::start_logging;
 pub use clock::SystemClock;
 pub use error::StartError;
-pub use gateway::RunningGateway;
+pub use gateway::{RunningGateway, identity_files};

@@ -67,13 +67,14 @@ impl Bytes {
 
     fn vehicle(&mut self, vehicle: &Vehicle) -> &mut Self {
         match &vehicle.kind {
-            VehicleKind::Class(class) => self.byte(1).byte(class.code()).byte(0).byte(0),
+            VehicleKind::Class(class) => {
+                self.byte(1).byte(class.code()).byte(0).byte(0);
+            }
             VehicleKind::TypeCode(code) => {
                 self.byte(2);
                 self.0.extend(code.as_str().bytes().chain(std::iter::repeat(0)).take(3));
-                self
             }
-        };
+        }
         self.optional(vehicle.automatic.map(u8::from))
             .optional(vehicle.adapted.map(u8::from))
             .optional(vehicle.seats)

@@ -96,7 +96,7 @@ fn disclosure_message(disclosure: &Disclosure) -> proto::Disclosure {
             .map(|pending| proto::Pending { violation: pending.violation, accident: pending.accident }),
         states: disclosure
             .states
-            .map(|states| states.iter().map(|letter| char::from(letter).to_string()).collect())
+            .map(|states| states.shown().letters().map(|letter| char::from(letter).to_string()).collect())
             .unwrap_or_default(),
         classes: disclosure
             .classes
