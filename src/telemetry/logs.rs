@@ -167,9 +167,9 @@ impl RequestLog {
 
     /// Notes an error: we could not answer. `causes` is the chain of causes for the operator; a person should look
     /// when the fault is our own.
-    pub fn error(&self, line: &RequestLine<'_>, causes: &dyn std::error::Error) {
+    pub fn error(&self, line: &RequestLine<'_>, causes: Option<&dyn std::error::Error>) {
         let Some(suppressed) = self.admit(line) else { return };
-        let causes = chain(causes);
+        let causes = causes.map(chain);
         if line.outcome == OutcomeLabel::Failed {
             tracing::error!(
                 { REQUEST } = line.request,

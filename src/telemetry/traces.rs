@@ -143,11 +143,11 @@ impl Tracer {
     ///
     /// # Errors
     /// [`TraceError::Shutdown`] when the collector does not take the last spans in time.
-    pub async fn shutdown(self, timeout: Duration) -> Result<(), TraceError> {
-        let Some(active) = self.0 else { return Ok(()) };
+    pub async fn shutdown(&self, timeout: Duration) -> Result<(), TraceError> {
+        let Some(provider) = self.0.as_ref().map(|active| active.provider.clone()) else { return Ok(()) };
         let (done, outcome) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
-            done.send(active.provider.shutdown_with_timeout(timeout)).unwrap_or_default();
+            done.send(provider.shutdown_with_timeout(timeout)).unwrap_or_default();
         });
         outcome.await.unwrap_or(Ok(())).map_err(TraceError::Shutdown)
     }
