@@ -3,6 +3,7 @@
 use crate::admin::SocketError;
 use crate::audit;
 use crate::cache::RedisOptionsFault;
+use crate::config::rules::RulesFault;
 use crate::identity::IdentityError;
 use crate::registry::{KeyFault, RegistryError};
 use crate::telemetry::MetricsError;
@@ -42,6 +43,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// A rule of the configuration.
+    #[error("cannot use the configured rules")]
+    Rules(#[from] RulesFault),
     /// The operator's socket.
     #[error("cannot open the operator's socket")]
     Socket(#[from] SocketError),

@@ -125,7 +125,7 @@ impl RunningGateway {
             budget: Arc::clone(&limits) as _,
             evidence: Arc::clone(&journal) as _,
             clock: Arc::clone(&clock),
-            rules: Arc::new(config.rules.rules()),
+            rules: Arc::new(config.rules()?),
             age_max: config.freshness(),
             unconfirmed_floor: Duration::from_millis(config.bounds.unconfirmed_floor_ms),
         });

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::rules::RulesConfig;
+use super::rules::{RulesFault, RulesTable};
 use crate::domain::closed_set::closed_set;
+use crate::domain::rules::Rules;
 
 closed_set! {
     /// Which world a gateway speaks of.
@@ -60,7 +61,7 @@ pub struct GatewayConfig {
     pub telemetry: TelemetryConfig,
     /// Rules that no source settles.
     #[serde(default)]
-    pub rules: RulesConfig,
+    pub rules: RulesTable,
 }
 
 /// Where a gateway listens.
@@ -284,6 +285,14 @@ pub enum ConfigError {
         /// Why.
         source: toml::de::Error,
     },
+    /// A rule cannot be what the file says.
+    #[error("{}: a rule cannot be used", path.display())]
+    Rule {
+        /// Which file.
+        path: PathBuf,
+        /// Which rule, and why.
+        source: RulesFault,
+    },
     /// A value lies outside its bounds.
     #[error("{}: {key} {rule}", path.display())]
     Value {
@@ -323,6 +332,7 @@ impl GatewayConfig {
         let demand = |holds: bool, key: &'static str, rule: &'static str| {
             if holds { Ok(()) } else { Err(ConfigError::Value { path: path.to_owned(), key, rule }) }
         };
+        self.rules.over_defaults().map_err(|source| ConfigError::Rule { path: path.to_owned(), source })?;
         let bounds = &self.bounds;
         demand(!self.tls.client_authorities.is_empty(), "tls.client_authorities", "must name at least one file")?;
         demand(!self.tls.revocation_lists.is_empty(), "tls.revocation_lists", "must name at least one file")?;
@@ -362,6 +372,14 @@ impl GatewayConfig {
             *path = folder.join(&*path);
         }
         self
+    }
+
+    /// The dated rules with what this configuration overrides.
+    ///
+    /// # Errors
+    /// [`RulesFault`] names the rule; a configuration that was parsed has none.
+    pub fn rules(&self) -> Result<Rules, RulesFault> {
+        self.rules.over_defaults()
     }
 
     /// The freshness bound.

@@ -234,6 +234,9 @@ fn authorise_row(refusal: &AuthoriseRefusal) -> (Code, ErrorReason, &'static str
             Why::QuestionNotInContract,
             "a threshold, edition or role is outside the contract's set",
         ),
+        AuthoriseRefusal::Invalid { .. } => {
+            (Code::InvalidArgument, Why::RequestMalformed, "the request breaks a rule")
+        }
         AuthoriseRefusal::SubjectUnderAge => {
             (Code::FailedPrecondition, Why::SubjectUnderAge, "the subject is under age")
         }
@@ -242,7 +245,7 @@ fn authorise_row(refusal: &AuthoriseRefusal) -> (Code, ErrorReason, &'static str
 
 fn add_authorise_details(refusal: &AuthoriseRefusal, details: &mut ErrorDetails) {
     match refusal {
-        AuthoriseRefusal::QuestionNotInContract { field, rule } => {
+        AuthoriseRefusal::QuestionNotInContract { field, rule } | AuthoriseRefusal::Invalid { field, rule } => {
             details.add_bad_request_violation(*field, *rule);
         }
         AuthoriseRefusal::BasisNotAccepted { accepted } => {

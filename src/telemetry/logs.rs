@@ -350,8 +350,8 @@ mod tests {
     fn our_own_fault_is_an_error_with_its_causes_and_another_s_is_not() {
         let causes = LogError::Filter(EnvFilter::builder().parse("a=b=c").unwrap_err());
         let lines = written_by(LogFormat::Json, "info", |log, _, _| {
-            log.error(&RequestLine { outcome: OutcomeLabel::Failed, ..line("INTERNAL") }, &causes);
-            log.error(&RequestLine { outcome: OutcomeLabel::Unavailable, ..line("OVERLOADED") }, &causes);
+            log.error(&RequestLine { outcome: OutcomeLabel::Failed, ..line("INTERNAL") }, Some(&causes));
+            log.error(&RequestLine { outcome: OutcomeLabel::Unavailable, ..line("OVERLOADED") }, Some(&causes));
         });
         let levels: Vec<_> = lines
             .text()

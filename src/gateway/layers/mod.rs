@@ -9,7 +9,7 @@ mod shed;
 mod standing;
 mod status;
 
-pub(super) use deadline::{DeadlineLayer, parse_timeout};
+pub(super) use deadline::{DeadlineLayer};
 pub(super) use gate::GateLayer;
 pub(super) use guard::GuardLayer;
 pub(super) use observe::{ObserveLayer, ObserveOptions};
