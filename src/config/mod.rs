@@ -1,3 +1,7 @@
 //! Plain structs read from TOML, parsed into domain types at start.
 //!
 //! May know: domain. Must not know: adapters, use cases.
+
+mod rules;
+
+pub use rules::{RulesFault, RulesTable};
