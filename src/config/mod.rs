@@ -5,6 +5,7 @@
 pub mod gateway;
 mod hex;
 pub mod partner;
+pub mod rules;
 
 pub use gateway::GatewayConfig;
 pub use hex::{hex, unhex};

@@ -1,5 +1,11 @@
 //! The few masked fields that leave. Masks are made here and nowhere else.
 
+mod disclose;
+mod mask;
+
+pub use disclose::disclose;
+pub use mask::MaskedName;
+
 use jiff::civil::Date;
 
 use super::closed_set::closed_set;
@@ -72,20 +78,16 @@ impl FieldSet {
     }
 }
 
-impl FromIterator<Field> for FieldSet {
-    fn from_iter<I: IntoIterator<Item = Field>>(fields: I) -> Self {
-        Self(fields.into_iter().fold(0, |bits, field| bits | (1 << field.code())))
+impl std::fmt::Display for FieldSet {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words: Vec<_> = self.iter().map(Field::word).collect();
+        out.write_str(&words.join(", "))
     }
 }
 
-/// A name of which only the first character (or the compound surname) can be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MaskedName(String);
-
-impl MaskedName {
-    /// Returns the mask.
-    pub fn as_str(&self) -> &str {
-        &self.0
+impl FromIterator<Field> for FieldSet {
+    fn from_iter<I: IntoIterator<Item = Field>>(fields: I) -> Self {
+        Self(fields.into_iter().fold(0, |bits, field| bits | (1 << field.code())))
     }
 }
 
@@ -151,4 +153,11 @@ pub struct Disclosure {
     pub classes: Option<ClassSet>,
     /// See [`Field::PaperLicenceNeeded`].
     pub paper_licence_needed: Option<bool>,
+}
+
+impl Disclosure {
+    /// Releases nothing: all that is ever said about a subject that was not confirmed.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
 }

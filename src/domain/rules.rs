@@ -341,7 +341,7 @@ impl Rules {
     pub fn role_on(&self, role: Role, day: Date) -> Option<&RoleRule> {
         let mut of_role = self.roles.iter().filter(|row| row.rule.role == role);
         let first = of_role.next()?;
-        let newest = of_role.filter(|row| row.in_force_from <= day).last().unwrap_or(first);
+        let newest = of_role.rfind(|row| row.in_force_from <= day).unwrap_or(first);
         Some(&newest.rule)
     }
 

@@ -158,8 +158,9 @@ impl Story {
         self
     }
 
-    /// Ends the story.
-    pub(super) fn told(self) -> TestDriver {
+    /// Ends the story: what happened elsewhere in between falls into its place.
+    pub(super) fn told(mut self) -> TestDriver {
+        self.driver.changes.sort_by_key(|(_, recorded_at, _)| *recorded_at);
         self.driver
     }
 

@@ -185,8 +185,7 @@ const EXPIRED_MONTHS: i32 = 12;
 /// Expiry by date, whether or not a letter says so yet: expired up to a year, then cancelled and restorable for two
 /// years, then cancelled for good. A cancellation by letter, or a deferred renewal that bites, says more than the date.
 fn expiry(held: &Qualification, day: Date, found: &mut GroundSet) {
-    let deferred = held.states.contains(StateLetter::RenewalDeferred)
-        && (found.contains(Ground::Deferred) || found.contains(Ground::Unresolved));
+    let deferred = held.states.contains(StateLetter::RenewalDeferred) && found.contains(Ground::Deferred);
     if deferred || found.contains(Ground::Cancelled) || found.contains(Ground::CancelledRestorable) {
         return;
     }

@@ -11,6 +11,8 @@ mod ground;
 mod outcome;
 mod period;
 mod probation;
+#[cfg(test)]
+mod properties;
 mod purchase;
 mod rental;
 mod role;

@@ -4,7 +4,9 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 
 use super::ground::{Ground, GroundSet, grounds};
-use super::outcome::{Advice, Criterion, CriterionKind, Decision, NotCovered, Reason, Remedy, Ruling};
+use super::outcome::{
+    Advice, Criterion, CriterionKind, Decision, NotCovered, Outcome, Reason, Remedy, Ruling,
+};
 use super::period::{Relied, first_end};
 use super::{ages, claim, enforcement, probation, purchase, rental, role};
 use crate::domain::disclosure::Probation;
@@ -29,6 +31,16 @@ pub struct Ruled {
     pub probation: Option<Probation>,
     /// Whether business that follows from the state needs the paper licence.
     pub paper_licence_needed: bool,
+}
+
+impl Ruled {
+    /// Says whether the record itself is in doubt: disputed, or beginning after the moment asked about.
+    pub fn record_in_doubt(&self) -> bool {
+        self.ruling
+            .criteria
+            .iter()
+            .any(|criterion| criterion.kind == CriterionKind::Record && criterion.outcome == Outcome::Unknown)
+    }
 }
 
 /// Decides a question about a confirmed subject. Pure: the same history, question and clocks give the same ruling.

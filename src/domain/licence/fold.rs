@@ -15,7 +15,10 @@ impl History {
     /// protection, disputes) is taken as known, not as of the moment: an accident of last year is asked about under today's name.
     pub fn fold(&self, as_of: AsOf) -> Qualification {
         let mut folded = self.fold_known(as_of);
-        folded.changed_since = self.changed_since(as_of, &folded);
+        // Before the record begins nothing is held that could have changed.
+        if folded.history_from.is_none_or(|from| from <= as_of.moment) {
+            folded.changed_since = self.changed_since(as_of, &folded);
+        }
         folded
     }
 
@@ -256,5 +259,233 @@ impl<'a> Fold<'a> {
 
     fn finish(self) -> Qualification {
         Qualification { name: self.name.cloned(), file_number: self.file_number.cloned(), ..self.held }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan as _;
+    use jiff::civil::date;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::licence::{StateSet, Validity, ValidityTerm};
+    use crate::domain::subject::Position;
+    use crate::domain::time::{Effective, start_of};
+
+    /// A change by days: effective on one, recorded at noon of the other.
+    fn change(effective: i64, recorded: i64, kind: ChangeKind) -> Change {
+        let day = |days: i64| date(2026, 1, 1).saturating_add(days.days());
+        Change {
+            effective: Effective::On(day(effective)),
+            recorded_at: start_of(day(recorded)) + 12.hours(),
+            position: Position { epoch: 1, partition: 0, seq: 0 },
+            kind,
+        }
+    }
+
+    fn set(letter: u8) -> ChangeKind {
+        ChangeKind::StateSet { letter, original_end: None }
+    }
+
+    fn as_of(moment: i64, known_at: i64) -> AsOf {
+        let at = |days: i64| start_of(date(2026, 1, 1).saturating_add(days.days())) + 18.hours();
+        AsOf { moment: at(moment), known_at: at(known_at) }
+    }
+
+    #[test]
+    fn only_what_was_known_and_in_effect_counts() {
+        let history = History::from_changes(vec![change(10, 10, set(b'D')), change(5, 20, set(b'U'))]);
+        let letters = |moment, known| history.fold(as_of(moment, known)).states;
+        assert_eq!(letters(9, 30), StateSet::parse("U").unwrap());
+        assert_eq!(letters(9, 19), StateSet::EMPTY);
+        assert_eq!(letters(10, 10), StateSet::parse("D").unwrap());
+        assert_eq!(letters(30, 30), StateSet::parse("DU").unwrap());
+    }
+
+    #[test]
+    fn a_late_record_sets_changed_since_and_an_idle_one_does_not() {
+        let history = History::from_changes(vec![
+            change(0, 0, ChangeKind::Issued),
+            change(5, 20, set(b'U')),
+            change(7, 25, set(b'D')),
+            change(7, 26, ChangeKind::StateLifted { letter: b'D' }),
+        ]);
+        let since = |moment, known| history.fold(as_of(moment, known)).changed_since;
+        assert_eq!(since(9, 19), None);
+        assert_eq!(since(9, 21), Some(history.changes()[1].recorded_at));
+        assert_eq!(since(9, 25), Some(history.changes()[2].recorded_at));
+        assert_eq!(
+            since(9, 30),
+            Some(history.changes()[3].recorded_at),
+            "it took back what had been reported"
+        );
+        assert_eq!(since(4, 30), None, "effective only later");
+        assert_eq!(since(30, 30), None);
+    }
+
+    #[test]
+    fn reversed_points_leave_no_record_and_restored_ones_do() {
+        let twelve = || ChangeKind::PointsSet { points: 12 };
+        let set_and = |kind: fn() -> Vec<Change>| {
+            let mut changes = vec![change(1, 1, ChangeKind::PointsSet { points: 3 }), change(5, 5, twelve())];
+            changes.extend(kind());
+            History::from_changes(changes).fold(as_of(40, 40))
+        };
+        let reversed = set_and(|| vec![change(5, 20, ChangeKind::PointsReversed)]);
+        assert_eq!((reversed.points, reversed.points_events.len()), (3, 0));
+        let cleared = set_and(|| vec![change(20, 20, ChangeKind::PointsCleared)]);
+        assert_eq!((cleared.points, cleared.points_events.len()), (0, 1));
+        let by_letter = set_and(|| vec![change(5, 5, set(b'B'))]);
+        assert_eq!(by_letter.points_events.len(), 1, "points and letter are one event");
+    }
+
+    #[test]
+    fn cancellation_is_dated_by_its_first_letter() {
+        let mut changes = vec![change(5, 5, set(b'R')), change(9, 9, set(b'G'))];
+        let cancelled =
+            |changes: &[Change]| History::from_changes(changes.to_vec()).fold(as_of(40, 40)).cancelled_at;
+        assert_eq!(cancelled(&changes), Some(changes[0].effective.moment()));
+        changes.push(change(10, 10, ChangeKind::StateLifted { letter: b'R' }));
+        assert!(cancelled(&changes).is_some());
+        changes.push(change(10, 10, ChangeKind::StateLifted { letter: b'G' }));
+        assert_eq!(cancelled(&changes), None);
+    }
+
+    #[test]
+    fn the_record_begins_although_its_beginning_lies_after_the_moment() {
+        let history = History::from_changes(vec![change(50, 50, ChangeKind::HistoryBegins)]);
+        assert!(history.fold(as_of(10, 60)).history_from.is_some());
+    }
+
+    /// The same said naively: sort copies, then look each fact up by itself, the last word first.
+    mod naive {
+        use super::*;
+
+        pub(super) fn known(changes: &[Change], as_of: AsOf) -> Vec<Change> {
+            let mut known: Vec<Change> = changes
+                .iter()
+                .filter(|change| {
+                    change.recorded_at <= as_of.known_at && change.effective.moment() <= as_of.moment
+                })
+                .cloned()
+                .collect();
+            known.sort_by_key(|change| change.effective.moment());
+            known
+        }
+
+        pub(super) fn carries(known: &[Change], asked: u8) -> bool {
+            known
+                .iter()
+                .rev()
+                .find_map(|change| match change.kind {
+                    ChangeKind::StateSet { letter, .. } if letter == asked => Some(true),
+                    ChangeKind::StateLifted { letter } if letter == asked => Some(false),
+                    _ => None,
+                })
+                .unwrap_or(false)
+        }
+
+        pub(super) fn holds(known: &[Change], asked: VehicleClass) -> bool {
+            known
+                .iter()
+                .rev()
+                .find_map(|change| match change.kind {
+                    ChangeKind::ClassAdded { class } if class == asked => Some(true),
+                    ChangeKind::ClassRemoved { class } if class == asked => Some(false),
+                    _ => None,
+                })
+                .unwrap_or(false)
+        }
+
+        pub(super) fn validity(known: &[Change]) -> Option<Validity> {
+            known.iter().rev().find_map(|change| match change.kind {
+                ChangeKind::ValiditySet { validity } => Some(validity),
+                _ => None,
+            })
+        }
+
+        pub(super) fn first_issue(known: &[Change]) -> Option<Date> {
+            known.iter().rev().find_map(|change| match change.kind {
+                ChangeKind::Issued => Some(change.effective.day()),
+                _ => None,
+            })
+        }
+    }
+
+    fn any_kind() -> impl Strategy<Value = ChangeKind> {
+        let class = (1u8..=17).prop_map(|code| VehicleClass::from_code(code).unwrap());
+        prop_oneof![
+            Just(ChangeKind::Issued),
+            class.clone().prop_map(|class| ChangeKind::ClassAdded { class }),
+            class.prop_map(|class| ChangeKind::ClassRemoved { class }),
+            (b'A'..=b'Z').prop_map(set),
+            (b'A'..=b'Z').prop_map(|letter| ChangeKind::StateLifted { letter }),
+            (0i64..40).prop_map(|days| ChangeKind::ValiditySet {
+                validity: Validity {
+                    term: ValidityTerm::SixYears,
+                    last_day: Some(date(2026, 1, 1).saturating_add(days.days())),
+                }
+            }),
+            (0u8..15).prop_map(|points| ChangeKind::PointsSet { points }),
+            Just(ChangeKind::PointsCleared),
+            Just(ChangeKind::PointsReversed),
+        ]
+    }
+
+    fn any_history() -> impl Strategy<Value = History> {
+        proptest::collection::vec((0i64..40, 0i64..6, any_kind()), 0..30).prop_map(|steps| {
+            let mut recorded = 0;
+            let step = |(effective, later, kind)| {
+                recorded += later;
+                change(effective, recorded, kind)
+            };
+            History::from_changes(steps.into_iter().map(step).collect())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_fold_agrees_with_the_naive_model(
+            history in any_history(), moment in 0i64..60, known_at in 0i64..100,
+        ) {
+            let asked = as_of(moment, known_at);
+            let held = history.fold(asked);
+            let known = naive::known(history.changes(), asked);
+            for letter in b'A'..=b'Z' {
+                prop_assert_eq!(held.states.contains_letter(letter), naive::carries(&known, letter));
+            }
+            for class in VehicleClass::ALL.iter().copied() {
+                let folded = held.classes.iter().any(|holding| holding.class == class);
+                prop_assert_eq!(folded, naive::holds(&known, class));
+            }
+            prop_assert_eq!(held.validity, naive::validity(&known));
+            prop_assert_eq!(held.first_issue, naive::first_issue(&known));
+        }
+
+        #[test]
+        fn what_was_known_then_never_changes(
+            history in any_history(), more in any_history(), moment in 0i64..60, known_at in 0i64..100,
+        ) {
+            let asked = as_of(moment, known_at);
+            let later = more.changes().iter().cloned().map(|mut change| {
+                change.recorded_at = asked.known_at + 1.hour();
+                change
+            });
+            let known = history.changes().iter().filter(|change| change.recorded_at <= asked.known_at).cloned();
+            let grown = History::from_changes(known.chain(later).collect());
+            prop_assert_eq!(grown.fold(asked), history.fold(asked));
+        }
+
+        #[test]
+        fn a_changed_since_is_a_late_recording(history in any_history(), moment in 0i64..60) {
+            let asked = as_of(moment, 200);
+            let held = history.fold(asked);
+            let then = history.fold(AsOf { known_at: asked.moment, ..asked });
+            match held.changed_since {
+                Some(since) => prop_assert!(since > asked.moment),
+                None => prop_assert!(holds_the_same(&held, &then)),
+            }
+        }
     }
 }

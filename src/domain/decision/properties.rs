@@ -1,0 +1,281 @@
+//! What holds of every decision, whoever is asked about: stricter questions, more letters and unknowns never help.
+
+use jiff::civil::date;
+use jiff::{Timestamp, ToSpan as _};
+use proptest::prelude::*;
+
+use super::{Criterion, CriterionKind, Decision, Outcome, Reason, Ruled, decide};
+use crate::domain::licence::{
+    AsOf, Change, ChangeKind, History, StateLetter, Validity, ValidityTerm, VehicleClass,
+};
+use crate::domain::question::{CoverageEdition, Question, Role};
+use crate::domain::rules::Rules;
+use crate::domain::subject::Position;
+use crate::domain::time::{Effective, start_of};
+use crate::domain::vehicle::{Vehicle, VehicleUse};
+
+fn now() -> Timestamp {
+    start_of(date(2026, 11, 22)) + 12.hours()
+}
+
+fn change(kind: ChangeKind, years_ago: i64) -> Change {
+    let day = date(2026, 11, 22).saturating_sub(years_ago.years()).yesterday().unwrap();
+    Change {
+        effective: Effective::On(day),
+        recorded_at: start_of(day),
+        position: Position { epoch: 1, partition: 0, seq: 0 },
+        kind,
+    }
+}
+
+fn set(letter: u8) -> Change {
+    change(ChangeKind::StateSet { letter, original_end: None }, 0)
+}
+
+/// Somebody with a class, a tenure, an age and some letters.
+fn any_changes() -> impl Strategy<Value = Vec<Change>> {
+    let letters = proptest::collection::vec(b'A'..=b'Z', 0..3);
+    (1u8..=17, 0i64..12, 20i64..80, -2i64..3, letters).prop_map(|(class, tenure, age, validity, letters)| {
+        let class = VehicleClass::from_code(class).unwrap();
+        let last_day = Some(date(2026, 11, 22).saturating_add(validity.years()));
+        let mut changes = vec![
+            change(ChangeKind::Issued, tenure),
+            change(ChangeKind::BirthDaySet { day: date(2026, 5, 5).saturating_sub(age.years()) }, tenure),
+            change(ChangeKind::ClassAdded { class }, tenure),
+            change(
+                ChangeKind::ValiditySet { validity: Validity { term: ValidityTerm::SixYears, last_day } },
+                tenure,
+            ),
+        ];
+        changes.extend(letters.into_iter().map(set));
+        changes
+    })
+}
+
+fn any_class() -> impl Strategy<Value = VehicleClass> {
+    (1u8..=17).prop_map(|code| VehicleClass::from_code(code).unwrap())
+}
+
+fn rental(
+    class: VehicleClass,
+    days: i64,
+    min_tenure_months: Option<u16>,
+    validity_margin_days: u16,
+) -> Question {
+    Question::Rental {
+        pick_up: now(),
+        return_at: now() + (days * 24).hours(),
+        vehicle: Vehicle::of_class(class),
+        min_tenure_months,
+        validity_margin_days,
+    }
+}
+
+fn claim(class: VehicleClass, edition: CoverageEdition) -> Question {
+    let vehicle = Vehicle { used_for: Some(VehicleUse::PublicBus), ..Vehicle::of_class(class) };
+    Question::InsuranceClaim { occurred_at: now() - 1.hour(), vehicle, edition }
+}
+
+/// One question of every purpose.
+fn questions(class: VehicleClass) -> Vec<Question> {
+    let mut questions = vec![
+        claim(class, CoverageEdition::Compulsory),
+        claim(class, CoverageEdition::Commercial2014),
+        claim(class, CoverageEdition::Commercial2020),
+        Question::InsurancePurchase { vehicle: Vehicle::of_class(class) },
+        rental(class, 3, Some(12), 30),
+        Question::Enforcement { vehicle: Some(Vehicle::of_class(class)) },
+        Question::Enforcement { vehicle: None },
+    ];
+    for role in Role::ALL.iter().copied() {
+        questions.push(Question::Recruitment { role, min_tenure_months: Some(36), class: Some(class) });
+        questions.push(Question::Transport { role, filed: true, class: Some(class) });
+        questions.push(Question::Transport { role, filed: false, class: Some(class) });
+    }
+    questions
+}
+
+fn ask(question: &Question, changes: &[Change]) -> Ruled {
+    let as_of = AsOf { moment: question.moment(now()), known_at: now() };
+    decide(question, &History::from_changes(changes.to_vec()), as_of, now(), &Rules::default())
+}
+
+/// How good a decision is for the driver.
+fn rank(decision: Decision) -> u8 {
+    match decision {
+        Decision::NotQualified => 0,
+        Decision::Indeterminate => 1,
+        Decision::Qualified => 2,
+    }
+}
+
+proptest! {
+    #[test]
+    fn another_letter_never_helps(changes in any_changes(), class in any_class(), letter in b'A'..=b'Z') {
+        let mut more = changes.clone();
+        more.push(set(letter));
+        for question in questions(class) {
+            let (before, after) = (ask(&question, &changes).ruling, ask(&question, &more).ruling);
+            prop_assert!(rank(after.decision) <= rank(before.decision), "{question:?}\n{before:?}\n{after:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_letter_is_never_qualified(changes in any_changes(), class in any_class()) {
+        for letter in *b"OQVWXYZLC" {
+            let mut more = changes.clone();
+            more.push(set(letter));
+            for question in questions(class) {
+                prop_assert_ne!(ask(&question, &more).ruling.decision, Decision::Qualified, "{:?}", question);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stricter_rental_never_helps(
+        changes in any_changes(), class in any_class(), days in 1i64..300, more_days in 0i64..60, margin in 0usize..3,
+        tenure in 0usize..5,
+    ) {
+        let tenures = [None, Some(6), Some(12), Some(24), Some(36)];
+        let lax = ask(&rental(class, days, tenures[tenure], 0), &changes).ruling.decision;
+        let margin = [0, 30, 60][margin];
+        for stricter in &tenures[tenure..] {
+            let strict = ask(&rental(class, days + more_days, *stricter, margin), &changes).ruling.decision;
+            prop_assert!(rank(strict) <= rank(lax));
+        }
+    }
+
+    #[test]
+    fn every_reason_belongs_to_an_outcome_that_is_not_met(changes in any_changes(), class in any_class()) {
+        for question in questions(class) {
+            for criterion in ask(&question, &changes).ruling.criteria {
+                prop_assert_eq!(criterion.reason.is_none(), criterion.outcome == Outcome::Met);
+            }
+        }
+    }
+
+    #[test]
+    fn partners_but_insurers_see_one_code_for_every_barring_state(changes in any_changes(), class in any_class()) {
+        for question in questions(class) {
+            if matches!(question, Question::InsuranceClaim { .. } | Question::Enforcement { .. }) {
+                continue;
+            }
+            for criterion in ask(&question, &changes).ruling.criteria {
+                let licence = criterion.kind == CriterionKind::Licence;
+                let shown = [None, Some(Reason::LicenceNotInForce), Some(Reason::StateUnresolved)];
+                prop_assert!(!licence || shown.contains(&criterion.reason));
+            }
+            prop_assert!(ask(&question, &changes).ruling.remedies.is_empty());
+        }
+    }
+
+    #[test]
+    fn reliance_is_for_qualified_answers_about_the_present(changes in any_changes(), class in any_class()) {
+        for question in questions(class) {
+            let ruling = ask(&question, &changes).ruling;
+            let claim = matches!(question, Question::InsuranceClaim { .. });
+            let qualified = ruling.decision == Decision::Qualified && !claim;
+            prop_assert_eq!(ruling.reliance_until.is_some(), qualified);
+            if let Some(until) = ruling.reliance_until {
+                prop_assert!(until > now() && until <= now() + (31 * 24).hours());
+            }
+        }
+    }
+}
+
+fn plain(first_years: i64) -> Vec<Change> {
+    let validity = Validity { term: ValidityTerm::LongTerm, last_day: None };
+    vec![
+        change(ChangeKind::Issued, first_years),
+        change(ChangeKind::BirthDaySet { day: date(1990, 1, 1) }, first_years),
+        change(ChangeKind::ClassAdded { class: VehicleClass::C1 }, first_years),
+        change(ChangeKind::ValiditySet { validity }, first_years),
+    ]
+}
+
+/// `answers.md` §2 for claims: every letter, what it is under the 2020 edition, and everywhere else.
+#[test]
+fn every_letter_in_a_claim_and_elsewhere() {
+    use Outcome::{Met, NotMet, Noted, Unknown};
+    for (letter, in_claim, elsewhere) in [
+        (b'A', Met, Met),
+        (b'B', Noted, NotMet),
+        (b'C', Unknown, Unknown),
+        (b'D', NotMet, NotMet),
+        (b'E', NotMet, NotMet),
+        (b'F', NotMet, NotMet),
+        (b'G', NotMet, NotMet),
+        (b'H', Met, Met),
+        (b'I', Met, Met),
+        (b'J', Noted, NotMet),
+        (b'K', Unknown, NotMet),
+        (b'L', Unknown, Unknown),
+        (b'M', Noted, NotMet),
+        (b'N', Unknown, Unknown),
+        (b'O', Unknown, Unknown),
+        (b'P', Unknown, Unknown),
+        (b'Q', Unknown, Unknown),
+        (b'R', NotMet, NotMet),
+        (b'S', Noted, NotMet),
+        (b'T', Unknown, Unknown),
+        (b'U', NotMet, NotMet),
+        (b'Z', Unknown, Unknown),
+    ] {
+        let mut changes = plain(10);
+        changes.push(set(letter));
+        let licence = |question: &Question| {
+            let criteria = ask(question, &changes).ruling.criteria;
+            criteria.iter().find(|criterion| criterion.kind == CriterionKind::Licence).unwrap().outcome
+        };
+        let name = char::from(letter);
+        assert_eq!(licence(&claim(VehicleClass::C1, CoverageEdition::Commercial2020)), in_claim, "{name}");
+        assert_eq!(licence(&rental(VehicleClass::C1, 3, None, 0)), elsewhere, "{name}");
+    }
+    assert_eq!(StateLetter::ALL.len(), 19);
+}
+
+#[test]
+fn probation_decides_under_the_edition_that_names_it() {
+    for (edition, expected) in [
+        (CoverageEdition::Compulsory, Criterion::noted(CriterionKind::Probation, Reason::Probation)),
+        (CoverageEdition::Commercial2014, Criterion::not_met(CriterionKind::Probation, Reason::Probation)),
+        (CoverageEdition::Commercial2020, Criterion::noted(CriterionKind::Probation, Reason::Probation)),
+    ] {
+        let criteria = ask(&claim(VehicleClass::C1, edition), &plain(0)).ruling.criteria;
+        assert!(criteria.contains(&expected), "{edition}: {criteria:?}");
+    }
+}
+
+#[test]
+fn a_dispute_leaves_nothing_to_be_said() {
+    let mut changes = plain(10);
+    changes.push(set(b'G'));
+    changes.push(change(ChangeKind::DisputeOpened, 0));
+    for question in questions(VehicleClass::C1) {
+        let ruling = ask(&question, &changes).ruling;
+        assert_eq!(ruling.criteria, [Criterion::unknown(CriterionKind::Record, Reason::RecordInDispute)]);
+        assert_eq!(ruling.decision, Decision::Indeterminate);
+    }
+}
+
+#[test]
+fn a_suspension_recorded_ahead_ends_a_rental() {
+    let mut changes = plain(10);
+    let ahead = |letter_set: bool, days: i64| {
+        let letter = b'D';
+        let kind = if letter_set {
+            ChangeKind::StateSet { letter, original_end: None }
+        } else {
+            ChangeKind::StateLifted { letter }
+        };
+        let effective = Effective::On(date(2026, 11, 22).saturating_add(days.days()));
+        Change { effective, ..change(kind, 0) }
+    };
+    changes.extend([ahead(true, 2), ahead(false, 3)]);
+    let shown = |days| ask(&rental(VehicleClass::C1, days, None, 0), &changes).ruling;
+    assert_eq!(shown(1).decision, Decision::Qualified);
+    let ends = Criterion::not_met(CriterionKind::Period, Reason::EndsWithinPeriod);
+    assert!(shown(5).criteria.contains(&ends), "lifted again before the return, and still");
+    let purchase = Question::InsurancePurchase { vehicle: Vehicle::of_class(VehicleClass::C1) };
+    assert_eq!(ask(&purchase, &changes).ruling.reliance_until, Some(start_of(date(2026, 11, 24))));
+}

@@ -1,0 +1,272 @@
+//! Releasing fields: the permit says which, the ruling says what there is.
+
+use super::{Disclosure, Field, MaskedName, Pending, TenureBand};
+use crate::domain::decision::Ruled;
+use crate::domain::licence::{AsOf, Qualification, StateLetter, StateSet};
+use crate::domain::policy::Permit;
+use crate::domain::question::{Purpose, Question};
+use crate::domain::time::{age_on, civil_day};
+
+/// Releases the fields the permit allows, of a confirmed subject. The only maker of a filled [`Disclosure`].
+///
+/// A permit for another purpose than the question's releases nothing.
+pub fn disclose(permit: &Permit, question: &Question, ruled: &Ruled, as_of: AsOf) -> Disclosure {
+    let purpose = question.purpose();
+    if permit.purpose() != purpose {
+        return Disclosure::nothing();
+    }
+    let held = &ruled.qualification;
+    let may = |field| permit.fields().contains(field);
+    let mut released = Disclosure::nothing();
+    if may(Field::MaskedName) {
+        released.masked_name = held.name.as_ref().map(MaskedName::of);
+    }
+    // Nothing about the licence leaves when the record itself is in doubt.
+    if ruled.record_in_doubt() {
+        return released;
+    }
+    if may(Field::ExpiredOn) {
+        released.expired_on = ruled.expired_on;
+    }
+    if may(Field::Probation) {
+        released.probation = ruled.probation;
+    }
+    if may(Field::TenureBand) {
+        released.tenure_band = tenure_band(held, as_of);
+    }
+    if may(Field::Pending) {
+        released.pending = Some(pending(held));
+    }
+    if may(Field::States) && purpose == Purpose::Enforcement {
+        released.states = Some(shown_states(held.states));
+    }
+    if may(Field::Classes) && purpose == Purpose::Enforcement {
+        released.classes = Some(ruled.classes_in_force);
+    }
+    if may(Field::PaperLicenceNeeded) && purpose == Purpose::Enforcement {
+        released.paper_licence_needed = Some(ruled.paper_licence_needed);
+    }
+    released
+}
+
+fn tenure_band(held: &Qualification, as_of: AsOf) -> Option<TenureBand> {
+    let years = age_on(held.first_issue?, civil_day(as_of.moment));
+    Some(match years {
+        ..1 => TenureBand::Under1,
+        1..=2 => TenureBand::From1To2,
+        3..=5 => TenureBand::From3To5,
+        6.. => TenureBand::From6,
+    })
+}
+
+fn pending(held: &Qualification) -> Pending {
+    Pending {
+        violation: held.states.contains(StateLetter::ViolationPending),
+        accident: held.states.contains(StateLetter::AccidentPending),
+    }
+}
+
+/// The letters carried; 正常 when there are none, and never beside another.
+fn shown_states(states: StateSet) -> StateSet {
+    if states.is_empty() { StateSet::from_iter([StateLetter::Normal]) } else { states.shown() }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::{Date, date};
+    use jiff::{Timestamp, ToSpan as _};
+
+    use super::*;
+    use crate::domain::catalogue::{TestDriver, test_drivers};
+    use crate::domain::claim::{Claim, ConsentEvidence, Ground, GroundKind};
+    use crate::domain::decision::decide;
+    use crate::domain::disclosure::{FieldSet, ProbationKind};
+    use crate::domain::licence::{Change, FullName, History, LicenceNumber, NumberRules, VehicleClass};
+    use crate::domain::partner::{Allowance, Contract, PartnerKind, PurposeTerms};
+    use crate::domain::policy::authorise;
+    use crate::domain::question::{CoverageEdition, Role};
+    use crate::domain::rules::Rules;
+    use crate::domain::subject::Position;
+    use crate::domain::time::{end_of, start_of};
+    use crate::domain::vehicle::Vehicle;
+
+    const DAY: Date = date(2026, 11, 22);
+
+    fn now() -> Timestamp {
+        start_of(DAY) + 12.hours()
+    }
+
+    fn driver(row: u8, twin: &str) -> TestDriver {
+        test_drivers(DAY).into_iter().find(|driver| driver.row == row && driver.twin == twin).unwrap()
+    }
+
+    fn kind_for(purpose: Purpose) -> PartnerKind {
+        match purpose {
+            Purpose::InsuranceClaim | Purpose::InsurancePurchase => PartnerKind::Insurer,
+            Purpose::Rental => PartnerKind::Rental,
+            Purpose::Recruitment => PartnerKind::Recruiter,
+            Purpose::Transport => PartnerKind::Transport,
+            Purpose::Enforcement => PartnerKind::Enforcement,
+        }
+    }
+
+    fn contract(purpose: Purpose) -> Contract {
+        Contract {
+            partner: "partner".parse().unwrap(),
+            legal_name: String::new(),
+            display_name: String::new(),
+            kind: kind_for(purpose),
+            identities: Vec::new(),
+            purposes: vec![PurposeTerms {
+                purpose,
+                grounds: GroundKind::ALL.to_vec(),
+                fields: FieldSet::of(Field::ALL),
+                tenure_months: vec![12, 36],
+                margin_days: vec![0],
+                editions: CoverageEdition::ALL.to_vec(),
+                roles: Role::ALL.to_vec(),
+            }],
+            allowance: Allowance {
+                rate_per_second: 1,
+                burst: 1,
+                in_flight_max: 1,
+                connections_max: 1,
+                quota_per_minute: 1,
+                quota_per_hour: 1,
+                quota_per_day: 1,
+            },
+            starts_at: Timestamp::MIN,
+            ends_at: Timestamp::MAX,
+            contact: String::new(),
+        }
+    }
+
+    fn permit(driver: &TestDriver, question: &Question, asked: FieldSet) -> Option<Permit> {
+        let consent = Ground::Consent(ConsentEvidence {
+            obtained_at: now() - 1.hour(),
+            expires_at: now() + 1.hour(),
+            notice_version: "1".to_owned(),
+            evidence_sha256: [0; 32],
+        });
+        let rules = NumberRules { accept_test_numbers: true };
+        [Ground::LegalDuty, consent].into_iter().find_map(|ground| {
+            let claim = Claim {
+                document: driver.document,
+                number: LicenceNumber::parse(driver.document, driver.number, rules).unwrap(),
+                name: FullName::parse(driver.name).unwrap(),
+                file_number: None,
+                ground,
+            };
+            authorise(&contract(question.purpose()), &claim, question, asked, now(), &Rules::default()).ok()
+        })
+    }
+
+    fn released_to(driver: &TestDriver, question: &Question, asked: &[Field]) -> Disclosure {
+        let change = |(effective, recorded_at, kind): &(_, _, _)| Change {
+            effective: *effective,
+            recorded_at: *recorded_at,
+            position: Position { epoch: 1, partition: 0, seq: 0 },
+            kind: Clone::clone(kind),
+        };
+        let history = History::from_changes(driver.changes.iter().map(change).collect());
+        let as_of = AsOf { moment: question.moment(now()), known_at: now() };
+        let ruled = decide(question, &history, as_of, now(), &Rules::default());
+        let permit = permit(driver, question, FieldSet::of(asked)).unwrap();
+        disclose(&permit, question, &ruled, as_of)
+    }
+
+    fn claim(days_ago: i64) -> Question {
+        Question::InsuranceClaim {
+            occurred_at: now() - (days_ago * 24).hours(),
+            vehicle: Vehicle::of_class(VehicleClass::C1),
+            edition: CoverageEdition::Commercial2020,
+        }
+    }
+
+    fn mask(disclosure: &Disclosure) -> Option<&str> {
+        disclosure.masked_name.as_ref().map(MaskedName::as_str)
+    }
+
+    #[test]
+    fn an_insurer_learns_expiry_and_probation_at_the_moment() {
+        let expired = released_to(&driver(11, ""), &claim(10), &[]);
+        assert_eq!((mask(&expired), expired.expired_on), (Some("测**"), Some(date(2026, 10, 23))));
+        let before = released_to(&driver(11, ""), &claim(60), &[]);
+        assert_eq!(before.expired_on, None, "not today's state");
+        let cancelled = released_to(&driver(12, ""), &claim(10), &[]);
+        assert_eq!(cancelled.expired_on, None, "the ground of a cancellation is never shown");
+        let beginner = released_to(&driver(2, ""), &claim(10), &[]).probation.unwrap();
+        assert_eq!((beginner.kind, beginner.last_day), (ProbationKind::FirstLicence, date(2027, 6, 21)));
+        let compound = released_to(&driver(30, ""), &claim(10), &[]);
+        assert_eq!(mask(&compound), Some("欧阳*"));
+    }
+
+    #[test]
+    fn every_purpose_learns_what_the_table_says_and_no_more() {
+        let pending = driver(1, "pending");
+        let car = Vehicle::of_class(VehicleClass::C1);
+        let purchase = released_to(&pending, &Question::InsurancePurchase { vehicle: car }, &[]);
+        let expected = Disclosure { tenure_band: Some(TenureBand::From6), ..Disclosure::nothing() };
+        assert_eq!(purchase, expected);
+        let role = Role::RideHailing;
+        let recruit = Question::Recruitment { role, min_tenure_months: None, class: None };
+        assert_eq!(released_to(&pending, &recruit, &[]), Disclosure::nothing());
+        let filed = released_to(&pending, &Question::Transport { role, filed: true, class: None }, &[]);
+        let both = Pending { violation: true, accident: true };
+        assert_eq!(filed, Disclosure { pending: Some(both), ..Disclosure::nothing() });
+        let other = Question::Transport { role, filed: false, class: None };
+        assert_eq!(released_to(&pending, &other, &[]), Disclosure::nothing());
+        let police = released_to(&driver(15, ""), &Question::Enforcement { vehicle: None }, &[]);
+        assert_eq!(police.states, StateSet::parse("BU"));
+        assert_eq!(police.classes.unwrap().to_string(), "C1");
+        assert_eq!(police.paper_licence_needed, Some(true));
+        let normal = released_to(&driver(1, ""), &Question::Enforcement { vehicle: None }, &[]);
+        assert_eq!((normal.states, normal.paper_licence_needed), (StateSet::parse("A"), Some(false)));
+    }
+
+    #[test]
+    fn asking_for_fewer_fields_releases_fewer() {
+        let narrowed = released_to(&driver(11, ""), &claim(10), &[Field::ExpiredOn]);
+        assert_eq!(mask(&narrowed), None);
+        assert!(narrowed.expired_on.is_some());
+    }
+
+    #[test]
+    fn a_permit_for_another_purpose_releases_nothing() {
+        let (driver, rental) = (driver(1, ""), Question::Enforcement { vehicle: None });
+        let permit = permit(&driver, &claim(10), FieldSet::EMPTY).unwrap();
+        let as_of = AsOf { moment: now(), known_at: now() };
+        let ruled = decide(&rental, &History::default(), as_of, now(), &Rules::default());
+        assert_eq!(disclose(&permit, &rental, &ruled, as_of), Disclosure::nothing());
+    }
+
+    #[test]
+    fn before_the_record_begins_only_the_name_is_known() {
+        let released = released_to(&driver(31, ""), &claim(400), &[]);
+        assert_eq!(mask(&released), Some("测**"));
+        assert_eq!((released.expired_on, released.probation), (None, None));
+        assert!(end_of(DAY) > now());
+    }
+
+    #[test]
+    fn tenure_in_bands() {
+        for (years, expected) in [
+            (0, TenureBand::Under1),
+            (1, TenureBand::From1To2),
+            (2, TenureBand::From1To2),
+            (3, TenureBand::From3To5),
+            (5, TenureBand::From3To5),
+            (6, TenureBand::From6),
+        ] {
+            let held = Qualification {
+                first_issue: Some(DAY.saturating_sub(years.years())),
+                ..Qualification::default()
+            };
+            assert_eq!(
+                tenure_band(&held, AsOf { moment: now(), known_at: now() }),
+                Some(expected),
+                "{years}"
+            );
+        }
+    }
+}
