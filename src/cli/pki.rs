@@ -112,7 +112,7 @@ impl PkiCommand {
             PkiAction::Revoke(args) => args.run(),
             PkiAction::Crl(args) => args.run(),
         }
-        .map_err(told)?;
+        .map_err(|error| told(&error))?;
         let mut out = std::io::stdout().lock();
         lines.iter().try_for_each(|line| writeln!(out, "{line}")).into_diagnostic()?;
         Ok(ExitCode::SUCCESS)
@@ -184,8 +184,8 @@ fn existing(force: bool) -> Existing {
 }
 
 /// Adds what to do next to an error.
-fn told(error: PkiError) -> miette::Report {
-    let next = match &error {
+fn told(error: &PkiError) -> miette::Report {
+    let next = match error {
         PkiError::Exists { .. } => "pass --force to replace it, or choose another folder or name",
         PkiError::File { doing: "read", .. } => {
             "make an authority first: drivegate pki ca DIR; or check the path"
@@ -194,7 +194,7 @@ fn told(error: PkiError) -> miette::Report {
         PkiError::State { .. } => "mend ca.toml by hand, or make a new authority with --force",
         _ => "see drivegate pki --help",
     };
-    let text = crate::identity::error_chain(&error);
+    let text = crate::identity::error_chain(error);
     miette::miette!(help = next, "{text}")
 }
 
