@@ -7,7 +7,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::error::StartError;
-use crate::identity::{Existing, SECRET_MODE, write_file};
+use crate::identity::{Existing, write_secret};
 
 const KEY_BYTES: usize = 32;
 
@@ -19,7 +19,7 @@ pub(super) fn load_or_make_key(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>
             what: "draw random bytes for a key",
             source: std::io::Error::other("the random source failed"),
         })?;
-        write_file(path, fresh.as_slice(), SECRET_MODE, Existing::Keep)
+        write_secret(path, fresh.as_slice(), Existing::Keep)
             .map_err(|source| file_error("write", path, source))?;
     }
     read_key(path).map_err(|source| file_error("use", path, source))
@@ -62,7 +62,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for length in [0, 31, 33] {
             let path = folder.path().join(format!("{length}.key"));
-            write_file(&path, &vec![7; length], SECRET_MODE, Existing::Keep).unwrap();
+            write_secret(&path, &vec![7; length], Existing::Keep).unwrap();
             assert!(load_or_make_key(&path).is_err(), "{length} bytes");
         }
     }

@@ -1,12 +1,57 @@
 //! `drivegate partner`: shows and changes partners and their standing.
+//!
+//! It works on the deployment folder alone; a running gateway watches the same files and follows within a second.
 
+mod change;
+mod show;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
+
+use crate::domain::partner::PartnerId;
 
 /// Shows and changes partners and their standing.
+///
+/// Works on the files of a deployment folder; a running gateway follows within a second.
 #[derive(Debug, Args)]
-pub struct PartnerCommand {}
+pub struct PartnerCommand {
+    #[command(subcommand)]
+    action: PartnerAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum PartnerAction {
+    List(show::ListArgs),
+    Show(show::ShowArgs),
+    Add(Box<change::AddArgs>),
+    Rotate(change::RotateArgs),
+    Suspend(change::StandingArgs),
+    Resume(change::StandingArgs),
+}
+
+/// Where the deployment is.
+#[derive(Debug, Args)]
+struct Deployment {
+    /// The deployment folder, as `drivegate init` makes it.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+}
+
+impl Deployment {
+    fn partners(&self) -> PathBuf {
+        self.dir.join("partners")
+    }
+
+    fn standing(&self) -> PathBuf {
+        self.dir.join("data").join("standing")
+    }
+
+    fn contract(&self, partner: &PartnerId) -> PathBuf {
+        self.partners().join(format!("{partner}.toml"))
+    }
+}
 
 impl PartnerCommand {
     /// Runs the command.
@@ -14,6 +59,22 @@ impl PartnerCommand {
     /// # Errors
     /// Says what failed and what to do next.
     pub fn run(self) -> miette::Result<ExitCode> {
-        Ok(ExitCode::SUCCESS)
+        match self.action {
+            PartnerAction::List(args) => args.run(),
+            PartnerAction::Show(args) => args.run(),
+            PartnerAction::Add(args) => args.run(),
+            PartnerAction::Rotate(args) => args.run(),
+            PartnerAction::Suspend(args) => args.suspend(),
+            PartnerAction::Resume(args) => args.resume(),
+        }
     }
 }
+
+/// Turns an error of the rooms into a report with a hint.
+fn told(error: &dyn std::error::Error, next: &str) -> miette::Report {
+    let text = crate::identity::error_chain(error);
+    miette::miette!(help = next, "{text}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,13 @@
 //! Faults name file, line and key, since an operator mends them in an editor. What policy says about a contract (which
 //! purpose fits which kind, which field fits which purpose) is the domain's business; here a file is only held to itself.
 
+mod edit;
+mod place;
 mod render;
+mod template;
 
 use std::io::Read as _;
 use std::num::{NonZeroU32, NonZeroU64};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
@@ -15,12 +17,16 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::value::Datetime;
 
+pub use edit::{EditFault, add_pin, remove_pin};
 pub use render::render;
+pub use template::{terms_for, usual_allowance};
+
+use self::place::Place;
 
 use super::hex::unhex;
 use crate::domain::claim::GroundKind;
 use crate::domain::disclosure::Field;
-use crate::domain::partner::{Allowance, Contract, PartnerKind, PeerName, PurposeTerms};
+use crate::domain::partner::{Allowance, Contract, PartnerIdFault, PartnerKind, PeerName, PurposeTerms};
 use crate::domain::question::{CoverageEdition, Purpose, Role};
 use crate::domain::time::{end_of, start_of};
 
@@ -178,7 +184,11 @@ struct AllowanceTable {
 
 impl Document {
     fn into_file(self, place: Place<'_>) -> Result<PartnerFile, ContractFault> {
-        let partner = self.id.get_ref().parse().map_err(|fault| place.fault(&self.id, "id", fault))?;
+        let partner = self
+            .id
+            .get_ref()
+            .parse()
+            .map_err(|fault: PartnerIdFault| place.fault(&self.id, "id", fault.to_string()))?;
         let (starts_at, ends_at) = dates(self.validity.get_ref(), place)?;
         let contract = Contract {
             partner,
@@ -329,67 +339,6 @@ fn purposes(listed: Vec<Terms>, place: Place<'_>) -> Result<Vec<PurposeTerms>, C
         });
     }
     Ok(purposes)
-}
-
-/// Turns positions in the text into lines.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    text: &'a str,
-}
-
-impl Place<'_> {
-    fn fault<T>(self, at: &Spanned<T>, key: &str, what: impl ToString) -> ContractFault {
-        self.fault_at(at.span(), key, what)
-    }
-
-    fn fault_at(self, span: Range<usize>, key: &str, what: impl ToString) -> ContractFault {
-        ContractFault { line: self.line(span.start), key: key.to_owned(), what: what.to_string() }
-    }
-
-    /// Takes the decoder's own finding apart: its `Display` draws the line, we want number and key.
-    fn decode_fault(self, error: toml::de::Error) -> ContractFault {
-        let start = error.span().map_or(0, |span| span.start);
-        let what = error.message().trim_end().to_owned();
-        let key = self.key_at(start).or_else(|| path_in(error)).unwrap_or_else(|| "(document)".to_owned());
-        ContractFault { line: self.line(start), key, what }
-    }
-
-    fn line(self, position: usize) -> usize {
-        let before = &self.text.as_bytes()[..position.min(self.text.len())];
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
-    }
-
-    /// Reads the key (or table) written on the line at a position.
-    fn key_at(self, position: usize) -> Option<String> {
-        let line = self.text.lines().nth(self.line(position) - 1)?.trim();
-        if let Some(header) = line.strip_prefix('[') {
-            return Some(header.trim_matches(|char| char == '[' || char == ']').to_owned());
-        }
-        let key = line.split_once('=')?.0.trim();
-        if key.is_empty() || key.starts_with('#') {
-            return None;
-        }
-        Some(match self.table_above(position) {
-            Some(table) => format!("{table}.{key}"),
-            None => key.to_owned(),
-        })
-    }
-
-    fn table_above(self, position: usize) -> Option<String> {
-        let lines = self.text.lines().take(self.line(position));
-        let header = lines.filter(|line| line.trim_start().starts_with('[') && !line.contains('=')).last()?;
-        let name: String =
-            header.chars().filter(|char| char.is_ascii_alphanumeric() || "._-".contains(*char)).collect();
-        Some(name).filter(|name| !name.is_empty())
-    }
-}
-
-/// The decoder tells the path of keys only in its `Display`, and only when it has no text to draw.
-fn path_in(mut error: toml::de::Error) -> Option<String> {
-    error.set_input(None);
-    let shown = error.to_string();
-    let (_, path) = shown.rsplit_once("\nin `")?;
-    Some(path.trim_end().trim_end_matches('`').to_owned())
 }
 
 #[cfg(test)]

@@ -35,8 +35,24 @@ pub fn write(path: &Path, text: &[u8], mode: u32, existing: Existing) -> io::Res
     sync_folder(path)
 }
 
+/// Writes a file only its owner may read, atomically and synced.
+///
+/// # Errors
+/// As [`write_public`].
+pub fn write_secret(path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
+    write(path, bytes, SECRET, existing)
+}
+
+/// Writes a file anyone may read; see [`write`].
+///
+/// # Errors
+/// As [`write`].
+pub fn write_public(path: &Path, text: &[u8], existing: Existing) -> io::Result<()> {
+    write(path, text, PUBLIC, existing)
+}
+
 /// Makes a rename or removal in the file's folder durable.
-pub fn sync_folder(path: &Path) -> io::Result<()> {
+fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 

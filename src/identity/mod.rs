@@ -13,6 +13,8 @@ mod provider;
 mod reload;
 mod roster;
 mod standing;
+#[cfg(test)]
+mod testing;
 mod trust;
 
 pub use acceptor::{
@@ -20,9 +22,9 @@ pub use acceptor::{
     PartnerStream,
 };
 pub use connection::Connection;
-pub use files::{Existing, PUBLIC as PUBLIC_MODE, SECRET as SECRET_MODE, write as write_file};
+pub use files::{Existing, is_toml, write_public as write_file, write_secret};
 pub use peer::{PeerFault, identify};
 pub use reload::{Identity, IdentityError, IdentityFiles, Watch};
 pub use roster::{PartnerSlot, Roster, RosterError};
 pub use standing::{RecordedState, StandingBook, StandingError, StandingRecord};
-pub use trust::{Trust, TrustError, TrustFiles};
+pub use trust::{Trust, TrustError, TrustFiles, chain as error_chain};

@@ -438,8 +438,10 @@ fn random_serial() -> Result<[u8; 16], PkiError> {
     Ok(serial)
 }
 
+/// Whole seconds, as certificates count.
 fn after_days(now: Timestamp, days: u16) -> Timestamp {
-    now.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX)
+    let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    whole.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX)
 }
 
 /// X.509 counts whole seconds; nothing here is older than 1970.

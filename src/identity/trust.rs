@@ -225,7 +225,7 @@ fn kept<T>(faults: &mut Vec<String>, error: &TrustError, last_good: &Arc<T>) -> 
 }
 
 /// Writes an error with its causes in one line: health shows one line per fault.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

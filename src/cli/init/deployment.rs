@@ -7,7 +7,7 @@ use miette::{Context as _, IntoDiagnostic as _};
 use serde::Serialize;
 
 use crate::domain::time::civil_day;
-use crate::identity::{Existing, PUBLIC_MODE, write_file};
+use crate::identity::{Existing, write_file};
 use crate::identity::pki::DevelopmentCa;
 
 /// The partners of a sandbox: id and contract. `{from}` and `{until}` become dates.
@@ -150,7 +150,7 @@ fn refuse_existing(path: &Path, existing: Existing) -> miette::Result<()> {
 }
 
 fn write(path: &Path, text: &str, existing: Existing) -> miette::Result<()> {
-    write_file(path, text.as_bytes(), PUBLIC_MODE, existing)
+    write_file(path, text.as_bytes(), existing)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot write {}", path.display()))
 }

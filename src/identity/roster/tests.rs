@@ -1,23 +1,10 @@
-use std::time::Duration;
-
 use super::*;
 use crate::config::partner::{PartnerFile, render};
 use crate::domain::partner::{Allowance, PartnerKind};
 use crate::identity::Connection;
 use crate::identity::pki::{CA_CERTIFICATE, CRL, DevelopmentCa, Existing};
+use crate::identity::testing::SetClock;
 use crate::identity::trust::TrustFiles;
-
-struct SetClock(ArcSwap<Timestamp>);
-
-impl Clock for SetClock {
-    fn now(&self) -> Timestamp {
-        **self.0.load()
-    }
-
-    fn since_boot(&self) -> Duration {
-        Duration::ZERO
-    }
-}
 
 struct House {
     folder: tempfile::TempDir,
@@ -37,7 +24,7 @@ impl House {
         let pki = folder.path().join("pki");
         let mut authority = DevelopmentCa::create(&pki, 30, now(), Existing::Keep).unwrap();
         authority.issue_server("s", &[], 30, now()).unwrap().write(&pki, "s", Existing::Keep).unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SetClock(ArcSwap::from_pointee(now())));
+        let clock: Arc<dyn Clock> = Arc::new(SetClock::at("2026-11-22T00:00:00Z"));
         let trust = Trust::open(
             TrustFiles {
                 server_chain: pki.join("s.pem"),
@@ -159,7 +146,7 @@ fn an_identity_claimed_twice_stays_with_the_contract_that_had_it() {
 
     house.put(&contract("one", &[uri("c")]));
     house.roster.reload();
-    assert_eq!(house.roster.faults(), [String::new(); 0], "the claim is free now");
+    assert_eq!(house.roster.faults(), Vec::<String>::new(), "the claim is free now");
     assert_eq!(house.found(&peer(&["a"], 1)).as_deref(), Some("two"));
 
     let fresh = House::with(&[contract("one", &[uri("a")]), contract("two", &[uri("a")])]);
@@ -184,7 +171,7 @@ fn a_bad_file_keeps_the_last_good_contract_until_it_is_mended() {
     assert_eq!(house.roster.epoch(), epoch);
     std::fs::write(&path, good.replace("burst = 1", "burst = 7")).unwrap();
     house.roster.reload();
-    assert_eq!(house.roster.faults(), [String::new(); 0]);
+    assert_eq!(house.roster.faults(), Vec::<String>::new());
     assert_eq!(house.roster.find(&peer(&["a"], 1)).unwrap().contract.allowance.burst, 7);
 }
 

@@ -1,20 +1,6 @@
-use std::time::Duration;
-
 use super::*;
 use crate::identity::pki::{CA_CERTIFICATE, CRL, DevelopmentCa, Existing, Issued};
-
-/// A clock that stands still until it is moved.
-struct SetClock(ArcSwap<Timestamp>);
-
-impl Clock for SetClock {
-    fn now(&self) -> Timestamp {
-        **self.0.load()
-    }
-
-    fn since_boot(&self) -> Duration {
-        Duration::ZERO
-    }
-}
+use crate::identity::testing::SetClock;
 
 struct Setting {
     folder: tempfile::TempDir,
@@ -29,7 +15,7 @@ impl Setting {
         let mut authority = DevelopmentCa::create(folder.path(), 7, now, Existing::Keep).unwrap();
         let issued = authority.issue_server("server", &["localhost".into()], 30, now).unwrap();
         issued.write(folder.path(), "server", Existing::Keep).unwrap();
-        Self { folder, authority, clock: Arc::new(SetClock(ArcSwap::from_pointee(now))) }
+        Self { folder, authority, clock: Arc::new(SetClock::at("2026-11-22T00:00:00Z")) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -125,7 +111,7 @@ fn a_bad_list_keeps_the_last_good_one_and_an_older_one_is_refused() {
     }
     std::fs::write(setting.path(CRL), good).unwrap();
     trust.reload();
-    assert_eq!(trust.faults(), [String::new(); 0]);
+    assert_eq!(trust.faults(), Vec::<String>::new());
 }
 
 #[test]
@@ -147,7 +133,7 @@ fn what_has_expired_is_a_fault() {
     let trust = setting.trust().unwrap();
     assert_eq!(trust.revocation_lists_expire_at().to_string(), "2026-11-29T00:00:00Z");
     assert_eq!(trust.server_certificate_expires_at().to_string(), "2026-12-22T00:00:00Z");
-    setting.clock.0.store(Arc::new("2027-01-01T00:00:00Z".parse().unwrap()));
+    setting.clock.move_to("2027-01-01T00:00:00Z");
     let faults = trust.faults();
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(faults.iter().all(|fault| fault.contains("expired at")), "{faults:?}");
