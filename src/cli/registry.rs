@@ -11,6 +11,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
+use crate::admin::client::{AdminClient, AdminClientError};
+use crate::admin::report;
 use crate::app::SystemClock;
 use crate::domain::licence::NumberRules;
 use crate::domain::time::{Clock as _, civil_day};
@@ -186,46 +188,31 @@ fn write(out: &Path, drivers: impl Iterator<Item = NewSubject>, bar: &ProgressBa
 
 impl Import {
     fn run(self) -> miette::Result<ExitCode> {
-        let mut options = ImportOptions::new(
+        let options = ImportOptions::new(
             self.format(),
             NumberRules { accept_test_numbers: self.accept_test_numbers },
             self.as_of.unwrap_or_else(today),
         );
-        options.batch_size = 4_000;
         let (input, bar) = self.input()?;
         let input = bar.wrap_read(input);
-        let rejects_path = self.rejects_path();
-        let mut rejects = RejectsFile::at(&rejects_path)
-            .into_diagnostic()
-            .wrap_err_with(|| format!("cannot replace {}", rejects_path.display()))?;
-        let mut unwritten = None;
-        let mut progress = |progress| match progress {
-            ImportProgress::Advanced(report) => bar.set_message(counts(&report)),
-            ImportProgress::Rejected { line, reason } => {
-                if let Err(error) = rejects.add(line, &reason.to_string()) {
-                    unwritten.get_or_insert(error);
-                }
-            }
-        };
-        let report = match open_store(&self.dir) {
-            Ok(registry) => {
-                Importer::new(&registry, options).import(input, &mut progress).into_diagnostic().wrap_err(
-                    "the import ended early; what was committed stays, run the same command again to finish it",
-                )?
-            }
+        let path = self.rejects_path();
+        let rejects = RejectsFile::at(&path).into_diagnostic();
+        let rejects = rejects.wrap_err_with(|| format!("cannot replace {}", path.display()))?;
+        let mut watch = Watch { bar, rejects, unwritten: None };
+        let told = match open_store(&self.dir) {
+            Ok(registry) => import_here(&registry, input, options, &mut watch)?,
             Err(OpenFault::Registry(RegistryError::Locked(_))) => {
-                import_through_gateway(&admin_socket(&self.dir), input, &options, &mut progress)?
+                if options.format == ImportFormat::Csv && self.as_of.is_some() {
+                    return Err(miette!(
+                        help = "leave --as-of out (the gateway takes today), or stop the gateway first",
+                        "a running gateway imports snapshots as of today only"
+                    ));
+                }
+                import_through_gateway(&admin_socket(&self.dir), input, options.format, &mut watch)?
             }
             Err(fault) => return Err(fault.into()),
         };
-        bar.finish_and_clear();
-        let rejects = rejects.finish().and_then(|path| unwritten.map_or(Ok(path), Err));
-        let rejects = rejects.into_diagnostic().wrap_err("cannot write the rejects file")?;
-        say(&format!("{}\n", counts(&report)))?;
-        if let Some(path) = rejects {
-            say(&format!("refused lines and their reasons: {}\n", path.display()))?;
-        }
-        Ok(if report.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+        watch.finish(&told)
     }
 
     fn format(&self) -> ImportFormat {
@@ -259,18 +246,89 @@ impl Import {
     }
 }
 
+/// What is shown and kept of an import while it runs.
+struct Watch {
+    bar: ProgressBar,
+    rejects: RejectsFile,
+    unwritten: Option<std::io::Error>,
+}
+
+/// How an import came out, here or in the gateway.
+struct Told {
+    summary: String,
+    rejected: u64,
+}
+
+impl Watch {
+    fn advanced(&self, summary: String) {
+        self.bar.set_message(summary);
+    }
+
+    fn rejected(&mut self, line: u64, reason: &str) {
+        if let Err(error) = self.rejects.add(line, reason) {
+            self.unwritten.get_or_insert(error);
+        }
+    }
+
+    /// Says how it came out. Exit code 2: the import is done, but lines were refused.
+    fn finish(self, told: &Told) -> miette::Result<ExitCode> {
+        self.bar.finish_and_clear();
+        let path = self.rejects.finish().and_then(|path| self.unwritten.map_or(Ok(path), Err));
+        say(&format!("{}\n", told.summary))?;
+        if let Some(path) = path.into_diagnostic().wrap_err("cannot write the rejects file")? {
+            say(&format!("refused lines and their reasons: {}\n", path.display()))?;
+        }
+        Ok(if told.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    }
+}
+
+fn import_here(
+    registry: &EmbeddedRegistry,
+    input: impl Read,
+    options: ImportOptions,
+    watch: &mut Watch,
+) -> miette::Result<Told> {
+    let mut progress = |progress| match progress {
+        ImportProgress::Advanced(report) => watch.advanced(counts(&report)),
+        ImportProgress::Rejected { line, reason } => watch.rejected(line, &reason.to_string()),
+    };
+    let report = Importer::new(registry, options).import(input, &mut progress).into_diagnostic();
+    let report = report.wrap_err(
+        "the import ended early; what was committed stays, run the same command again to finish it",
+    )?;
+    Ok(Told { summary: counts(&report), rejected: report.rejected })
+}
+
 /// Imports through the gateway that holds the registry open.
 fn import_through_gateway(
     socket: &Path,
-    _input: impl Read + Send + 'static,
-    _options: &ImportOptions,
-    _progress: &mut dyn FnMut(ImportProgress),
-) -> miette::Result<ImportReport> {
-    Err(miette!(
-        help = "stop the gateway, import, and start it again",
-        "a gateway is running on this registry ({})",
-        socket.display()
-    ))
+    input: impl Read + Send + 'static,
+    format: ImportFormat,
+    watch: &mut Watch,
+) -> miette::Result<Told> {
+    let format = match format {
+        ImportFormat::Ndjson => report::ImportFormat::Ndjson,
+        ImportFormat::Csv => report::ImportFormat::Csv,
+    };
+    let mut progress = |progress| match progress {
+        report::ImportProgress::Advanced(counts) => watch.advanced(gateway_counts(&counts)),
+        report::ImportProgress::Rejected { line, reason } => watch.rejected(line, &reason),
+    };
+    let client = AdminClient::connect(socket).map_err(|error| match error {
+        AdminClientError::NotRunning { .. } => miette!(
+            help = "wait for the other command to end, or name the folder of the gateway that runs",
+            "another process holds the registry open, but no gateway listens on {}",
+            socket.display()
+        ),
+        other => other.into(),
+    })?;
+    let counts = client.import(input, format, &mut progress)?;
+    Ok(Told { summary: gateway_counts(&counts), rejected: counts.rejected })
+}
+
+fn gateway_counts(counts: &report::ImportCounts) -> String {
+    let report::ImportCounts { lines, imported, unchanged, rejected } = counts;
+    format!("{lines} lines: {imported} new or extended, {unchanged} unchanged, {rejected} refused")
 }
 
 impl Stats {

@@ -28,7 +28,7 @@ use super::sealing::SealingKeys;
 /// The name of the key file in the data folder.
 pub const KEY_FILE: &str = "registry.keys";
 /// A key file is a handful of lines; more is not a key file.
-const FILE_SIZE_MAX: u64 = 16 * 1024;
+const FILE_SIZE_MAX: usize = 16 * 1024;
 const HEADER: &str = "drivegate-registry-keys 1";
 const HEADER_WORD: &str = "drivegate-registry-keys ";
 const KEY_SIZE: usize = 32;
@@ -126,12 +126,12 @@ impl RegistryKeys {
         if mode & 0o077 != 0 {
             return Err(KeyFault::TooOpen { path: path.to_owned(), mode });
         }
-        if metadata.len() > FILE_SIZE_MAX {
+        if metadata.len() > FILE_SIZE_MAX as u64 {
             return Err(malformed(path, 0, "too large for a key file"));
         }
         // Reserved up front, so that growing leaves no copy of the keys behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_SIZE_MAX as usize + 1));
-        file.take(FILE_SIZE_MAX)
+        let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_SIZE_MAX + 1));
+        file.take(FILE_SIZE_MAX as u64)
             .read_to_end(&mut bytes)
             .map_err(|source| file_fault("read", path, source))?;
         let text = std::str::from_utf8(&bytes).map_err(|_| malformed(path, 0, "is not text"))?;

@@ -13,8 +13,8 @@ pub mod keys;
 mod pseudonyms;
 mod sealing;
 pub mod submission;
-//CFG #[cfg(test)]
-//SUITE mod suite;
+#[cfg(test)]
+mod suite;
 
 pub use embedded::{EmbeddedRegistry, RegistryError, RegistryOptions, StoreError};
 pub use keys::{KeyFault, RegistryKeys};

@@ -166,20 +166,35 @@ mod tests {
         let hex: String = round_trip(&golden()).iter().map(|byte| format!("{byte:02x}")).collect();
         let secret = "09".repeat(32);
         let expected = [
+            // version, secret, count
             "01",
             &secret,
             "06",
-            // number: position 1/0/300, 1992-02-29, recorded 2015-03-02T01:30, packed
+            // number set: head, position 1/0/300, 1992-02-29, recorded 2015-03-02T01:30Z, packed number
             "42",
             "0100d804",
-            "c32c",
-            "e0c0a5ad0b",
+            "dd2c",
+            "e080cfe80a",
             "81",
-            "000000465f53d7dd",
-        ]
-        .concat();
-        insta::assert_snapshot!(hex);
-        assert!(hex.starts_with(&expected[..68]), "version, secret and count come first");
+            "00000004a3569289",
+            // name set: as before, 12 bytes of text
+            "83000c",
+            "e6b58be8af95e5b08fe6988e",
+            // birth day set: the effective day
+            "840000",
+            // issued on 2015-03-02
+            "81a48301",
+            // validity set: six years, until 2030-01-01
+            "8c0081d654",
+            // points set: at an instant with nanoseconds, position 1/0/70000
+            "6f",
+            "010088c108",
+            "cc42",
+            "0280cab5ee01",
+            "0280cab5ee01",
+            "ff",
+        ];
+        assert_eq!(hex, expected.concat());
     }
 
     #[test]

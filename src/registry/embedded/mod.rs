@@ -10,6 +10,8 @@ mod readers;
 mod stats;
 mod store;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use error::{RegistryError, StoreError};

@@ -19,7 +19,7 @@ use crate::registry::submission::{Extent, Outcome, Rejection, Submission};
 use crate::verification::ports::Pseudonyms as _;
 
 /// A change that will be told to the observers once it is durable.
-struct Written {
+pub(super) struct Written {
     subject: SubjectId,
     pseudonyms: Vec<NumberPseudonym>,
     position: Position,
@@ -69,7 +69,7 @@ impl Shared {
     }
 }
 
-fn write_batch(
+pub(super) fn write_batch(
     transaction: &WriteTransaction,
     shared: &Shared,
     batch: &[Submission],

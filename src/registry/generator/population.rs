@@ -54,12 +54,15 @@ impl Iterator for Population {
 /// Makes the fixed test drivers that have a record, as of a day.
 pub fn fixed_drivers(as_of: Date) -> impl Iterator<Item = NewSubject> {
     test_drivers(as_of).into_iter().filter(|driver| !driver.changes.is_empty()).filter_map(|driver| {
-        let changes = driver.changes.into_iter();
+        // Stories may be told out of order; what was recorded earlier stands earlier.
+        let mut changes = driver.changes;
+        changes.sort_by_key(|(_, recorded_at, _)| *recorded_at);
         Some(NewSubject {
             document: driver.document,
             number: LicenceNumber::parse(driver.document, driver.number, RULES).ok()?,
             name: FullName::parse(driver.name).ok()?,
             changes: changes
+                .into_iter()
                 .map(|(effective, recorded_at, kind)| NewChange { effective, recorded_at, kind })
                 .collect(),
         })

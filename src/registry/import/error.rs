@@ -87,6 +87,7 @@ pub enum LineFault {
 }
 
 impl LineFault {
+    #[allow(clippy::needless_pass_by_value, reason = "called with literals and with faults just made")]
     pub(super) fn field(field: impl Into<String>, fault: impl ToString) -> Self {
         Self::Field { field: field.into(), fault: fault.to_string() }
     }

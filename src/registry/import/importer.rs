@@ -138,7 +138,7 @@ impl Run<'_> {
             let number = read + 1;
             let parsed = match line {
                 None => break,
-                Some(Line::Whole(bytes)) if bytes.is_empty() => continue,
+                Some(Line::Whole([])) => continue,
                 Some(Line::Whole(bytes)) => self.parse(bytes, number)?,
                 Some(Line::TooLong) => Some(Err(LineFault::TooLong)),
             };

@@ -8,8 +8,10 @@ mod importer;
 mod lines;
 mod ndjson;
 mod rejects;
+#[cfg(test)]
+mod tests;
 
-pub use error::{ImportError, LineFault};
+pub use error::{HeaderFault, ImportError, LineFault};
 pub use importer::{ImportFormat, ImportOptions, ImportProgress, ImportReport, Importer};
 pub use ndjson::write_line;
 pub use rejects::RejectsFile;
