@@ -28,6 +28,9 @@ pub const ENTRY_BYTES_MAX: usize = 350;
 /// The version every entry begins with today.
 pub const ENTRY_VERSION: u8 = 1;
 
+#[cfg(test)]
+mod tests;
+
 const KIND_ANSWER: u8 = 1;
 const KIND_REFUSALS: u8 = 2;
 
