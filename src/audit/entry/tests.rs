@@ -36,6 +36,9 @@ const GOLDEN_ANSWER: &str = concat!(
     "22cb0b72656e74616c2d64656d6f0a323032362d31312d303108636865636b6f757402010100060208",
 );
 
+const GOLDEN_REFUSALS: &str =
+    "0102000660d926e55f4003000001020b72656e74616c2d64656d6f0d524154455f4558434545444544";
+
 /// Everything an answer borrows.
 struct Case {
     partner: PartnerId,
@@ -154,6 +157,13 @@ fn golden_vector_of_an_answer() {
 }
 
 #[test]
+fn the_specification_shows_the_same_vectors() {
+    let text: String = include_str!("../../../docs/evidence.md").split_whitespace().collect();
+    assert!(text.contains(GOLDEN_ANSWER));
+    assert!(text.contains(GOLDEN_REFUSALS));
+}
+
+#[test]
 fn golden_vector_of_refusals() {
     let entry = RefusalEntry {
         at: moment("2026-11-22T08:20:37Z"),
@@ -164,10 +174,7 @@ fn golden_vector_of_refusals() {
     };
     let mut bytes = Vec::new();
     entry.encode(&mut bytes).unwrap();
-    assert_eq!(
-        hex(&bytes),
-        "0102000660d926e55f4003000001020b72656e74616c2d64656d6f0d524154455f4558434545444544"
-    );
+    assert_eq!(hex(&bytes), GOLDEN_REFUSALS);
     assert_eq!(Entry::decode(&bytes), Ok(Entry::Refusals(entry)));
 }
 
@@ -234,7 +241,8 @@ fn a_receipts_openings_rebuild_the_root() {
 fn every_disclosed_field_is_committed_to() {
     let mut case = case();
     let before = answer_in(&case.confirmed()).root;
-    let all: [(Field, fn(&mut Disclosure)); 6] = [
+    type Release = fn(&mut Disclosure);
+    let all: [(Field, Release); 6] = [
         (Field::ExpiredOn, |out| out.expired_on = Some(date(2026, 1, 2))),
         (Field::Probation, |out| {
             out.probation = Some(Probation { kind: ProbationKind::AddedClass, last_day: date(2026, 1, 2) });

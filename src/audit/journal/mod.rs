@@ -28,4 +28,6 @@ pub use handle::Journal;
 pub use options::{JournalOptions, OpenError};
 pub use queue::Durable;
 pub use reader::{JournalReader, ReadError, StoredEntry};
-pub use stats::{ClosedReason, JournalHealth, JournalObserver, JournalStats, JournalStep, NoObserver};
+pub use stats::{
+    ClosedReason, JournalHealth, JournalObserver, JournalStats, JournalStep, NoObserver, StepFailure,
+};

@@ -101,11 +101,11 @@ impl Writer {
         match self.write(&taken.frames) {
             Ok(()) => {
                 let elapsed = self.clock.since_boot().saturating_sub(began);
+                let (entries, bytes) = (taken.next_index - taken.first_index, taken.frames.len() as u64);
                 self.next_index = taken.next_index;
+                self.queue.counters.synced(entries, bytes);
                 taken.batch.settle(Settled::Durable);
                 self.queue.waiters.settled();
-                let (entries, bytes) = (taken.next_index - taken.first_index, taken.frames.len() as u64);
-                self.queue.counters.synced(entries, bytes);
                 self.observer.synced(entries, bytes, elapsed);
                 taken.frames.clear();
                 self.spare = taken.frames;
@@ -133,11 +133,11 @@ impl Writer {
     /// A step failed: nobody of this batch or the next is answered, the segment ends at what is durable, and writing goes on
     /// in a new one if that can be had. The failed sync is never tried again: it may then succeed without the data.
     fn fail(&mut self, taken: &Taken, failure: &StepFailure) {
+        self.report(failure);
+        self.queue.counters.refusals_dropped.fetch_add(taken.refusals, Ordering::Relaxed);
         self.queue.close(self.next_index, closed_by(failure));
         taken.batch.settle(Settled::Failed);
         self.queue.waiters.settled();
-        self.queue.counters.refusals_dropped.fetch_add(taken.refusals, Ordering::Relaxed);
-        self.report(failure);
         if let Some(segment) = self.segment.take()
             && let Err(failure) = segment.seal()
         {
