@@ -2,7 +2,7 @@
 //!
 //! May know: `domain`, [`super::keys`]. Must not know: files, threads, the journal.
 //!
-//! What others must not learn stands in the entry only as one [root](leaves) over salted commitments; what bills, drivers
+//! What others must not learn stands in the entry only as one root (`leaves`) over salted commitments; what bills, drivers
 //! and auditors need stands in the clear. Everything here is specified for strangers in `docs/evidence.md`.
 
 mod answer;
