@@ -11,6 +11,6 @@ pub mod keys;
 mod log;
 
 pub use journal::{
-    ClosedReason, Journal, JournalHealth, JournalObserver, JournalOptions, JournalReader, JournalStats,
-    JournalStep, NoObserver, OpenError, ReadError, StoredEntry,
+    ClosedReason, Durable, Journal, JournalHealth, JournalObserver, JournalOptions, JournalReader,
+    JournalStats, JournalStep, NoObserver, OpenError, ReadError, StepFailure, StoredEntry,
 };

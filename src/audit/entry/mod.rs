@@ -2,7 +2,7 @@
 //!
 //! May know: `domain`, [`super::keys`]. Must not know: files, threads, the journal.
 //!
-//! What others must not learn stands in the entry only as one [root](leaves) over salted commitments; what bills, drivers
+//! What others must not learn stands in the entry only as one root (`leaves`) over salted commitments; what bills, drivers
 //! and auditors need stands in the clear. Everything here is specified for strangers in `docs/evidence.md`.
 
 mod answer;
@@ -27,6 +27,9 @@ pub const ENTRY_BYTES_MAX: usize = 350;
 
 /// The version every entry begins with today.
 pub const ENTRY_VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests;
 
 const KIND_ANSWER: u8 = 1;
 const KIND_REFUSALS: u8 = 2;

@@ -2,9 +2,9 @@
 //!
 //! May know: `domain`'s clock and words, [`super::entry`]'s refusals, files. Must not know: what an answer is.
 //!
-//! Read in this order: [`queue`] (callers push frames into one buffer), [`writer`] (one thread takes what has gathered, writes,
-//! syncs, and settles the whole batch), [`waiters`] (each core is woken once per sync), [`segment`], [`frame`] and [`storage`]
-//! (bytes), [`folder`] (whose log this is), [`reader`] (what is on disk).
+//! Read in this order: `queue` (callers push frames into one buffer), `writer` (one thread takes what has gathered, writes,
+//! syncs, and settles the whole batch), `waiters` (each core is woken once per sync), `segment`, `frame` and `storage`
+//! (bytes), `folder` (whose log this is), `reader` (what is on disk).
 
 mod folder;
 mod frame;
@@ -28,4 +28,6 @@ pub use handle::Journal;
 pub use options::{JournalOptions, OpenError};
 pub use queue::Durable;
 pub use reader::{JournalReader, ReadError, StoredEntry};
-pub use stats::{ClosedReason, JournalHealth, JournalObserver, JournalStats, JournalStep, NoObserver};
+pub use stats::{
+    ClosedReason, JournalHealth, JournalObserver, JournalStats, JournalStep, NoObserver, StepFailure,
+};

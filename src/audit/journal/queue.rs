@@ -133,8 +133,9 @@ impl Queue {
         }
     }
 
-    /// Says what the thread shall do next. `now` tells which refusals are complete.
-    pub(super) fn next_work(&self, now: Timestamp) -> Work {
+    /// Says what the thread shall do next. `now` tells which refusals are complete; the spare buffer, empty, becomes the one
+    /// the next batch gathers in, so that callers do not grow a new one under the lock.
+    pub(super) fn next_work(&self, now: Timestamp, spare: &mut Vec<u8>) -> Work {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let mut gathering = self.gathering();
         let now = (!gathering.shutting_down).then_some(now);
@@ -142,7 +143,7 @@ impl Queue {
             gathering.push_refusal(&refusal);
         }
         if gathering.first_index < gathering.next_index {
-            return Work::Write(gathering.take());
+            return Work::Write(gathering.take(std::mem::take(spare)));
         }
         if gathering.shutting_down {
             return Work::Stop;
@@ -151,20 +152,11 @@ impl Queue {
         if refusals.is_empty() { Work::Sleep } else { Work::SleepASecond }
     }
 
-    /// Gives a written batch's buffer back, to spare the next one its growth.
-    pub(super) fn recycle(&self, mut frames: Vec<u8>) {
-        frames.clear();
-        let mut gathering = self.gathering();
-        if gathering.frames.capacity() == 0 {
-            gathering.frames = frames;
-        }
-    }
-
     /// Takes no more entries, and fails what has gathered. `durable` is the index the next entry will have.
     pub(super) fn close(&self, durable: u64, reason: ClosedReason) {
         let mut gathering = self.gathering();
         gathering.health = JournalHealth::Closed(reason);
-        let failed = gathering.take();
+        let failed = gathering.take(Vec::new());
         gathering.first_index = durable;
         gathering.next_index = durable;
         drop(gathering);
@@ -234,9 +226,9 @@ impl Gathering {
         }
     }
 
-    fn take(&mut self) -> Taken {
+    fn take(&mut self, empty: Vec<u8>) -> Taken {
         let taken = Taken {
-            frames: std::mem::take(&mut self.frames),
+            frames: std::mem::replace(&mut self.frames, empty),
             batch: std::mem::take(&mut self.batch),
             first_index: self.first_index,
             next_index: self.next_index,

@@ -298,13 +298,14 @@ fn too_many_waiting_bytes_are_refused_at_once() {
 fn a_torn_tail_is_cut_at_every_byte_of_the_last_frame() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
-    for number in 0..5 {
+    for number in 0..4 {
         append(&journal, &payload(number)).unwrap();
     }
+    append(&journal, b"the last entry, torn").unwrap();
     drop(journal);
     let path = segments(&folder).pop().unwrap();
     let whole = std::fs::read(&path).unwrap();
-    let last_frame = FRAME_HEAD_BYTES + payload(4).len();
+    let last_frame = FRAME_HEAD_BYTES + b"the last entry, torn".len();
     for torn in 1..=last_frame {
         // Cut off, or never arrived and still zero, or garbage.
         let end = whole.len() - torn;
@@ -340,13 +341,13 @@ fn after_any_single_failure_the_waiting_are_refused_and_writing_goes_on() {
         (SyncFolder, ErrorKind::Other),
         (Truncate, ErrorKind::Other),
     ] {
-        for times in 1..=4 {
+        for times in 1..=3 {
             let folder = tempfile::tempdir().unwrap();
             let plan = Arc::new(Plan::default());
             let journal = open_faulty(&folder, &plan);
             let mut told = Vec::new();
             let mut refused = 0;
-            for number in 0..120 {
+            for number in 0..60 {
                 if number == 10 {
                     plan.fail_next(step, times, error);
                 }
@@ -434,7 +435,7 @@ fn whenever_the_machine_dies_every_answer_given_is_in_the_log() {
         let next = append(&reopened, b"after").unwrap().index;
         let stored = read_all(folder.path());
         // An entry without answer may be there; an answer without entry never.
-        assert!(next as usize - told.len() <= 1, "death at {death}");
+        assert!(next - told.len() as u64 <= 1, "death at {death}");
         for (index, bytes) in told {
             assert_eq!(stored[usize::try_from(index).unwrap()].bytes, bytes, "death at {death}");
         }

@@ -218,3 +218,88 @@ impl Drop for CoreTask {
         // The thread-local entry of the core's thread stays behind, marked as detached, until the thread attaches again.
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn counted() -> (Arc<Count>, Waker) {
+        let count = Arc::<Count>::default();
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    fn woken(count: &Count) -> usize {
+        count.0.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn a_core_is_woken_once_for_all_its_waiters_and_wakes_them_itself() {
+        let waiters = Arc::<Waiters>::default();
+        let mut task = Box::pin(CoreTask::new(Arc::clone(&waiters)));
+        let (core, core_waker) = counted();
+        let mut on_core = Context::from_waker(&core_waker);
+        assert!(task.as_mut().poll(&mut on_core).is_pending());
+
+        let (now, later) = (Arc::<Batch>::default(), Arc::<Batch>::default());
+        let (first, first_waker) = counted();
+        let (second, second_waker) = counted();
+        let (third, third_waker) = counted();
+        waiters.leave(&later, &third_waker);
+        waiters.leave(&now, &first_waker);
+        waiters.leave(&now, &second_waker);
+
+        now.settle(Settled::Durable);
+        waiters.settled();
+        assert_eq!((woken(&core), woken(&first), woken(&second)), (1, 0, 0));
+        assert!(task.as_mut().poll(&mut on_core).is_pending());
+        assert_eq!((woken(&first), woken(&second), woken(&third)), (1, 1, 0));
+
+        later.settle(Settled::Failed);
+        waiters.settled();
+        assert!(task.as_mut().poll(&mut on_core).is_pending());
+        assert_eq!((woken(&core), woken(&third)), (2, 1));
+        waiters.settled();
+        assert_eq!(woken(&core), 2, "nobody waits, nobody is woken");
+    }
+
+    #[test]
+    fn threads_without_a_core_are_woken_directly() {
+        let waiters = Waiters::default();
+        let batch = Arc::<Batch>::default();
+        let (count, waker) = counted();
+        waiters.leave(&batch, &waker);
+        batch.settle(Settled::Durable);
+        waiters.settled();
+        assert_eq!(woken(&count), 1);
+    }
+
+    #[test]
+    fn a_core_that_leaves_wakes_everyone_to_wait_elsewhere() {
+        let waiters = Arc::<Waiters>::default();
+        let mut task = Box::pin(CoreTask::new(Arc::clone(&waiters)));
+        assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let batch = Arc::<Batch>::default();
+        let (count, waker) = counted();
+        let left = waiters.leave(&batch, &waker);
+        assert!(left.serves(&waker));
+        drop(task);
+        assert_eq!(woken(&count), 1);
+        assert!(!left.serves(&waker));
+        waiters.leave(&batch, &waker);
+        batch.settle(Settled::Durable);
+        waiters.settled();
+        assert_eq!(woken(&count), 2);
+    }
+}

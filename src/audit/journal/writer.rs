@@ -28,6 +28,10 @@ pub(super) struct Writer {
     segment: Option<Segment>,
     /// The index the next durable entry will have.
     next_index: u64,
+    /// The buffer of the last batch, emptied.
+    spare: Vec<u8>,
+    /// Why the journal is closed, as far as it was said aloud.
+    said: Option<ClosedReason>,
     options: JournalOptions,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn JournalObserver>,
@@ -44,8 +48,18 @@ impl Writer {
         observer: Arc<dyn JournalObserver>,
         lock: File,
     ) -> Result<Self, OpenError> {
-        let mut writer =
-            Self { queue, storage, segment: None, next_index: 0, options, clock, observer, _lock: lock };
+        let mut writer = Self {
+            queue,
+            storage,
+            segment: None,
+            next_index: 0,
+            spare: Vec::new(),
+            said: None,
+            options,
+            clock,
+            observer,
+            _lock: lock,
+        };
         let names = writer.storage.list().at(JournalStep::Read).map_err(OpenError::Recovery)?;
         match names.iter().filter_map(|name| first_index_of(name)).max() {
             None => writer.begin_segment().map_err(OpenError::Recovery)?,
@@ -72,7 +86,7 @@ impl Writer {
         if self.segment.is_none() {
             return self.try_again();
         }
-        match self.queue.next_work(self.clock.now()) {
+        match self.queue.next_work(self.clock.now(), &mut self.spare) {
             Work::Write(taken) => self.commit(taken),
             Work::SleepASecond => thread::park_timeout(A_SECOND),
             Work::Sleep => thread::park(),
@@ -82,18 +96,19 @@ impl Writer {
     }
 
     /// Makes a batch durable, and only then lets its callers go.
-    fn commit(&mut self, taken: Taken) {
+    fn commit(&mut self, mut taken: Taken) {
         let began = self.clock.since_boot();
         match self.write(&taken.frames) {
             Ok(()) => {
                 let elapsed = self.clock.since_boot().saturating_sub(began);
+                let (entries, bytes) = (taken.next_index - taken.first_index, taken.frames.len() as u64);
                 self.next_index = taken.next_index;
+                self.queue.counters.synced(entries, bytes);
                 taken.batch.settle(Settled::Durable);
                 self.queue.waiters.settled();
-                let (entries, bytes) = (taken.next_index - taken.first_index, taken.frames.len() as u64);
-                self.queue.counters.synced(entries, bytes);
                 self.observer.synced(entries, bytes, elapsed);
-                self.queue.recycle(taken.frames);
+                taken.frames.clear();
+                self.spare = taken.frames;
             }
             Err(failure) => self.fail(&taken, &failure),
         }
@@ -118,11 +133,11 @@ impl Writer {
     /// A step failed: nobody of this batch or the next is answered, the segment ends at what is durable, and writing goes on
     /// in a new one if that can be had. The failed sync is never tried again: it may then succeed without the data.
     fn fail(&mut self, taken: &Taken, failure: &StepFailure) {
+        self.report(failure);
+        self.queue.counters.refusals_dropped.fetch_add(taken.refusals, Ordering::Relaxed);
         self.queue.close(self.next_index, closed_by(failure));
         taken.batch.settle(Settled::Failed);
         self.queue.waiters.settled();
-        self.queue.counters.refusals_dropped.fetch_add(taken.refusals, Ordering::Relaxed);
-        self.report(failure);
         if let Some(segment) = self.segment.take()
             && let Err(failure) = segment.seal()
         {
@@ -146,6 +161,7 @@ impl Writer {
         match self.begin_segment() {
             Ok(()) => {
                 self.queue.reopen(self.next_index);
+                self.said = None;
                 tracing::warn!(first_index = self.next_index, "journal goes on in a new segment");
             }
             Err(failure) => {
@@ -179,14 +195,18 @@ impl Writer {
         Ok(())
     }
 
-    fn report(&self, failure: &StepFailure) {
+    /// Counts every failure and says each kind aloud once, not once a second.
+    fn report(&mut self, failure: &StepFailure) {
         self.queue.counters.failures.fetch_add(1, Ordering::Relaxed);
         self.observer.failed(failure.step, failure.source.kind());
-        tracing::error!(
-            step = failure.step.word(),
-            error = %failure.source,
-            "journal cannot write: no record, no disclosure"
-        );
+        let reason = closed_by(failure);
+        if self.said.replace(reason) != Some(reason) {
+            tracing::error!(
+                step = failure.step.word(),
+                error = %failure.source,
+                "journal cannot write: no record, no disclosure"
+            );
+        }
     }
 }
 

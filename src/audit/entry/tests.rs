@@ -1,0 +1,454 @@
+//! Bytes that others verify: golden vectors, both ways, bounded, without identifiers.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use jiff::civil::date;
+use proptest::prelude::*;
+
+use super::*;
+use crate::audit::keys::{EntryKeys, LogSecret, Month};
+use crate::domain::claim::{Claim, ConsentEvidence, Ground, GroundKind};
+use crate::domain::decision::{Advice, Criterion, CriterionKind, Decision, Outcome, Reason, Ruling};
+use crate::domain::disclosure::{Disclosure, Field, Pending, Probation, ProbationKind, TenureBand};
+use crate::domain::licence::{
+    ClassSet, DocumentKind, FileNumber, FullName, LicenceNumber, NumberRules, StateSet, VehicleClass,
+};
+use crate::domain::partner::PartnerId;
+use crate::domain::question::{Purpose, Question};
+use crate::domain::subject::{NumberPseudonym, Position, SubjectSecret};
+use crate::domain::vehicle::{Vehicle, VehicleKind, VehicleUse};
+use crate::verification::ports::{AnswerToRecord, QuestionDigest, SubjectToRecord};
+
+const NUMBER: &str = "000000199001010018";
+const NAME: &str = "测试甲";
+const FILE_NUMBER: &str = "000000123456";
+const CASE: &str = "RA-2026-0004711";
+const OPERATOR: &str = "clerk-17";
+const REQUEST: &str = "0192f0c1-7a1e-7b6c-9c51-0a4f0b0d8a11";
+const NONCE: [u8; 16] = *b"nonce-of-16-byte";
+
+/// The entry of [`case`], computed by a program of another language from `docs/evidence.md` alone.
+const GOLDEN_ANSWER: &str = concat!(
+    "0101000660d926e7418003010302050000000100020000000000000003000660d926e55f406e6f6e63652d6f66",
+    "2d31362d627974652ea59c94b975a2f198380d85aac086ac33333333333333333333333333333333001010ff72",
+    "978d3cc3a02ce189c08bc2dea0eda1b88fa46359bbdd23fc562e8b1ce42b1f793f8fc5b858e0c86cbb4feed63c",
+    "22cb0b72656e74616c2d64656d6f0a323032362d31312d303108636865636b6f757402010100060208",
+);
+
+const GOLDEN_REFUSALS: &str =
+    "0102000660d926e55f4003000001020b72656e74616c2d64656d6f0d524154455f4558434545444544";
+
+/// Everything an answer borrows.
+struct Case {
+    partner: PartnerId,
+    claim: Claim,
+    question: Question,
+    ruling: Ruling,
+    disclosure: Disclosure,
+    secret: SubjectSecret,
+    log: LogSecret,
+}
+
+fn moment(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn case() -> Case {
+    let rules = NumberRules { accept_test_numbers: true };
+    Case {
+        partner: "rental-demo".parse().unwrap(),
+        claim: Claim {
+            document: DocumentKind::ResidentId,
+            number: LicenceNumber::parse(DocumentKind::ResidentId, NUMBER, rules).unwrap(),
+            name: FullName::parse(NAME).unwrap(),
+            file_number: Some(FileNumber::parse(FILE_NUMBER).unwrap()),
+            ground: Ground::Consent(ConsentEvidence {
+                obtained_at: moment("2026-11-01T00:00:00Z"),
+                expires_at: moment("2026-12-01T00:00:00Z"),
+                notice_version: "n-3".into(),
+                evidence_sha256: [0xEE; 32],
+            }),
+        },
+        question: Question::Rental {
+            pick_up: moment("2026-11-22T09:00:00Z"),
+            return_at: moment("2026-11-25T09:00:00Z"),
+            vehicle: Vehicle {
+                kind: VehicleKind::Class(VehicleClass::C1),
+                automatic: Some(false),
+                adapted: None,
+                seats: Some(5),
+                total_mass_kg: Some(1900),
+                combination_mass_kg: Some(0),
+                used_for: Some(VehicleUse::Private),
+            },
+            min_tenure_months: Some(12),
+            validity_margin_days: 30,
+        },
+        ruling: Ruling {
+            decision: Decision::NotQualified,
+            criteria: vec![
+                Criterion { kind: CriterionKind::Subject, outcome: Outcome::Met, reason: None },
+                Criterion {
+                    kind: CriterionKind::Tenure,
+                    outcome: Outcome::NotMet,
+                    reason: Some(Reason::TenureShort),
+                },
+            ],
+            not_covered: &[],
+            reliance_until: Some(moment("2027-01-01T00:00:00Z")),
+            advice: Advice::Nothing,
+            remedies: Vec::new(),
+        },
+        disclosure: Disclosure { tenure_band: Some(TenureBand::Under1), ..Disclosure::default() },
+        secret: SubjectSecret::from_bytes([0x11; 32]),
+        log: LogSecret::from_bytes(&[0x22; 32]),
+    }
+}
+
+impl Case {
+    fn answer<'a>(&'a self, subject: SubjectToRecord<'a>) -> AnswerToRecord<'a> {
+        AnswerToRecord {
+            at: moment("2026-11-22T08:20:37.123456Z"),
+            partner: &self.partner,
+            purpose: Purpose::Rental,
+            claim: &self.claim,
+            case_reference: CASE,
+            case_category: "checkout",
+            operator_id: OPERATOR,
+            request_id: Some(REQUEST),
+            subject,
+            question: &self.question,
+            question_digest: QuestionDigest([0x33; 16]),
+            ruling: &self.ruling,
+            disclosure: &self.disclosure,
+            position: Position { epoch: 1, partition: 2, seq: 3 },
+            known_at: moment("2026-11-22T08:20:37Z"),
+            policy_version: "2026-11-01",
+            charged: true,
+        }
+    }
+
+    fn bytes(&self, answer: &AnswerToRecord<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        compose(answer, &self.log, NONCE, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn confirmed(&self) -> Vec<u8> {
+        self.bytes(&self.answer(SubjectToRecord::Confirmed(&self.secret)))
+    }
+}
+
+fn answer_in(bytes: &[u8]) -> AnswerEntry<'static> {
+    match Entry::decode(bytes).unwrap() {
+        Entry::Answer(answer) => answer,
+        Entry::Refusals(_) => panic!("an answer was written"),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn golden_vector_of_an_answer() {
+    assert_eq!(hex(&case().confirmed()), GOLDEN_ANSWER);
+}
+
+#[test]
+fn the_specification_shows_the_same_vectors() {
+    let text: String = include_str!("../../../docs/evidence.md").split_whitespace().collect();
+    assert!(text.contains(GOLDEN_ANSWER));
+    assert!(text.contains(GOLDEN_REFUSALS));
+}
+
+#[test]
+fn golden_vector_of_refusals() {
+    let entry = RefusalEntry {
+        at: moment("2026-11-22T08:20:37Z"),
+        partner: "rental-demo".parse().unwrap(),
+        reason: "RATE_EXCEEDED".into(),
+        purpose: Some(Purpose::Rental),
+        count: 258,
+    };
+    let mut bytes = Vec::new();
+    entry.encode(&mut bytes).unwrap();
+    assert_eq!(hex(&bytes), GOLDEN_REFUSALS);
+    assert_eq!(Entry::decode(&bytes), Ok(Entry::Refusals(entry)));
+}
+
+#[test]
+fn an_answer_reads_back_as_it_was_written() {
+    let case = case();
+    let entry = answer_in(&case.confirmed());
+    assert_eq!(entry.at, moment("2026-11-22T08:20:37.123456Z"));
+    assert_eq!(*entry.partner, case.partner);
+    assert_eq!((entry.purpose, entry.ground), (Purpose::Rental, GroundKind::Consent));
+    assert_eq!((entry.decision, &*entry.criteria), (Decision::NotQualified, &case.ruling.criteria[..]));
+    assert_eq!(entry.position, Position { epoch: 1, partition: 2, seq: 3 });
+    assert_eq!((&*entry.policy_version, &*entry.case_category), ("2026-11-01", "checkout"));
+    assert!(entry.charged && !entry.subject_is_party);
+    assert!(entry.leaves.discloses(Field::TenureBand) && !entry.leaves.discloses(Field::MaskedName));
+    assert_eq!(entry.request, Some(case.log.request_digest(&case.partner, REQUEST)));
+}
+
+#[test]
+fn a_receipts_openings_rebuild_the_root() {
+    let case = case();
+    let entry = answer_in(&case.confirmed());
+    let opening = EntryKeys::confirmed(&case.secret).opening(&entry.nonce);
+    // What the partner knows, written down by hand from the specification.
+    let micros = |text: &str| moment(text).as_microsecond().to_be_bytes();
+    let number = [&[1], NUMBER.as_bytes()].concat();
+    let consent =
+        [&micros("2026-11-01T00:00:00Z")[..], &micros("2026-12-01T00:00:00Z"), &[0xEE; 32], b"n-3"].concat();
+    let question = [
+        &[3][..],
+        &micros("2026-11-22T09:00:00Z"),
+        &micros("2026-11-25T09:00:00Z"),
+        &[1, 0, 12],
+        &[0, 30],
+        &[1, 6, 0, 0],
+        &[1, 0],
+        &[1, 0, 5],
+        &[1, 0, 0, 0x07, 0x6C],
+        &[1, 0, 0, 0, 0],
+        &[1],
+    ]
+    .concat();
+    let until = micros("2027-01-01T00:00:00Z");
+    let known: [(LeafName, &[u8]); 10] = [
+        (LeafName::LicenceNumber, &number),
+        (LeafName::FullName, NAME.as_bytes()),
+        (LeafName::FileNumber, FILE_NUMBER.as_bytes()),
+        (LeafName::CaseReference, CASE.as_bytes()),
+        (LeafName::Operator, OPERATOR.as_bytes()),
+        (LeafName::Question, &question),
+        (LeafName::Consent, &consent),
+        (LeafName::RequestId, REQUEST.as_bytes()),
+        (LeafName::RelianceUntil, &until),
+        (LeafName::TenureBand, &[1]),
+    ];
+    let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+    assert_eq!(entry.leaves.iter().collect::<Vec<_>>(), names);
+    let leaves: Vec<_> =
+        known.iter().map(|(name, value)| leaf_hash(&opening.salt(name.code()), *name, value)).collect();
+    assert_eq!(entry.root, root_over(&leaves));
+}
+
+#[test]
+fn every_disclosed_field_is_committed_to() {
+    let mut case = case();
+    let before = answer_in(&case.confirmed()).root;
+    type Release = fn(&mut Disclosure);
+    let all: [(Field, Release); 6] = [
+        (Field::ExpiredOn, |out| out.expired_on = Some(date(2026, 1, 2))),
+        (Field::Probation, |out| {
+            out.probation = Some(Probation { kind: ProbationKind::AddedClass, last_day: date(2026, 1, 2) });
+        }),
+        (Field::Pending, |out| out.pending = Some(Pending { violation: true, accident: false })),
+        (Field::States, |out| out.states = StateSet::parse("AH")),
+        (Field::Classes, |out| out.classes = Some(ClassSet::of(&[VehicleClass::A1]))),
+        (Field::PaperLicenceNeeded, |out| out.paper_licence_needed = Some(true)),
+    ];
+    for (field, release) in all {
+        case.disclosure = Disclosure::default();
+        release(&mut case.disclosure);
+        let entry = answer_in(&case.confirmed());
+        assert!(entry.leaves.discloses(field), "{field}");
+        assert_ne!(entry.root, before);
+    }
+}
+
+#[test]
+fn no_identifier_is_in_the_bytes() {
+    let case = case();
+    let subjects = [
+        SubjectToRecord::Confirmed(&case.secret),
+        SubjectToRecord::Unconfirmed(&case.secret),
+        SubjectToRecord::Unknown(NumberPseudonym::from_bytes([0x44; 16])),
+    ];
+    for subject in subjects {
+        let bytes = case.bytes(&case.answer(subject));
+        for secret in [NUMBER, &NUMBER[6..14], NAME, FILE_NUMBER, CASE, OPERATOR, REQUEST] {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{secret}");
+        }
+        for secret in [&[0x11; 8], &[0x22; 8], &[0x44; 8]] {
+            assert!(!bytes.windows(8).any(|window| window == secret));
+        }
+    }
+}
+
+#[test]
+fn confirmed_entries_of_a_subject_group_and_nothing_else_does() {
+    let case = case();
+    let pseudonym = |subject, at: &str| {
+        let mut answer = case.answer(subject);
+        answer.at = moment(at);
+        answer_in(&case.bytes(&answer)).subject
+    };
+    let (november, december) = ("2026-11-22T08:00:00Z", "2026-12-22T08:00:00Z");
+    let confirmed = |at: &str| pseudonym(SubjectToRecord::Confirmed(&case.secret), at);
+    let unconfirmed = |at: &str| pseudonym(SubjectToRecord::Unconfirmed(&case.secret), at);
+    let unknown = |at: &str| pseudonym(SubjectToRecord::Unknown(NumberPseudonym::from_bytes([0x44; 16])), at);
+
+    assert_eq!(confirmed(november), confirmed(december));
+    assert_ne!(confirmed(november), unconfirmed(november));
+    // A number that exists and one that does not behave alike: the same within a month, another in the next.
+    for kind in [&unconfirmed as &dyn Fn(&str) -> SubjectPseudonym, &unknown] {
+        assert_eq!(kind(november), kind("2026-11-30T15:59:59Z"));
+        assert_ne!(kind(november), kind("2026-11-30T16:00:00Z"), "the month ends in China");
+        assert_ne!(kind(november), kind(december));
+    }
+    let other = SubjectSecret::from_bytes([0x12; 32]);
+    assert_ne!(confirmed(november), pseudonym(SubjectToRecord::Confirmed(&other), november));
+}
+
+#[test]
+fn unconfirmed_and_unknown_entries_have_the_same_shape() {
+    let case = case();
+    let unconfirmed = case.bytes(&case.answer(SubjectToRecord::Unconfirmed(&case.secret)));
+    let number = NumberPseudonym::from_bytes([0x44; 16]);
+    let unknown = case.bytes(&case.answer(SubjectToRecord::Unknown(number)));
+    let (mut a, b) = (answer_in(&unconfirmed), answer_in(&unknown));
+    assert_eq!(unconfirmed.len(), unknown.len());
+    (a.subject, a.root) = (b.subject, b.root);
+    assert_eq!(a, b);
+}
+
+#[test]
+fn openings_differ_from_entry_to_entry() {
+    let case = case();
+    let answer = case.answer(SubjectToRecord::Confirmed(&case.secret));
+    let mut other = Vec::new();
+    compose(&answer, &case.log, [9; 16], &mut other).unwrap();
+    assert_ne!(answer_in(&other).root, answer_in(&case.confirmed()).root);
+}
+
+#[test]
+fn request_digests_are_keyed_and_bound_to_the_partner() {
+    let case = case();
+    let other: PartnerId = "rental-demo2".parse().unwrap();
+    let digest = case.log.request_digest(&case.partner, REQUEST);
+    assert_ne!(digest, case.log.request_digest(&other, REQUEST));
+    assert_ne!(digest, LogSecret::from_bytes(&[0x23; 32]).request_digest(&case.partner, REQUEST));
+}
+
+#[test]
+fn unknown_numbers_of_one_month_differ() {
+    let (log, month) = (case().log, Month::of(moment("2026-11-22T08:00:00Z")));
+    let of = |byte| log.unknown_number(month, NumberPseudonym::from_bytes([byte; 16])).pseudonym();
+    assert_ne!(of(1), of(2));
+}
+
+#[test]
+fn the_longest_entry_fits_and_longer_texts_are_refused() {
+    let mut case = case();
+    case.partner = "p".repeat(40).parse().unwrap();
+    let criterion = case.ruling.criteria[1];
+    case.ruling.criteria = vec![criterion; CRITERIA_MAX];
+    let (category, version) = ("c".repeat(32), "v".repeat(24));
+    let mut answer = case.answer(SubjectToRecord::Confirmed(&case.secret));
+    answer.case_category = &category;
+    answer.policy_version = &version;
+    let bytes = case.bytes(&answer);
+    assert!(bytes.len() <= ENTRY_BYTES_MAX, "{}", bytes.len());
+    assert_eq!(answer_in(&bytes).criteria.len(), CRITERIA_MAX);
+
+    let too_long = "c".repeat(33);
+    answer.case_category = &too_long;
+    let refused = compose(&answer, &case.log, NONCE, &mut Vec::new());
+    assert_eq!(refused, Err(EncodeError("case category")));
+}
+
+#[test]
+fn truncated_extended_and_newer_bytes_are_refused() {
+    let good = case().confirmed();
+    for length in 0..good.len() {
+        assert!(Entry::decode(&good[..length]).is_err(), "{length} bytes");
+    }
+    assert_eq!(Entry::decode(&[&good[..], &[0]].concat()), Err(DecodeError::TrailingBytes));
+    assert_eq!(Entry::decode(&[&[2], &good[1..]].concat()), Err(DecodeError::Version(2)));
+    assert_eq!(Entry::decode(&[1, 9]), Err(DecodeError::Field("kind")));
+    assert_eq!(Entry::decode(&[0; ENTRY_BYTES_MAX + 1]), Err(DecodeError::TooLong));
+}
+
+/// Encodes whatever was decoded.
+fn encode(entry: &Entry) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match entry {
+        Entry::Answer(answer) => answer.encode(&mut bytes).unwrap(),
+        Entry::Refusals(refusals) => refusals.encode(&mut bytes).unwrap(),
+    }
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Entry::decode(&bytes);
+    }
+
+    #[test]
+    fn damaged_entries_are_refused_or_are_other_canonical_entries(
+        flips in proptest::collection::vec((any::<proptest::sample::Index>(), 1..=255u8), 1..6),
+    ) {
+        let mut bytes = case().confirmed();
+        for (at, mask) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] ^= mask;
+        }
+        if let Ok(entry) = Entry::decode(&bytes) {
+            prop_assert_eq!(encode(&entry), bytes);
+        }
+    }
+
+    #[test]
+    fn any_answer_reads_back(
+        micros in 0..4_000_000_000_000_000i64,
+        (purpose, ground, decision) in (1..=6u8, 1..=3u8, 1..=3u8),
+        (charged, party) in any::<(bool, bool)>(),
+        (epoch, partition, seq) in any::<(u32, u16, u64)>(),
+        request in any::<Option<[u8; 16]>>(),
+        root in any::<[u8; 32]>(),
+        reasons in proptest::collection::vec(0..=27u8, 0..=CRITERIA_MAX),
+        category in "[a-z0-9-]{0,32}",
+        partner in "[a-z][a-z0-9-]{0,39}",
+    ) {
+        let criteria: Vec<_> = reasons
+            .iter()
+            .map(|code| Criterion {
+                kind: CriterionKind::Class,
+                outcome: Outcome::Noted,
+                reason: Reason::from_code(*code),
+            })
+            .collect();
+        let entry = AnswerEntry {
+            at: Timestamp::from_microsecond(micros).unwrap(),
+            partner: Cow::Owned(partner.parse().unwrap()),
+            purpose: Purpose::from_code(purpose).unwrap(),
+            ground: GroundKind::from_code(ground).unwrap(),
+            subject_is_party: party,
+            authorised_by: AuthorisedBy::Asserted,
+            decision: Decision::from_code(decision).unwrap(),
+            charged,
+            position: Position { epoch, partition, seq },
+            known_at: Timestamp::from_microsecond(micros / 2).unwrap(),
+            nonce: NONCE,
+            subject: SubjectPseudonym([5; 16]),
+            question: QuestionDigest([6; 16]),
+            leaves: LeafSet::from_bits(0b11).unwrap(),
+            root,
+            request: request.map(RequestDigest),
+            policy_version: Cow::Borrowed("2026-11-01"),
+            case_category: category.into(),
+            criteria: criteria.into(),
+        };
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes).unwrap();
+        prop_assert!(bytes.len() <= ENTRY_BYTES_MAX);
+        prop_assert_eq!(Entry::decode(&bytes), Ok(Entry::Answer(entry)));
+    }
+}
