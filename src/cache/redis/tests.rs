@@ -131,7 +131,6 @@ fn secrets() -> RedisSecrets {
 struct Replica {
     facts: Arc<FactCache>,
     freshness: Arc<SlotTable>,
-    source: Arc<ScriptedSource>,
     notes: Arc<Notes>,
 }
 
@@ -159,7 +158,7 @@ impl Replica {
             observer,
             Handle::current(),
         );
-        Self { facts, freshness, source: Arc::clone(source), notes }
+        Self { facts, freshness, notes }
     }
 
     async fn connected(source: &Arc<ScriptedSource>, server: &Server) -> Self {
