@@ -313,7 +313,12 @@ async fn a_lagging_watermark_is_owned_up_to_and_measured_against_max_age() {
     let lagging = house.ask(1).await.unwrap();
     assert_eq!(lagging.source, FactSource::InProcess);
     assert!(lagging.observed_at <= now - jiff::SignedDuration::from_millis(499));
-    let strict = house.facts.look_up(number(1), Some(Duration::from_millis(100)), within(SECOND)).wait().await.unwrap();
+    let strict = house
+        .facts
+        .look_up(number(1), Some(Duration::from_millis(100)), within(SECOND))
+        .wait()
+        .await
+        .unwrap();
     assert_eq!(strict.source, FactSource::Registry);
     assert!(strict.observed_at >= now);
     let lenient = house.facts.look_up(number(1), Some(SECOND), within(SECOND));
@@ -326,13 +331,15 @@ async fn a_lagging_watermark_is_owned_up_to_and_measured_against_max_age() {
 fn no_reader_ever_sees_less_than_what_was_acknowledged_before_it_asked() {
     use std::sync::atomic::AtomicUsize;
 
-    let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let background =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let house = background.block_on(async { Arc::new(House::new()) });
     let acknowledged: Arc<[AtomicUsize; 4]> = Arc::new(std::array::from_fn(|_| AtomicUsize::new(0)));
     let done = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (0..3)
         .map(|_| {
-            let (house, acknowledged, done) = (Arc::clone(&house), Arc::clone(&acknowledged), Arc::clone(&done));
+            let (house, acknowledged, done) =
+                (Arc::clone(&house), Arc::clone(&acknowledged), Arc::clone(&done));
             std::thread::spawn(move || {
                 let core = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 core.block_on(async {

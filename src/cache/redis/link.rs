@@ -192,7 +192,9 @@ pub(super) fn cause(error: &RedisError) -> RedisFault {
     if error.is_timeout() {
         return RedisFault::Timeout;
     }
-    if error.code() == Some("OOM") {
+    // Asked this way because an error of a batch does not tell its code otherwise, and OOM has no kind of its own.
+    let replied = error.clone().into_server_errors();
+    if replied.is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM")) {
         return RedisFault::Full;
     }
     match error.kind() {
