@@ -116,23 +116,29 @@ impl PartnerMeter {
             connections: self.connections.clone(),
         }
     }
+
+    /// The rate comes first: a request that finds no place has still cost what the rate is there to bound.
+    fn spend(&self) -> Result<InFlight, LimitExceeded> {
+        self.rate.spend().map_err(|retry_after| LimitExceeded {
+            window: LimitWindow::Rate,
+            limit: self.allowance.rate_per_second.into(),
+            retry_after,
+        })?;
+        let place = self.in_flight.take(self.allowance.in_flight_max);
+        place.map(InFlight::new).ok_or(LimitExceeded {
+            window: LimitWindow::InFlight,
+            limit: self.allowance.in_flight_max.into(),
+            retry_after: IN_FLIGHT_RETRY,
+        })
+    }
 }
 
 impl Meters for LocalLimits {
-    /// The rate comes first: a request that finds no place has still cost what the rate is there to bound.
     fn spend(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded> {
-        let meter = self.meter(partner, allowance);
-        meter.rate.spend().map_err(|retry_after| LimitExceeded {
-            window: LimitWindow::Rate,
-            limit: allowance.rate_per_second.into(),
-            retry_after,
-        })?;
-        let place = meter.in_flight.take(allowance.in_flight_max);
-        place.map(InFlight::new).ok_or(LimitExceeded {
-            window: LimitWindow::InFlight,
-            limit: allowance.in_flight_max.into(),
-            retry_after: IN_FLIGHT_RETRY,
-        })
+        let spent = self.meters.with(partner, |meter| {
+            meter.filter(|meter| meter.allowance == *allowance).map(|meter| meter.spend())
+        });
+        spent.unwrap_or_else(|| self.brought_in_line(partner, allowance).spend())
     }
 
     fn connect(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded> {
