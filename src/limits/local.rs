@@ -25,9 +25,9 @@ const CONNECTION_RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitOptions {
     /// Charged request ids remembered per partner: 100,000, which is 166 answers a second over ten minutes and at most
-    /// 10 MB. Beyond it a retry may be charged twice.
+    /// 5 MB. Beyond it a retry may be charged twice.
     pub request_ids_max: usize,
-    /// Subjects (and as many cases) remembered per partner for the question rule: 100,000, at most 20 MB.
+    /// Subjects (and as many cases) remembered per partner for the question rule: 100,000, at most 12 MB.
     /// Beyond it the oldest are forgotten and may be asked about anew.
     pub subjects_max: usize,
 }
