@@ -284,3 +284,200 @@ fn broken_off(cause: impl std::error::Error + Send + Sync + 'static) -> AdminCli
 fn not_understood(cause: impl std::error::Error + Send + Sync + 'static) -> AdminClientError {
     AdminClientError::NotUnderstood(Box::new(cause))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::sync::Arc;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::admin::AdminSocket;
+    use crate::admin::ports::IMPORT_LINE_BYTES_MAX;
+    use crate::admin::testing::{Process, Scripted};
+
+    /// A process with its socket in a folder of its own, served by a runtime of its own.
+    struct Served {
+        process: Process,
+        path: PathBuf,
+        stop: CancellationToken,
+        thread: Option<std::thread::JoinHandle<()>>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Served {
+        fn start(script: Scripted) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("admin.sock");
+            let process = Process(Arc::new(script));
+            let stop = CancellationToken::new();
+            let (ready, is_ready) = std::sync::mpsc::channel();
+            let (at, served, until) = (path.clone(), process.clone(), stop.clone());
+            let thread = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let socket = AdminSocket::bind(&at).unwrap();
+                    ready.send(()).unwrap();
+                    let status = Arc::clone(&served.0);
+                    socket.serve(Arc::new(served), status, until).await;
+                });
+            });
+            is_ready.recv().unwrap();
+            Self { process, path, stop, thread: Some(thread), _folder: folder }
+        }
+
+        fn client(&self) -> AdminClient {
+            AdminClient::connect(&self.path).unwrap()
+        }
+    }
+
+    impl Drop for Served {
+        fn drop(&mut self) {
+            self.stop.cancel();
+            self.thread.take().unwrap().join().unwrap();
+        }
+    }
+
+    fn refused(error: AdminClientError) -> ErrorBody {
+        match error {
+            AdminClientError::Refused { answer } => answer,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_partner_is_suspended_listed_and_resumed() {
+        let served = Served::start(Scripted::default());
+        let client = served.client();
+        let line = client.suspend("rental-demo", "unpaid bill 账单").unwrap();
+        assert_eq!((line.standing.as_str(), line.purposes.len()), ("suspended", 1));
+        let lines = client.partners().unwrap();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[1].suspended_because.as_deref(), Some("unpaid bill 账单"));
+        assert_eq!(client.resume("rental-demo").unwrap().standing, "active");
+    }
+
+    #[test]
+    fn what_is_refused_says_what_to_do() {
+        let served = Served::start(Scripted::default());
+        let client = served.client();
+        let unknown = refused(client.suspend("nobody", "why").unwrap_err());
+        assert_eq!(unknown.code, "partner-not-known");
+        assert!(unknown.next.contains("partner list"));
+        for (partner, reason, code) in [
+            ("Rental_Demo", "why", "malformed-id"),
+            ("rental-demo", "  ", "malformed-reason"),
+            ("rental-demo", "two\nlines", "malformed-reason"),
+            ("rental-demo", &"x".repeat(501), "malformed-reason"),
+            ("rental-demo", &"x".repeat(20_000), "malformed-body"),
+        ] {
+            assert_eq!(refused(client.suspend(partner, reason).unwrap_err()).code, code);
+        }
+        assert!(served.process.0.suspended.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn status_and_reload_are_reported() {
+        let served = Served::start(Scripted::default());
+        let client = served.client();
+        assert_eq!(client.status().unwrap().environment, "demo");
+        assert_eq!(client.reload().unwrap().faults, ["rental.toml:3: rate"]);
+    }
+
+    #[test]
+    fn an_import_streams_both_ways() {
+        let served = Served::start(Scripted::default());
+        let mut file = String::new();
+        for number in 1..=20_000 {
+            file.push_str(&format!("{{\"line\":{number}}}\n"));
+        }
+        file.push_str(&"x".repeat(IMPORT_LINE_BYTES_MAX * 5));
+        file.push_str("\n{\"line\":\"last\"}");
+        let mut advanced = 0;
+        let mut rejected = Vec::new();
+        let counts =
+            served.client().import(Cursor::new(file), ImportFormat::Ndjson, &mut |event| match event {
+                ImportProgress::Advanced(counts) => {
+                    advanced += 1;
+                    assert_eq!(counts.lines, advanced * 1_000);
+                }
+                ImportProgress::Rejected { line, .. } => rejected.push(line),
+            });
+        let expected = ImportCounts { lines: 20_002, imported: 20_001, unchanged: 0, rejected: 1 };
+        assert_eq!(counts.unwrap(), expected);
+        assert_eq!((advanced, rejected), (20, vec![20_001]));
+        let imported = served.process.0.imported.lock().unwrap();
+        assert_eq!(imported[19_999], "{\"line\":20000}");
+        assert_eq!(imported[20_000], "{\"line\":\"last\"}");
+    }
+
+    #[test]
+    fn progress_arrives_while_the_file_is_still_being_read() {
+        /// Gives 1,000 lines, then waits until progress was heard before it ends.
+        struct Waiting(std::sync::mpsc::Receiver<()>, Cursor<Vec<u8>>);
+
+        impl Read for Waiting {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                let count = self.1.read(into)?;
+                if count == 0 {
+                    self.0.recv_timeout(Duration::from_secs(10)).map_err(io::Error::other)?;
+                }
+                Ok(count)
+            }
+        }
+
+        let served = Served::start(Scripted::default());
+        let (heard, is_heard) = std::sync::mpsc::channel();
+        let file = Waiting(is_heard, Cursor::new(b"line\n".repeat(1_000)));
+        let counts = served.client().import(file, ImportFormat::Csv, &mut |_| heard.send(()).unwrap());
+        assert_eq!(counts.unwrap().imported, 1_000);
+    }
+
+    #[test]
+    fn an_import_that_fails_early_says_why_though_the_file_goes_on() {
+        let served = Served::start(Scripted { fails_at_line: Some(3), ..Scripted::default() });
+        let endless = io::repeat(b'\n').take(64 * 1024 * 1024);
+        let answer = refused(served.client().import(endless, ImportFormat::Ndjson, &mut |_| {}).unwrap_err());
+        assert_eq!(
+            (answer.code.as_str(), answer.message.as_str()),
+            ("failed", "the registry's disk is full")
+        );
+        assert_eq!(served.process.0.imported.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_taken_for_its_end() {
+        struct Broken(Cursor<Vec<u8>>);
+
+        impl Read for Broken {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                match self.0.read(into)? {
+                    0 => Err(io::Error::other("bad sector")),
+                    count => Ok(count),
+                }
+            }
+        }
+
+        let served = Served::start(Scripted::default());
+        let file = Broken(Cursor::new(b"one\ntwo\nthr".to_vec()));
+        let error = served.client().import(file, ImportFormat::Ndjson, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, AdminClientError::Unreadable(_)), "{error:?}");
+        drop(served.client().status().unwrap());
+        assert!(!served.process.0.imported.lock().unwrap().contains(&"thr".to_owned()));
+    }
+
+    #[test]
+    fn without_a_gateway_the_client_says_how_to_start_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let error = AdminClient::connect(&path).err().unwrap();
+        assert!(matches!(error, AdminClientError::NotRunning { .. }));
+        let served = Served::start(Scripted::default());
+        let left_behind = served.path.clone();
+        drop(served);
+        let error = AdminClient::connect(&left_behind).err().unwrap();
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains("drivegate serve"));
+    }
+}

@@ -150,3 +150,121 @@ async fn metrics(State(shown): State<Shown>) -> Response {
 async fn status(State(shown): State<Shown>) -> Response {
     Json(shown.status.status()).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::post;
+    use http_body_util::BodyExt as _;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::net::TcpStream;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::admin::testing::Scripted;
+
+    fn pages(parts: &[(&'static str, Condition)], grpc: Option<Router>) -> AdminPages {
+        let script = Arc::new(Scripted { parts: parts.to_vec().into(), ..Scripted::default() });
+        AdminPages { health: script.clone(), status: script, grpc }
+    }
+
+    async fn ask(router: Router, method: Method, path: &str) -> (StatusCode, String) {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let code = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (code, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_healthy_process_is_ready() {
+        let router = router(pages(&[("journal", Condition::Healthy)], None));
+        let (code, body) = ask(router.clone(), Method::GET, "/readyz").await;
+        assert_eq!((code, body.as_str()), (StatusCode::OK, r#"{"ready":true,"reasons":[]}"#));
+        assert_eq!(ask(router, Method::GET, "/livez").await, (StatusCode::OK, "alive\n".into()));
+    }
+
+    #[tokio::test]
+    async fn a_failing_part_takes_the_process_out_and_says_why() {
+        let parts = [("journal", Condition::Failing), ("contracts", Condition::Degraded)];
+        let router = router(pages(&parts, None));
+        let (code, body) = ask(router.clone(), Method::GET, "/readyz").await;
+        assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
+        let said: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(said["ready"], false);
+        assert_eq!(said["reasons"][0]["part"], "journal");
+        assert_eq!(said["reasons"][0]["reason"], "the disk is full");
+        assert_eq!(said["reasons"][1]["condition"], "degraded");
+        let (code, body) = ask(router.clone(), Method::GET, "/health").await;
+        assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains(r#""condition":"failing""#));
+        assert_eq!(ask(router, Method::GET, "/livez").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_degraded_process_stays_ready() {
+        let router = router(pages(&[("contracts", Condition::Degraded)], None));
+        assert_eq!(ask(router.clone(), Method::GET, "/readyz").await.0, StatusCode::OK);
+        assert_eq!(ask(router, Method::GET, "/health").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn metrics_status_and_index_are_shown() {
+        let router = router(pages(&[], None));
+        let (_, metrics) = ask(router.clone(), Method::GET, "/metrics").await;
+        assert_eq!(metrics, "drivegate_partners 3\n");
+        let (_, status) = ask(router.clone(), Method::GET, "/status").await;
+        assert!(status.contains(r#""environment":"demo""#));
+        let (_, index) = ask(router.clone(), Method::GET, "/").await;
+        for page in ["/livez", "/readyz", "/health", "/metrics", "/status"] {
+            assert!(index.contains(&format!("href={page}>")));
+        }
+        assert_eq!(ask(router, Method::GET, "/nothing").await.0, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn anything_but_get_is_refused_on_every_path() {
+        let grpc = Router::new().route("/grpc.reflection.v1.ServerReflection/Info", post(|| async {}));
+        for router in [router(pages(&[], None)), router(pages(&[], Some(grpc)))] {
+            for method in
+                [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS, Method::HEAD]
+            {
+                for path in ["/", "/metrics", "/nothing", "/grpc.reflection.v1.ServerReflection/Info"] {
+                    let (code, _) = ask(router.clone(), method.clone(), path).await;
+                    assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn http1_and_grpc_over_h2c_share_the_listener() {
+        let grpc = Router::new()
+            .route("/grpc.reflection.v1.ServerReflection/Info", post(|| async { "reflected" }))
+            .fallback(|| async { "unimplemented" });
+        let admin = AdminHttp::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = admin.local_addr();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(admin.serve(pages(&[], Some(grpc)), stop.clone()));
+
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (mut plain, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::builder().uri("/livez").header("host", "x").body(Body::empty()).unwrap();
+        assert_eq!(plain.send_request(request).await.unwrap().status(), StatusCode::OK);
+
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (mut h2c, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::post("http://x/grpc.reflection.v1.ServerReflection/Info")
+            .header("content-type", "application/grpc")
+            .body(Body::empty())
+            .unwrap();
+        let answer = h2c.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(&answer.to_bytes()[..], b"reflected");
+
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(5), serving).await.unwrap().unwrap();
+    }
+}

@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_line_of_just_the_bound_is_left_whole() {
         let line = [vec![b'x'; IMPORT_LINE_BYTES_MAX], b"\nnext\n".to_vec()].concat();
-        assert_eq!(bounded(&[line.clone()]), line);
+        assert_eq!(bounded(std::slice::from_ref(&line)), line);
     }
 
     #[test]
@@ -153,6 +153,9 @@ mod tests {
     }
 
     proptest! {
+        // Each case is hundreds of kilobytes.
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn chunk_borders_do_not_matter(
             lengths in prop::collection::vec(0_usize..IMPORT_LINE_BYTES_MAX * 2, 1..6),

@@ -10,6 +10,8 @@ mod operations;
 pub mod ports;
 pub mod report;
 mod socket;
+#[cfg(test)]
+mod testing;
 
 pub use http::{AdminHttp, AdminPages};
 pub use socket::{AdminSocket, SocketError};

@@ -142,3 +142,84 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let known = std::fs::symlink_metadata(path)?;
     Ok((known.dev(), known.ino()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::testing::Process;
+
+    #[tokio::test]
+    async fn the_socket_is_for_its_user_alone_and_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let socket = AdminSocket::bind(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_somebody_listens_on_is_not_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let first = AdminSocket::bind(&path).unwrap();
+        assert!(matches!(AdminSocket::bind(&path), Err(SocketError::InUse { .. })));
+        assert!(path.exists());
+        drop(first);
+    }
+
+    #[tokio::test]
+    async fn a_socket_left_behind_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let socket = AdminSocket::bind(&path).unwrap();
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        std::fs::write(&path, "somebody's notes").unwrap();
+        assert!(matches!(AdminSocket::bind(&path), Err(SocketError::NotASocket { .. })));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody's notes");
+    }
+
+    #[tokio::test]
+    async fn another_s_socket_at_the_same_path_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let first = AdminSocket::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let second = AdminSocket::bind(&path).unwrap();
+        drop(first);
+        assert!(path.exists());
+        drop(second);
+    }
+
+    #[test]
+    fn only_the_own_user_and_root_may_operate() {
+        let own = rustix::process::geteuid().as_raw();
+        assert!(may_operate(own) && may_operate(0));
+        assert!(!may_operate(own + 4_711));
+    }
+
+    #[tokio::test]
+    async fn serving_ends_when_told_though_a_connection_is_idle() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let socket = AdminSocket::bind(&path).unwrap();
+        let stop = CancellationToken::new();
+        let process = Process::default();
+        let status = Arc::clone(&process.0);
+        let serving = tokio::spawn(socket.serve(Arc::new(process), status, stop.clone()));
+        let _idle = UnixStream::connect(&path).await.unwrap();
+        stop.cancel();
+        tokio::time::timeout(std::time::Duration::from_secs(5), serving).await.unwrap().unwrap();
+        assert!(!path.exists());
+    }
+}

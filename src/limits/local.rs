@@ -25,9 +25,9 @@ const CONNECTION_RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitOptions {
     /// Charged request ids remembered per partner: 100,000, which is 166 answers a second over ten minutes and at most
-    /// 10 MB. Beyond it a retry may be charged twice.
+    /// 5 MB. Beyond it a retry may be charged twice.
     pub request_ids_max: usize,
-    /// Subjects (and as many cases) remembered per partner for the question rule: 100,000, at most 20 MB.
+    /// Subjects (and as many cases) remembered per partner for the question rule: 100,000, at most 12 MB.
     /// Beyond it the oldest are forgotten and may be asked about anew.
     pub subjects_max: usize,
 }
@@ -116,23 +116,29 @@ impl PartnerMeter {
             connections: self.connections.clone(),
         }
     }
+
+    /// The rate comes first: a request that finds no place has still cost what the rate is there to bound.
+    fn spend(&self) -> Result<InFlight, LimitExceeded> {
+        self.rate.spend().map_err(|retry_after| LimitExceeded {
+            window: LimitWindow::Rate,
+            limit: self.allowance.rate_per_second.into(),
+            retry_after,
+        })?;
+        let place = self.in_flight.take(self.allowance.in_flight_max);
+        place.map(InFlight::new).ok_or(LimitExceeded {
+            window: LimitWindow::InFlight,
+            limit: self.allowance.in_flight_max.into(),
+            retry_after: IN_FLIGHT_RETRY,
+        })
+    }
 }
 
 impl Meters for LocalLimits {
-    /// The rate comes first: a request that finds no place has still cost what the rate is there to bound.
     fn spend(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded> {
-        let meter = self.meter(partner, allowance);
-        meter.rate.spend().map_err(|retry_after| LimitExceeded {
-            window: LimitWindow::Rate,
-            limit: allowance.rate_per_second.into(),
-            retry_after,
-        })?;
-        let place = meter.in_flight.take(allowance.in_flight_max);
-        place.map(InFlight::new).ok_or(LimitExceeded {
-            window: LimitWindow::InFlight,
-            limit: allowance.in_flight_max.into(),
-            retry_after: IN_FLIGHT_RETRY,
-        })
+        let spent = self.meters.with(partner, |meter| {
+            meter.filter(|meter| meter.allowance == *allowance).map(|meter| meter.spend())
+        });
+        spent.unwrap_or_else(|| self.brought_in_line(partner, allowance).spend())
     }
 
     fn connect(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded> {

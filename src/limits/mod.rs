@@ -2,6 +2,7 @@
 //!
 //! May know: `domain`, the ports of `admission` and `verification`. Must not know: other adapters, config, gRPC.
 
+mod keyed;
 mod local;
 mod partners;
 mod places;

@@ -19,9 +19,14 @@ impl<T> PerPartner<T> {
         Self { values: ArcSwap::default(), writer: Mutex::new(()) }
     }
 
+    /// Works on the partner's value in place: the hot path, without touching its reference count.
+    pub(super) fn with<R>(&self, partner: &PartnerId, work: impl FnOnce(Option<&Arc<T>>) -> R) -> R {
+        work(self.values.load().get(partner))
+    }
+
     /// Returns the partner's value, if there is one.
     pub(super) fn find(&self, partner: &PartnerId) -> Option<Arc<T>> {
-        self.values.load().get(partner).map(Arc::clone)
+        self.with(partner, |value| value.map(Arc::clone))
     }
 
     /// Returns the partner's value, made by `make` when there is none.

@@ -4,10 +4,11 @@
 //! another. At the bound the oldest subject is forgotten, which admits more than the rule and never refuses wrongly;
 //! so does a restart. The process-wide answer to that is the budget of distinct subjects.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
+use super::keyed::ByHash;
 use crate::domain::question::Purpose;
 use crate::domain::subject::NumberPseudonym;
 use crate::verification::ports::{QuestionDigest, VariationExceeded};
@@ -32,7 +33,7 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// Remembers at most so many subjects, and as many cases: about 100 bytes each.
+    /// Remembers at most so many subjects, and as many cases: about 60 bytes each.
     pub(super) fn new(subjects_max: usize) -> Self {
         Self {
             subjects: Asked::new(QUESTIONS_MAX, QUESTIONS_WINDOW, subjects_max),
@@ -50,16 +51,17 @@ impl Questions {
         case_reference: &str,
         now: Duration,
     ) -> Result<(), VariationExceeded> {
-        let question = self.hasher.hash_one(question);
+        let now_s = whole_seconds(now).saturating_add(1);
+        let question = low_half(self.hasher.hash_one(question));
         let subject = self.hasher.hash_one((pseudonym, purpose));
         let case = (purpose == Purpose::InsuranceClaim && !case_reference.is_empty())
             .then(|| self.hasher.hash_one((pseudonym, case_reference)));
-        self.subjects.judge(subject, question, now)?;
+        self.subjects.judge(subject, question, now_s)?;
         if let Some(case) = case {
-            self.cases.judge(case, question, now)?;
-            self.cases.remember(case, question, now);
+            self.cases.judge(case, question, now_s)?;
+            self.cases.remember(case, question, now_s);
         }
-        self.subjects.remember(subject, question, now);
+        self.subjects.remember(subject, question, now_s);
         Ok(())
     }
 }
@@ -67,62 +69,69 @@ impl Questions {
 /// Different questions per key within a sliding window.
 struct Asked {
     different_max: usize,
-    window: Duration,
+    window_s: u32,
     keys_max: usize,
-    by_key: HashMap<u64, Slots>,
+    by_key: ByHash<Slots>,
     oldest_first: VecDeque<u64>,
 }
 
-/// Up to [`QUESTIONS_MAX`] questions of one key and when each was first asked.
+/// Up to [`QUESTIONS_MAX`] questions of one key; a free slot was never asked. 24 bytes: there are many.
 #[derive(Clone, Copy, Default)]
-struct Slots([Option<Slot>; QUESTIONS_MAX]);
+struct Slots([Slot; QUESTIONS_MAX]);
 
-#[derive(Clone, Copy)]
+/// A question, by four bytes of its keyed hash, and the second of boot, from 1, at which it was first asked; 0: free.
+/// Two questions that collide (one pair in 10⁹) count as one, which refuses nobody.
+#[derive(Clone, Copy, Default)]
 struct Slot {
-    question: u64,
-    asked_at: Duration,
+    question: u32,
+    asked_at_s: u32,
+}
+
+impl Slot {
+    fn is_live(self, window_s: u32, now_s: u32) -> bool {
+        self.asked_at_s != 0 && now_s.saturating_sub(self.asked_at_s) < window_s
+    }
 }
 
 impl Asked {
     fn new(different_max: usize, window: Duration, keys_max: usize) -> Self {
-        Self { different_max, window, keys_max, by_key: HashMap::new(), oldest_first: VecDeque::new() }
+        let window_s = whole_seconds(window);
+        Self { different_max, window_s, keys_max, by_key: ByHash::default(), oldest_first: VecDeque::new() }
     }
 
-    fn judge(&self, key: u64, question: u64, now: Duration) -> Result<(), VariationExceeded> {
+    fn judge(&self, key: u64, question: u32, now_s: u32) -> Result<(), VariationExceeded> {
         let Some(slots) = self.by_key.get(&key) else { return Ok(()) };
-        let live = || slots.0.iter().flatten().filter(|slot| self.is_live(slot, now));
+        let live = || slots.0.iter().filter(|slot| slot.is_live(self.window_s, now_s));
         if live().count() < self.different_max || live().any(|slot| slot.question == question) {
             return Ok(());
         }
-        let first = live().map(|slot| slot.asked_at).min().unwrap_or(now);
-        Err(VariationExceeded { retry_after: (first + self.window).saturating_sub(now) })
+        let first_s = live().map(|slot| slot.asked_at_s).min().unwrap_or(now_s);
+        let left_s = (first_s + self.window_s).saturating_sub(now_s);
+        Err(VariationExceeded { retry_after: Duration::from_secs(left_s.into()) })
     }
 
     /// Remembers a question that was admitted; asking the same again does not prolong its stay.
-    fn remember(&mut self, key: u64, question: u64, now: Duration) {
-        self.make_room(now);
-        let window = self.window;
-        let slots = self.by_key.entry(key).or_insert_with(|| {
+    fn remember(&mut self, key: u64, question: u32, now_s: u32) {
+        let window_s = self.window_s;
+        if !self.by_key.contains_key(&key) {
+            self.make_room(now_s);
             self.oldest_first.push_back(key);
-            Slots::default()
-        });
-        let is_live = |slot: &Slot| now.saturating_sub(slot.asked_at) < window;
-        if slots.0.iter().flatten().any(|slot| slot.question == question && is_live(slot)) {
+        }
+        let slots = self.by_key.entry(key).or_default();
+        if slots.0.iter().any(|slot| slot.question == question && slot.is_live(window_s, now_s)) {
             return;
         }
-        if let Some(free) = slots.0.iter_mut().find(|slot| slot.as_ref().is_none_or(|slot| !is_live(slot))) {
-            *free = Some(Slot { question, asked_at: now });
+        if let Some(free) = slots.0.iter_mut().find(|slot| !slot.is_live(window_s, now_s)) {
+            *free = Slot { question, asked_at_s: now_s };
         }
     }
 
     /// Forgets what is over, two keys a call so that no call takes long, and the oldest key at the bound.
-    fn make_room(&mut self, now: Duration) {
+    fn make_room(&mut self, now_s: u32) {
         for _ in 0..2 {
             let Some(oldest) = self.oldest_first.front() else { return };
-            let is_over = self
-                .by_key
-                .get(oldest)
-                .is_none_or(|slots| !slots.0.iter().flatten().any(|slot| self.is_live(slot, now)));
+            let is_live = |slots: &Slots| slots.0.iter().any(|slot| slot.is_live(self.window_s, now_s));
+            let is_over = !self.by_key.get(oldest).is_some_and(is_live);
             if !is_over && self.by_key.len() < self.keys_max {
                 return;
             }
@@ -131,10 +140,17 @@ impl Asked {
             }
         }
     }
+}
 
-    fn is_live(&self, slot: &Slot, now: Duration) -> bool {
-        now.saturating_sub(slot.asked_at) < self.window
-    }
+/// Returns four bytes of a keyed hash.
+#[allow(clippy::cast_possible_truncation, reason = "that is what it is for")]
+const fn low_half(hash: u64) -> u32 {
+    hash as u32
+}
+
+/// Whole seconds, counted from 1 where they are a moment; a machine runs for less than the 136 years this holds.
+fn whole_seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -4,19 +4,21 @@
 //! be charged a second time, never refused. Two of 100,000 ids collide with a chance of 3 in 10¹⁰; the second would
 //! then go uncharged.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
+use super::keyed::{ByHash, Hashes};
 use super::windows::Counted;
 
 /// How long a charged id is remembered: as long as its answer may be replayed (issue 5 §4).
 const REMEMBERED_FOR: Duration = Duration::from_mins(10);
 
-/// The ids of one partner.
+/// The ids of one partner. Ids under way are few and stay in the processor's caches; charged ones are many and small.
 pub(super) struct RequestIds {
-    known: HashMap<u64, Known>,
-    charged: VecDeque<(Key, Duration)>,
+    under_way: ByHash<UnderWay>,
+    charged: Hashes,
+    oldest_first: VecDeque<(u64, Duration)>,
     charged_max: usize,
     serial: u64,
     hasher: RandomState,
@@ -29,16 +31,11 @@ pub(super) struct Key {
     serial: u64,
 }
 
-struct Known {
+/// Requests with one id are under way; together they hold one answer of the quota.
+struct UnderWay {
     serial: u64,
-    state: State,
-}
-
-enum State {
-    /// Requests with this id are under way; together they hold one answer of the quota.
-    Reserved { holders: u32, counted: Counted },
-    /// The answer was charged.
-    Charged,
+    holders: u32,
+    counted: Counted,
 }
 
 /// What is known about an id.
@@ -54,8 +51,9 @@ pub(super) enum Familiar {
 impl RequestIds {
     pub(super) fn new(charged_max: usize) -> Self {
         Self {
-            known: HashMap::new(),
-            charged: VecDeque::new(),
+            under_way: ByHash::default(),
+            charged: Hashes::default(),
+            oldest_first: VecDeque::new(),
             charged_max,
             serial: 0,
             hasher: RandomState::new(),
@@ -66,34 +64,30 @@ impl RequestIds {
     pub(super) fn join(&mut self, request_id: &str, now: Duration) -> Familiar {
         self.forget_expired(now);
         let hash = self.hasher.hash_one(request_id);
-        let Some(known) = self.known.get_mut(&hash) else { return Familiar::New };
-        match &mut known.state {
-            State::Charged => Familiar::Charged,
-            State::Reserved { holders, .. } => {
-                *holders += 1;
-                Familiar::Joined(Key { hash, serial: known.serial })
-            }
+        if let Some(twin) = self.under_way.get_mut(&hash) {
+            twin.holders += 1;
+            return Familiar::Joined(Key { hash, serial: twin.serial });
         }
+        if self.charged.contains(&hash) { Familiar::Charged } else { Familiar::New }
     }
 
     /// Remembers a new id whose answer was counted.
     pub(super) fn reserve(&mut self, request_id: &str, counted: Counted) -> Key {
         let hash = self.hasher.hash_one(request_id);
         self.serial += 1;
-        let known = Known { serial: self.serial, state: State::Reserved { holders: 1, counted } };
-        self.known.insert(hash, known);
+        self.under_way.insert(hash, UnderWay { serial: self.serial, holders: 1, counted });
         Key { hash, serial: self.serial }
     }
 
     /// Charges an id; returns whether it was the first time.
     pub(super) fn charge(&mut self, key: Key, now: Duration) -> bool {
-        let Some(known) = self.alive(key) else { return false };
-        if matches!(known.state, State::Charged) {
+        if self.alive(key).is_none() {
             return false;
         }
-        known.state = State::Charged;
-        self.charged.push_back((key, now));
-        while self.charged.len() > self.charged_max {
+        self.under_way.remove(&key.hash);
+        self.charged.insert(key.hash);
+        self.oldest_first.push_back((key.hash, now));
+        while self.oldest_first.len() > self.charged_max {
             self.forget_oldest();
         }
         true
@@ -101,31 +95,27 @@ impl RequestIds {
 
     /// Lets go of an id; returns what to give back when nobody holds it any more.
     pub(super) fn release(&mut self, key: Key) -> Option<Counted> {
-        let State::Reserved { holders, counted } = &mut self.alive(key)?.state else { return None };
-        *holders -= 1;
-        if *holders > 0 {
+        let held = self.alive(key)?;
+        held.holders -= 1;
+        if held.holders > 0 {
             return None;
         }
-        let counted = *counted;
-        self.known.remove(&key.hash);
-        Some(counted)
+        self.under_way.remove(&key.hash).map(|held| held.counted)
     }
 
-    fn alive(&mut self, key: Key) -> Option<&mut Known> {
-        self.known.get_mut(&key.hash).filter(|known| known.serial == key.serial)
+    fn alive(&mut self, key: Key) -> Option<&mut UnderWay> {
+        self.under_way.get_mut(&key.hash).filter(|known| known.serial == key.serial)
     }
 
     fn forget_expired(&mut self, now: Duration) {
-        while self.charged.front().is_some_and(|(_, at)| now.saturating_sub(*at) >= REMEMBERED_FOR) {
+        while self.oldest_first.front().is_some_and(|(_, at)| now.saturating_sub(*at) >= REMEMBERED_FOR) {
             self.forget_oldest();
         }
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((key, _)) = self.charged.pop_front()
-            && self.alive(key).is_some()
-        {
-            self.known.remove(&key.hash);
+        if let Some((hash, _)) = self.oldest_first.pop_front() {
+            self.charged.remove(&hash);
         }
     }
 }

@@ -1,0 +1,149 @@
+//! What this room's tests share: a scripted process behind the ports.
+
+use std::collections::BTreeMap;
+use std::io::BufRead as _;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+
+use super::ports::{Health, IMPORT_LINE_BYTES_MAX, ImportBody, Later, Operator, OperatorError, Status};
+use super::report::{
+    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, ReloadReport,
+    StatusReport,
+};
+use crate::domain::partner::{PartnerId, PartnerKind};
+use crate::domain::question::Purpose;
+
+/// Plays the process.
+#[derive(Default)]
+pub(super) struct Scripted {
+    pub(super) parts: Mutex<Vec<(&'static str, Condition)>>,
+    pub(super) suspended: Mutex<BTreeMap<String, String>>,
+    pub(super) imported: Mutex<Vec<String>>,
+    /// The import gives up at this line.
+    pub(super) fails_at_line: Option<u64>,
+}
+
+impl Scripted {
+    fn line(&self, partner: &PartnerId) -> PartnerLine {
+        let suspended_because = self.suspended.lock().unwrap().get(partner.as_str()).cloned();
+        PartnerLine {
+            id: partner.as_str().into(),
+            display_name: "Rental 乐行".into(),
+            kind: PartnerKind::Rental,
+            standing: if suspended_because.is_some() { "suspended" } else { "active" }.into(),
+            suspended_because,
+            purposes: vec![Purpose::Rental],
+            ends_at: "2027-01-01T00:00:00Z".into(),
+        }
+    }
+
+    /// Reads lines as an importer does: on a thread of its own, refusing long ones.
+    fn import_lines(
+        &self,
+        body: ImportBody,
+        progress: &mpsc::Sender<ImportProgress>,
+    ) -> Result<ImportCounts, OperatorError> {
+        let mut counts = ImportCounts::default();
+        for line in std::io::BufReader::new(body).lines() {
+            let line = line.map_err(|_| OperatorError::Failed { what: "the body broke off".into() })?;
+            counts.lines += 1;
+            if self.fails_at_line == Some(counts.lines) {
+                return Err(OperatorError::Failed { what: "the registry's disk is full".into() });
+            }
+            if line.len() > IMPORT_LINE_BYTES_MAX {
+                counts.rejected += 1;
+                let reason = "longer than 64 KiB".into();
+                let event = ImportProgress::Rejected { line: counts.lines, reason };
+                progress.blocking_send(event).unwrap_or_default();
+            } else {
+                counts.imported += 1;
+                self.imported.lock().unwrap().push(line);
+            }
+            if counts.lines.is_multiple_of(1_000) {
+                progress.blocking_send(ImportProgress::Advanced(counts)).unwrap_or_default();
+            }
+        }
+        Ok(counts)
+    }
+}
+
+impl Health for Scripted {
+    fn health(&self) -> HealthReport {
+        let add = |report: HealthReport, (part, condition): &(&str, Condition)| match condition {
+            Condition::Healthy => report.healthy(part),
+            _ => report.unhealthy(part, *condition, "the disk is full"),
+        };
+        self.parts.lock().unwrap().iter().fold(HealthReport::default(), add)
+    }
+}
+
+impl Status for Scripted {
+    fn status(&self) -> StatusReport {
+        StatusReport {
+            version: "0.1.0".into(),
+            environment: "demo".into(),
+            test_numbers_accepted: true,
+            replica: "one".into(),
+            started_at: "2026-03-01T00:00:00Z".into(),
+            uptime_seconds: 7,
+            listen: "127.0.0.1:8443".into(),
+            partners: 3,
+            registry_epoch: 1,
+            log_origin: "one.example".into(),
+            log_entries: 9,
+            policy_version: "2026-11-01".into(),
+            more: BTreeMap::new(),
+        }
+    }
+
+    fn metrics_text(&self) -> String {
+        "drivegate_partners 3\n".into()
+    }
+}
+
+/// The script behind the port: an import needs it on another thread.
+#[derive(Clone, Default)]
+pub(super) struct Process(pub(super) Arc<Scripted>);
+
+impl Operator for Process {
+    fn suspend(&self, partner: PartnerId, reason: String) -> Later<'_, Result<PartnerLine, OperatorError>> {
+        Box::pin(async move {
+            if partner.as_str() == "nobody" {
+                return Err(OperatorError::PartnerNotKnown);
+            }
+            self.0.suspended.lock().unwrap().insert(partner.as_str().into(), reason);
+            Ok(self.0.line(&partner))
+        })
+    }
+
+    fn resume(&self, partner: PartnerId) -> Later<'_, Result<PartnerLine, OperatorError>> {
+        Box::pin(async move {
+            self.0.suspended.lock().unwrap().remove(partner.as_str());
+            Ok(self.0.line(&partner))
+        })
+    }
+
+    fn partners(&self) -> Later<'_, Result<Vec<PartnerLine>, OperatorError>> {
+        Box::pin(async move {
+            let known = ["insurer-demo", "rental-demo"].map(|id| id.parse().unwrap());
+            Ok(known.iter().map(|partner| self.0.line(partner)).collect())
+        })
+    }
+
+    fn reload(&self) -> Later<'_, Result<ReloadReport, OperatorError>> {
+        Box::pin(async { Ok(ReloadReport { partners: 2, faults: vec!["rental.toml:3: rate".into()] }) })
+    }
+
+    fn import(
+        &self,
+        _format: ImportFormat,
+        body: ImportBody,
+        progress: mpsc::Sender<ImportProgress>,
+    ) -> Later<'_, Result<ImportCounts, OperatorError>> {
+        let script = Arc::clone(&self.0);
+        Box::pin(async move {
+            tokio::task::spawn_blocking(move || script.import_lines(body, &progress)).await.unwrap()
+        })
+    }
+}
