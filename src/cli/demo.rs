@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
-use miette::IntoDiagnostic as _;
+use miette::{IntoDiagnostic as _, miette};
 
 use self::play::Clients;
 use self::stage::Stage;
@@ -116,8 +116,8 @@ async fn from_redis(
 ) -> miette::Result<Played> {
     stage.restart()?;
     *clients = Clients::default();
-    let mut scenes = scenes::scenes(drivers, now);
-    let mut scene = scenes.swap_remove(0);
+    let first = scenes::scenes(drivers, now).into_iter().next();
+    let mut scene = first.ok_or_else(|| miette!("the catalogue holds none of the demo's drivers"))?;
     scene.asked = "the same after a restart".to_owned();
     scene.expected.level = Some(proto::Source::Redis);
     play::play(stage, clients, scene).await

@@ -14,7 +14,6 @@ use crate::app::SystemClock;
 use crate::cli::verify::refusal::Refusal;
 use crate::cli::verify::words::Word as _;
 use crate::domain::catalogue::TestDriver;
-use crate::domain::question::Question;
 use crate::domain::time::Clock as _;
 use crate::gateway::proto::{self, ErrorReason};
 use crate::identity::client::ClientError;
@@ -45,9 +44,9 @@ pub async fn play(
         suspended(stage, clients, drivers, now).await?,
     ];
     let mut recruiter = clients.of(stage, "recruiter-demo").await?;
-    let (answer, took) = ask(&mut recruiter, ordinary.request()).await;
-    let refused = refused("recruiter-demo", "a purpose outside the contract: rental", answer, took);
-    played.push(refused(ErrorReason::PurposeNotPermitted));
+    let answer = ask(&mut recruiter, ordinary.request()).await;
+    let asked = "a purpose outside the contract: rental";
+    played.push(refused("recruiter-demo", asked, answer, ErrorReason::PurposeNotPermitted));
     played.push(over_asked(stage, clients, ordinary.request()).await?);
     played.extend(unconfirmed(stage, clients, drivers, now).await?);
     // Last: it spends the recruiter's rate.
@@ -108,11 +107,10 @@ async fn suspended(
     let mut client = clients.of(stage, "transport-demo").await?;
     let (before, _took) = ask(&mut client, asking.request()).await;
     stage.suspend("transport-demo")?;
-    let (answer, took) = ask(&mut client, asking.request()).await;
+    let answer = ask(&mut client, asking.request()).await;
     stage.resume("transport-demo")?;
-    let mut played = refused("transport-demo", "suspended, on an open connection", answer, took)(
-        ErrorReason::PartnerSuspended,
-    );
+    let asked = "suspended, on an open connection";
+    let mut played = refused("transport-demo", asked, answer, ErrorReason::PartnerSuspended);
     if before.is_err() {
         played.verdict = Err("expected an answer before the suspension".to_owned());
     }
@@ -126,10 +124,9 @@ async fn over_asked(
 ) -> miette::Result<Played> {
     request.fields = vec![proto::Field::MaskedName.into(), proto::Field::TenureBand.into()];
     let mut client = clients.of(stage, "rental-demo").await?;
-    let (answer, took) = ask(&mut client, request).await;
-    let mut played = refused("rental-demo", "a field over-asked: tenure band", answer, took)(
-        ErrorReason::FieldNotPermitted,
-    );
+    let answer = ask(&mut client, request).await;
+    let asked = "a field over-asked: tenure band";
+    let mut played = refused("rental-demo", asked, answer, ErrorReason::FieldNotPermitted);
     if let Outcome::Refusal(refusal) = &played.outcome {
         let named = refusal
             .metadata
@@ -246,7 +243,8 @@ async fn flooded(client: &mut super::play::Client) -> Played {
             verdict: Err("expected RATE_EXCEEDED".to_owned()),
         },
         Some(status) => {
-            let mut played = refused("recruiter-demo", &asked, Err(status), took)(ErrorReason::RateExceeded);
+            let answer = (Err(status), took);
+            let mut played = refused("recruiter-demo", &asked, answer, ErrorReason::RateExceeded);
             if let Outcome::Refusal(refusal) = &played.outcome
                 && played.verdict.is_ok()
                 && refusal.retry_after.is_none_or(|delay| delay.is_zero())
@@ -258,26 +256,23 @@ async fn flooded(client: &mut super::play::Client) -> Played {
     }
 }
 
-/// Judges what must have been refused, once the reason is given.
+/// Judges what must have been refused for a reason.
 fn refused(
     who: &str,
     asked: &str,
-    answer: Result<proto::VerifyResponse, Status>,
-    took: Duration,
-) -> impl FnOnce(ErrorReason) -> Played {
-    let (who, asked) = (who.to_owned(), asked.to_owned());
-    move |reason| {
-        let (outcome, is_expected) = match answer {
-            Ok(answer) => (Outcome::Answer(Box::new(answer)), false),
-            Err(status) => {
-                let refusal = Refusal::of(&status);
-                let is_expected = refusal.reason.as_deref() == Some(reason.short());
-                (Outcome::Refusal(refusal), is_expected)
-            }
-        };
-        let verdict = if is_expected { Ok(()) } else { Err(format!("expected {}", reason.short())) };
-        Played { who, asked, outcome, took, verdict }
-    }
+    (answer, took): (Result<proto::VerifyResponse, Status>, Duration),
+    reason: ErrorReason,
+) -> Played {
+    let (outcome, is_expected) = match answer {
+        Ok(answer) => (Outcome::Answer(Box::new(answer)), false),
+        Err(status) => {
+            let refusal = Refusal::of(&status);
+            let is_expected = refusal.reason.as_deref() == Some(reason.short());
+            (Outcome::Refusal(refusal), is_expected)
+        }
+    };
+    let verdict = if is_expected { Ok(()) } else { Err(format!("expected {}", reason.short())) };
+    Played { who: who.to_owned(), asked: asked.to_owned(), outcome, took, verdict }
 }
 
 #[cfg(test)]
@@ -285,6 +280,7 @@ mod tests {
     use tonic_types::{ErrorDetails, StatusExt as _};
 
     use super::*;
+    use crate::domain::question::Question;
 
     fn unconfirmed_answer(entry_index: u64, source: proto::Source) -> proto::VerifyResponse {
         let at = u32::try_from(entry_index).unwrap();
@@ -321,7 +317,7 @@ mod tests {
             let details = ErrorDetails::with_error_info("PURPOSE_NOT_PERMITTED", "drivegate.v1", []);
             Status::with_error_details(tonic::Code::PermissionDenied, "", details)
         };
-        let judge = |answer, reason| refused("a", "b", answer, Duration::ZERO)(reason).verdict;
+        let judge = |answer, reason| refused("a", "b", (answer, Duration::ZERO), reason).verdict;
         assert_eq!(judge(Err(status()), ErrorReason::PurposeNotPermitted), Ok(()));
         assert!(judge(Err(status()), ErrorReason::FieldNotPermitted).is_err());
         assert!(judge(Ok(proto::VerifyResponse::default()), ErrorReason::PurposeNotPermitted).is_err());
