@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::files;
 pub use super::files::Existing;
+use super::peer::sha256;
 use crate::config::{hex, unhex};
 
 /// How far back a certificate's validity starts: clocks of two machines may differ that much.
@@ -445,12 +446,6 @@ fn after_days(now: Timestamp, days: u16) -> Timestamp {
 fn x509_time(moment: Timestamp) -> OffsetDateTime {
     let seconds = u64::try_from(moment.as_second()).unwrap_or(0);
     rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut digest = [0; 32];
-    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
-    digest
 }
 
 fn write(path: &Path, text: &[u8], mode: u32, existing: Existing) -> Result<(), PkiError> {

@@ -1,3 +1,15 @@
-//! Metrics, traces and logs
+//! Metrics, traces and logs: all definitions in one place.
 //!
-//! May know:  all definitions in one place.. Must not know: domain words:use cases, adapters.
+//! May know: domain words. Must not know: use cases, adapters, config.
+
+mod cells;
+mod exposition;
+pub mod fields;
+pub mod labels;
+pub mod logs;
+mod metrics;
+mod recorder;
+pub mod traceparent;
+pub mod traces;
+
+pub use recorder::{Metrics, MetricsError};
