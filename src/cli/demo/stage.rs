@@ -1,28 +1,35 @@
 //! The stage: a deployment of its own in a temporary folder, and a gateway that serves it on loopback.
 //!
-//! The gateway is a child process started through the same commands an operator types, so that what is played is what is
-//! shipped, and the clients of the demo have nothing but a network address and their certificates.
+//! The gateway runs in this process; the clients of the demo have nothing of it but a network address and their
+//! certificates, and the operator nothing but its socket.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use jiff::Timestamp;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
-use rustix::process::{Pid, Signal, kill_process};
 
+use crate::admin::client::AdminClient;
+use crate::app::RunningGateway;
+use crate::cli::init::{InitOptions, write_deployment};
 use crate::cli::verify::connection::{Credentials, Target};
+use crate::config::GatewayConfig;
+use crate::domain::time::civil_day;
 use crate::identity::client::ClientTls;
 use crate::identity::pki::{DevelopmentCa, Existing};
+use crate::registry::generator::{Population, fixed_drivers};
+use crate::registry::{EmbeddedRegistry, NewSubject, Outcome, Submission};
 
 /// Synthetic drivers beside the fixed test drivers.
-const DRIVERS: &str = "10000";
+const DRIVERS: usize = 10_000;
 /// The seed of the synthetic drivers: everybody's demo shows the same.
-const SEED: &str = "1";
+const SEED: u64 = 1;
+/// Drivers made durable together.
+const BATCH: usize = 2_000;
 /// Certificates of the demo's strangers last a day.
 const CERTIFICATE_DAYS: u16 = 1;
-/// The most of a failed command's words that is repeated.
-const WORDS_MAX: u64 = 8 * 1024;
+/// Any free port on loopback.
+const FREE_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// How a client proves itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +48,8 @@ pub enum Face {
 pub struct Stage {
     dir: PathBuf,
     _folder: tempfile::TempDir,
-    gateway: Child,
-    address: String,
+    gateway: Option<RunningGateway>,
+    address: SocketAddr,
 }
 
 /// The stage's own certificates, beside those of the partners.
@@ -57,14 +64,16 @@ impl Stage {
     pub fn set(redis: Option<&str>, now: Timestamp) -> miette::Result<Self> {
         let folder = tempfile::Builder::new().prefix("drivegate-demo-").tempdir().into_diagnostic()?;
         let dir = folder.path().join("demo");
-        let mut init = vec!["init".to_owned(), text(&dir)];
-        init.extend(redis.into_iter().flat_map(|url| ["--redis".to_owned(), url.to_owned()]));
-        drivegate(&init).wrap_err("cannot write the demo's deployment")?;
+        let options = InitOptions { redis_url: redis.map(str::to_owned), ..InitOptions::default() };
+        write_deployment(&dir, &options, now).wrap_err("cannot write the demo's deployment")?;
         issue_odd_certificates(&dir, now)?;
-        let generate = ["registry", "generate", "--count", DRIVERS, "--seed", SEED, "--into", &text(&dir)];
-        drivegate(&generate.map(str::to_owned)).wrap_err("cannot generate the demo's drivers")?;
-        let (gateway, address) = serve(&dir)?;
-        Ok(Self { dir, _folder: folder, gateway, address })
+        let gateway = start(&dir)?;
+        let address = gateway.partner_addr();
+        let stage = Self { dir, _folder: folder, gateway: Some(gateway), address };
+        if let Some(gateway) = &stage.gateway {
+            fill(gateway.registry(), now)?;
+        }
+        Ok(stage)
     }
 
     /// Returns the deployment's folder.
@@ -74,7 +83,7 @@ impl Stage {
 
     /// Returns where the gateway listens.
     pub fn target(&self) -> Target {
-        Target::new(&self.address, None)
+        Target::new(&self.address.to_string(), None)
     }
 
     /// Returns what a client trusts and who it is.
@@ -94,18 +103,26 @@ impl Stage {
     /// Suspends a partner as the operator does.
     ///
     /// # Errors
-    /// Says what the command said.
+    /// Says what the gateway said.
     pub fn suspend(&self, partner: &str) -> miette::Result<()> {
-        let line = ["partner", "suspend", partner, "--dir", &text(&self.dir), "--reason", "demo"];
-        drivegate(&line.map(str::to_owned))
+        self.operate(|operator| operator.suspend(partner, "demo").map(drop))
     }
 
     /// Lifts a suspension.
     ///
     /// # Errors
-    /// Says what the command said.
+    /// Says what the gateway said.
     pub fn resume(&self, partner: &str) -> miette::Result<()> {
-        drivegate(&["partner", "resume", partner, "--dir", &text(&self.dir)].map(str::to_owned))
+        self.operate(|operator| operator.resume(partner).map(drop))
+    }
+
+    fn operate(
+        &self,
+        operation: impl FnOnce(&AdminClient) -> Result<(), crate::admin::client::AdminClientError> + Send,
+    ) -> miette::Result<()> {
+        let socket = self.gateway.as_ref().map(RunningGateway::admin_socket);
+        let socket = socket.ok_or_else(|| miette!("the gateway is not running"))?;
+        aside(|| AdminClient::connect(socket).and_then(|operator| operation(&operator)))?.map_err(Into::into)
     }
 
     /// Starts the gateway anew: what it held in process is gone, what Redis holds is not.
@@ -113,15 +130,51 @@ impl Stage {
     /// # Errors
     /// Says why it did not start.
     pub fn restart(&mut self) -> miette::Result<()> {
-        stop(&mut self.gateway);
-        (self.gateway, self.address) = serve(&self.dir)?;
+        self.stop();
+        let gateway = start(&self.dir)?;
+        self.address = gateway.partner_addr();
+        self.gateway = Some(gateway);
         Ok(())
+    }
+
+    fn stop(&mut self) {
+        if let Some(gateway) = self.gateway.take() {
+            // A gateway that dies while it stops has told its log; the folder goes in any case.
+            let _stopped = aside(|| gateway.stop());
+        }
     }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        stop(&mut self.gateway);
+        self.stop();
+    }
+}
+
+/// Runs something that blocks and owns runtimes on a thread of its own: it may not run inside the clients' runtime.
+fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> miette::Result<T> {
+    std::thread::scope(|scope| scope.spawn(work).join()).map_err(|_| miette!("a part of the stage failed"))
+}
+
+fn start(dir: &Path) -> miette::Result<RunningGateway> {
+    let mut config = GatewayConfig::read(&dir.join("config.toml")).into_diagnostic()?;
+    (config.listen.partners, config.listen.admin) = (FREE_PORT, FREE_PORT);
+    aside(|| RunningGateway::start(&config))?.into_diagnostic().wrap_err("the gateway did not start")
+}
+
+/// Hands the synthetic drivers and the fixed test drivers to the registry.
+fn fill(registry: &EmbeddedRegistry, now: Timestamp) -> miette::Result<()> {
+    let as_of = civil_day(now);
+    let mut drivers = fixed_drivers(as_of).chain(Population::new(SEED, as_of).take(DRIVERS));
+    loop {
+        let batch: Vec<Submission> = drivers.by_ref().take(BATCH).map(NewSubject::into_submission).collect();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let outcomes = registry.apply(&batch).into_diagnostic().wrap_err("cannot fill the registry")?;
+        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Rejected(_))) {
+            return Err(miette!("the registry did not take a synthetic driver"));
+        }
     }
 }
 
@@ -143,64 +196,4 @@ fn issue_odd_certificates(dir: &Path, now: Timestamp) -> miette::Result<()> {
     authority.revoke(&issued.serial, now).into_diagnostic()?;
     authority.publish_crl(CERTIFICATE_DAYS, now).into_diagnostic()?;
     Ok(())
-}
-
-fn text(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn program() -> miette::Result<Command> {
-    Ok(Command::new(std::env::current_exe().into_diagnostic().wrap_err("cannot find this program")?))
-}
-
-/// Runs a command of this program to its end.
-fn drivegate(arguments: &[String]) -> miette::Result<()> {
-    let output = program()?
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()
-        .into_diagnostic()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr);
-    Err(miette!("`drivegate {}` failed: {}", arguments.join(" "), words.trim()))
-}
-
-/// Starts the gateway and waits for its ready line.
-fn serve(dir: &Path) -> miette::Result<(Child, String)> {
-    let mut gateway = program()?
-        .args(["serve", "--config", &text(&dir.join("config.toml"))])
-        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-        .env("RUST_LOG", "off")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(dir.join("gateway.log")).into_diagnostic()?)
-        .spawn()
-        .into_diagnostic()?;
-    let mut line = String::new();
-    if let Some(stdout) = gateway.stdout.take() {
-        BufReader::new(stdout.take(WORDS_MAX)).read_line(&mut line).into_diagnostic()?;
-    }
-    let ready = serde_json::from_str::<serde_json::Value>(&line).ok();
-    match ready.as_ref().and_then(|ready| ready["partners"].as_str()) {
-        Some(address) => Ok((gateway, address.to_owned())),
-        None => {
-            stop(&mut gateway);
-            let log = std::fs::read_to_string(dir.join("gateway.log")).unwrap_or_default();
-            Err(miette!("the gateway did not start: {}", log.trim()))
-        }
-    }
-}
-
-/// Lets the gateway drain, and waits for its end.
-fn stop(gateway: &mut Child) {
-    let pid = i32::try_from(gateway.id()).ok().and_then(Pid::from_raw);
-    if let (Some(pid), Ok(None)) = (pid, gateway.try_wait()) {
-        // A process that is gone needs no signal.
-        let _sent = kill_process(pid, Signal::TERM);
-    }
-    let _status = gateway.wait();
 }
