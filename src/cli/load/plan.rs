@@ -224,7 +224,7 @@ mod tests {
             let Some(verify_request::Subject::Claim(claim)) = asked(&plan, turn).subject else { panic!() };
             assert_eq!(claim.licence_number.parse::<usize>().unwrap(), turn % 4);
         }
-        assert!((100..400).contains(&plan.length_mean()));
+        assert!((60..400).contains(&plan.length_mean()));
     }
 
     #[test]
