@@ -61,7 +61,17 @@ impl Stage {
         init.extend(redis.into_iter().flat_map(|url| ["--redis".to_owned(), url.to_owned()]));
         drivegate(&init).wrap_err("cannot write the demo's deployment")?;
         issue_odd_certificates(&dir, now)?;
-        let generate = ["registry", "generate", "--count", DRIVERS, "--seed", SEED, "--into", &text(&dir)];
+        let generate = [
+            "registry",
+            "generate",
+            "--count",
+            DRIVERS,
+            "--seed",
+            SEED,
+            "--with-test-drivers",
+            "--into",
+            &text(&dir),
+        ];
         drivegate(&generate.map(str::to_owned)).wrap_err("cannot generate the demo's drivers")?;
         let (gateway, address) = serve(&dir)?;
         Ok(Self { dir, _folder: folder, gateway, address })
