@@ -1,0 +1,10 @@
+//! The one integration binary. Modules are named after behaviours; the harness starts the real server.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "these are tests: a failure is a panic with its reason, and time is the machine's"
+)]
+
+mod architecture;
