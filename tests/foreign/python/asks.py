@@ -11,14 +11,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 CHINA = datetime.timezone(datetime.timedelta(hours=8))
 
+#: Moments are counted from here, so that a question asked twice in one run is the same question: only three different
+#: ones are admitted about one subject.
+BEGUN = datetime.datetime.now(CHINA).replace(microsecond=0)
+
 
 def now() -> datetime.datetime:
     return datetime.datetime.now(CHINA)
 
 
 def days(count: float) -> datetime.datetime:
-    """A moment so many days from now."""
-    return now() + datetime.timedelta(days=count)
+    """A moment so many days from the beginning of the run."""
+    return BEGUN + datetime.timedelta(days=count)
 
 
 def at(moment: datetime.datetime) -> Timestamp:

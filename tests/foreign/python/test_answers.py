@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 import asks
+import deployment as d
 from drivers import UNKNOWN, driver
 from drivegate.v1 import answer_pb2 as a
 from drivegate.v1 import contract_pb2 as c
@@ -101,7 +102,7 @@ def test_three_ways_of_not_confirming_are_one_answer_of_one_size(rental_desk):
     """A wrong name, a number nobody has and a protected person must look alike: the gateway never says "unlicensed"."""
     wrong_name = asks.rental(NORMAL.renamed("张伟国"))
     no_such_number = asks.rental(UNKNOWN)
-    protected = asks.rental(driver("29"))
+    protected = asks.rental(driver("29-protected"))
     answers = [rental_desk.Verify(request, timeout=5) for request in (wrong_name, no_such_number, protected)]
     sizes = {len(answer.SerializeToString()) for answer in answers}
     for answer in answers:
@@ -187,8 +188,6 @@ def test_health_is_served_to_partners(gateway):
 
 def test_the_answer_survives_the_loss_of_redis(tmp_path_factory):
     """Redis may lose, hang or die: it can only cost time."""
-    import deployment as d
-
     redis = d.Redis(tmp_path_factory.mktemp("redis-lost"))
     house = d.Deployment(tmp_path_factory.mktemp("lost") / "gateway")
     house.configure(lambda config: config.__setitem__("redis", {"url": redis.url}))
@@ -220,8 +219,6 @@ def test_redis_holds_no_number_and_no_name_in_the_clear(gateway, redis, rental_d
 
 def test_a_channel_without_our_trust_is_not_opened(gateway, tmp_path):
     """The server proves itself, too: a client that trusts another authority gets nowhere."""
-    import deployment as d
-
     other = d.authority(tmp_path / "other")
     stub = gateway.channel("rental-demo", gateway.credentials("rental-demo", trust=other))
     with pytest.raises(grpc.RpcError) as fault:

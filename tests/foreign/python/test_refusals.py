@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 import asks
-from drivers import Driver, driver, number_of
+from drivers import ALL, Driver, check_character, driver, number_of
 from drivegate.v1 import answer_pb2 as a
 from drivegate.v1 import question_pb2 as q
 from drivegate.v1 import subject_pb2 as s
@@ -147,15 +147,12 @@ def test_one_accident_per_case_plus_one_correction(house):
 def test_a_real_looking_number_is_accepted_and_simply_not_confirmed(rental_desk):
     """The sandbox holds test numbers only; a number whose area could exist is a number nobody has here."""
     body = "11010519491231002"
-    from drivers import check_character
-
     answer = rental_desk.Verify(asks.rental(Driver("real", body + check_character(body), "某人")), timeout=5)
     assert [criterion.reason for criterion in answer.criteria] == [a.REASON_SUBJECT_NOT_CONFIRMED]
 
 
 def test_a_lower_case_check_character_is_read_as_upper_case(rental_desk):
-    ending = next((d for d in __import__("drivers").ALL.values() if d.number.endswith("X")), None)
-    assert ending is not None, "the catalogue holds a number with the check character X"
+    ending = next(found for found in ALL.values() if found.number.endswith("X"))
     upper = rental_desk.Verify(asks.rental(ending), timeout=5)
     lower = rental_desk.Verify(asks.rental(ending.renumbered(ending.number.lower())), timeout=5)
     assert upper.subject_ref == lower.subject_ref != ""

@@ -10,7 +10,7 @@ import asks
 import deployment as d
 from drivers import driver
 from drivegate.v1 import verification_service_pb2 as v
-from outcomes import assert_refused, refused
+from outcomes import assert_refused, refusal, refused
 
 NORMAL = driver("1")
 DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -25,8 +25,6 @@ def cut_off(stub, seconds: float = CUT_OFF_SECONDS):
         try:
             stub.DescribeContract(v.DescribeContractRequest(), timeout=5)
         except grpc.RpcError as fault:
-            from outcomes import refusal
-
             return refusal(fault)
         assert time.monotonic() < end, f"still answered after {seconds} s"
         time.sleep(0.02)
