@@ -5,6 +5,7 @@
 //! Read in this order: [`licence`] (what a driver holds), [`vehicle`] and [`question`] (what is asked), [`policy`] (who may
 //! ask what), [`decision`] (how it comes out), [`disclosure`] (the little that leaves).
 
+pub mod catalogue;
 pub mod claim;
 pub mod closed_set;
 pub mod decision;

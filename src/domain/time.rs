@@ -37,6 +37,18 @@ pub fn months_after(day: Date, months: i32) -> Date {
     day.saturating_add(months.months())
 }
 
+/// Returns the day somebody reaches an age; a 29 February becomes the 28th in common years.
+pub fn birthday(birth_day: Date, years: u8) -> Date {
+    birth_day.saturating_add(i32::from(years).years())
+}
+
+/// Returns the age in whole years on a day; 0 before birth.
+pub fn age_on(birth_day: Date, day: Date) -> i16 {
+    let years = day.year() - birth_day.year();
+    let had_birthday = u8::try_from(years).is_ok_and(|years| birthday(birth_day, years) <= day);
+    (years - i16::from(!had_birthday)).max(0)
+}
+
 /// When a change takes effect: at an instant, or with the first moment of a civil day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effective {
@@ -77,6 +89,15 @@ mod tests {
         assert_eq!(end_of(day).to_string(), "2026-03-01T16:00:00Z");
         assert_eq!(civil_day(end_of(day)), date(2026, 3, 2));
         assert_eq!(civil_day(end_of(day) - 1.nanosecond()), day);
+    }
+
+    #[test]
+    fn ages_grow_on_the_birthday() {
+        let born = date(1963, 3, 2);
+        assert_eq!(age_on(born, date(2026, 3, 1)), 62);
+        assert_eq!(age_on(born, date(2026, 3, 2)), 63);
+        assert_eq!(age_on(born, date(1960, 1, 1)), 0);
+        assert_eq!(birthday(date(2004, 2, 29), 18), date(2022, 2, 28));
     }
 
     #[test]

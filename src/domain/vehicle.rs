@@ -1,7 +1,7 @@
 //! Vehicles as a partner describes them, and the classes that may drive them.
 
 use super::closed_set::closed_set;
-use super::licence::VehicleClass;
+use super::licence::{ClassSet, VehicleClass};
 
 /// A vehicle, as far as the partner knows it. What is absent leaves its criterion UNKNOWN where it matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +55,460 @@ closed_set! {
 
 impl TypeCode {
     /// Parses three characters; `None` when the first letter is none of the standard's.
-    pub fn parse(_text: &str) -> Option<Self> {
-        None
+    pub fn parse(text: &str) -> Option<Self> {
+        let &[family, size, form] = text.as_bytes() else { return None };
+        let alphanumeric = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        let well_formed = FAMILIES.contains(&family) && size.is_ascii_digit() && alphanumeric(form);
+        well_formed.then_some(Self([family, size, form]))
     }
 
     /// Returns the three characters.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("")
+    }
+}
+
+/// First letters of GA/T 16.4-2012: passenger, goods, tractor unit, special, tram and trolley, motorcycle, three-wheeler,
+/// wheeled machine, full trailer, semi-trailer, farm tractor, other.
+const FAMILIES: &[u8; 12] = b"KHQZDMNJGBTX";
+
+/// Mass of a combination from which A2 is needed. The annex gives C6 what is below and A2 what is above: exactly 4500 kg
+/// falls between and fails closed to A2 (`domain.md` §1, derived).
+const HEAVY_COMBINATION_KG: u32 = 4500;
+
+/// Goods and special vehicles from this mass are not light (GA 802-2019).
+const MEDIUM_GOODS_KG: u32 = 4500;
+
+/// The heaviest trailer, save a caravan, that a small passenger car may draw (实施条例 art. 56).
+const SMALL_CAR_TRAILER_KG: u32 = 700;
+
+/// Most seats of a small or micro passenger car (GA 802-2019).
+const SMALL_PASSENGER_SEATS_MAX: u16 = 9;
+
+/// Seats of a medium passenger car (GA 802-2019), and of the city buses class B1 includes.
+const MEDIUM_PASSENGER_SEATS: std::ops::RangeInclusive<u16> = 10..=19;
+
+/// The classes a vehicle asks for, as far as its description goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// Any one of these suffices.
+    pub suffices: ClassSet,
+    /// One of these might suffice, were the vehicle described better.
+    pub might_suffice: ClassSet,
+}
+
+/// How classes held meet a requirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// A class held permits the vehicle.
+    Covered,
+    /// No class held permits it, however it is described.
+    NotCovered,
+    /// It depends on what was not said.
+    Unclear,
+}
+
+impl Requirement {
+    /// Nothing can be said about the vehicle: not even whether it is for a licence at all.
+    pub const UNCLEAR: Self = Self { suffices: ClassSet::EMPTY, might_suffice: EVERY_CLASS };
+
+    /// One of these classes is needed.
+    pub const fn any_of(classes: &[VehicleClass]) -> Self {
+        Self { suffices: ClassSet::of(classes), might_suffice: ClassSet::EMPTY }
+    }
+
+    /// A trailer may or may not be drawn: only A2 permits both.
+    fn or_with_trailer(self) -> Self {
+        if self == Self::UNCLEAR {
+            return self;
+        }
+        Self { might_suffice: self.suffices.union(self.might_suffice), ..Self::any_of(&[VehicleClass::A2]) }
+    }
+
+    /// Adds the class of cars adapted for disabled drivers, for an automatic car.
+    fn or_if_adapted(self, adapted: Option<bool>) -> Self {
+        self.or_if(adapted, VehicleClass::C5)
+    }
+
+    /// Adds a class that suffices if `condition` holds, and might if that is unknown.
+    fn or_if(mut self, condition: Option<bool>, class: VehicleClass) -> Self {
+        match condition {
+            Some(true) => self.suffices = self.suffices.with(class),
+            None => self.might_suffice = self.might_suffice.with(class),
+            Some(false) => {}
+        }
+        self
+    }
+
+    /// Says how classes held meet this. An unclear vehicle never turns into a covered one.
+    pub fn met_by(self, held: ClassSet) -> Coverage {
+        let permitted = held.closure();
+        if !permitted.intersection(self.suffices).is_empty() {
+            Coverage::Covered
+        } else if !permitted.intersection(self.might_suffice).is_empty() || self == Self::UNCLEAR {
+            Coverage::Unclear
+        } else {
+            Coverage::NotCovered
+        }
+    }
+}
+
+const EVERY_CLASS: ClassSet = ClassSet::of(VehicleClass::ALL);
+
+impl Vehicle {
+    /// Describes a vehicle by the class it needs, and says nothing more.
+    pub const fn of_class(class: VehicleClass) -> Self {
+        Self::of_kind(VehicleKind::Class(class))
+    }
+
+    /// Describes a vehicle by its kind, and says nothing more.
+    pub const fn of_kind(kind: VehicleKind) -> Self {
+        Self {
+            kind,
+            automatic: None,
+            adapted: None,
+            seats: None,
+            total_mass_kg: None,
+            combination_mass_kg: None,
+            used_for: None,
+        }
+    }
+
+    /// Says which classes may drive it (Order 162 annex 1; the mapping of codes is derived, `domain.md` §1).
+    pub fn required(&self) -> Requirement {
+        let alone = match &self.kind {
+            VehicleKind::Class(class) => self.required_by_class(*class),
+            VehicleKind::TypeCode(code) => self.required_by_code(code.0),
+        };
+        match self.combination_mass_kg {
+            Some(0) => alone,
+            Some(mass) => self.required_drawing(mass, alone),
+            None if self.is_goods_vehicle() => alone.or_with_trailer(),
+            None => alone,
+        }
+    }
+
+    /// What the vehicle needs alone, when it is named by class.
+    fn required_by_class(&self, class: VehicleClass) -> Requirement {
+        use VehicleClass::{C1, C2};
+        let small = matches!(class, C1 | C2);
+        if small && (self.seats_exceed(SMALL_PASSENGER_SEATS_MAX) || self.is_medium_goods()) {
+            return Requirement::UNCLEAR;
+        }
+        if class == C2 && self.automatic == Some(false) {
+            return Requirement::UNCLEAR;
+        }
+        let required = Requirement::any_of(&[class]);
+        match class {
+            // Who names C1 has said "not C2": the gearbox counts only when it is named.
+            C1 if self.automatic == Some(true) => required.or_if(Some(true), C2).or_if_adapted(self.adapted),
+            C2 => required.or_if_adapted(self.adapted),
+            _ => required,
+        }
+    }
+
+    /// What the vehicle needs alone, when it is named by its code.
+    fn required_by_code(&self, code: [u8; 3]) -> Requirement {
+        use VehicleClass::{A1, B1, B2, C3, C4, D, E, F, M, N, P};
+        match &code {
+            [b'K', b'1', _] => self.required_by_bus(A1),
+            [b'K', b'2', _] if self.seats_outside(MEDIUM_PASSENGER_SEATS) => Requirement::UNCLEAR,
+            [b'K', b'2', _] => self.required_by_bus(B1),
+            [b'K', b'3' | b'4', _] => self.required_by_small_car(),
+            [b'H', b'1' | b'2', _] => Requirement::any_of(&[B2]),
+            [b'H', b'3' | b'4', _] => self.required_by_light_goods(),
+            [b'H', b'5', _] => Requirement::any_of(&[C3]),
+            [b'Q', b'1'..=b'3', _] => self.required_by_tractor(code[1]),
+            [b'Z', b'1' | b'2' | b'5', _] => Requirement::any_of(&[B2]),
+            [b'Z', b'3' | b'4' | b'7', _] => self.required_by_light_goods(),
+            b"D11" => Requirement::any_of(&[N]),
+            b"D12" => Requirement::any_of(&[P]),
+            b"M12" | b"M22" => Requirement::any_of(&[F]),
+            [b'M', b'1', _] => Requirement::any_of(&[D]),
+            b"M21" => Requirement::any_of(&[E]),
+            [b'N', b'1', _] => Requirement::any_of(&[C4]),
+            [b'J', b'1', _] => Requirement::any_of(&[M]),
+            _ => Requirement::UNCLEAR,
+        }
+    }
+
+    /// A bus: a city bus of 10 seats or more is also A3's, one of 10 to 19 seats also B1's.
+    fn required_by_bus(&self, class: VehicleClass) -> Requirement {
+        let city_bus = self.used_for.map(|used_for| used_for == VehicleUse::PublicBus);
+        let of_medium_size = match (city_bus, self.seats) {
+            (Some(true), None) => None,
+            (city_bus, Some(seats)) if MEDIUM_PASSENGER_SEATS.contains(&seats) => city_bus,
+            _ => Some(false),
+        };
+        let of_any_size =
+            if self.seats_below(*MEDIUM_PASSENGER_SEATS.start()) { Some(false) } else { city_bus };
+        Requirement::any_of(&[class])
+            .or_if(of_any_size, VehicleClass::A3)
+            .or_if(of_medium_size, VehicleClass::B1)
+    }
+
+    /// A small or micro passenger car: C1; automatic also C2; automatic and adapted also C5.
+    fn required_by_small_car(&self) -> Requirement {
+        if self.seats_exceed(SMALL_PASSENGER_SEATS_MAX) {
+            return Requirement::UNCLEAR;
+        }
+        let adapted = match (self.automatic, self.adapted) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        };
+        Requirement::any_of(&[VehicleClass::C1])
+            .or_if(self.automatic, VehicleClass::C2)
+            .or_if(adapted, VehicleClass::C5)
+    }
+
+    /// A light or micro goods or special vehicle: C1; automatic also C2.
+    fn required_by_light_goods(&self) -> Requirement {
+        if self.is_medium_goods() {
+            return Requirement::UNCLEAR;
+        }
+        Requirement::any_of(&[VehicleClass::C1]).or_if(self.automatic, VehicleClass::C2)
+    }
+
+    /// A tractor unit: A2; a light one may make a combination that C6 permits. Alone it may be anything up to B2.
+    fn required_by_tractor(&self, size: u8) -> Requirement {
+        let light_combination = match self.combination_mass_kg {
+            None if size == b'3' => None,
+            _ => Some(false),
+        };
+        let alone = if self.combination_mass_kg == Some(0) { None } else { Some(false) };
+        Requirement::any_of(&[VehicleClass::A2])
+            .or_if(light_combination, VehicleClass::C6)
+            .or_if(alone, VehicleClass::B2)
+    }
+
+    /// What is needed with a trailer: A2, or C6 below 4500 kg. Only what may draw one can be judged.
+    fn required_drawing(&self, mass_kg: u32, alone: Requirement) -> Requirement {
+        use VehicleClass::{A2, B2, C1, C2, C3, C6};
+        let drawn_by_car_or_truck = match &self.kind {
+            VehicleKind::Class(class) => matches!(class, A2 | B2 | C1 | C2 | C3 | C6),
+            VehicleKind::TypeCode(TypeCode(code)) => {
+                matches!(code, [b'K', b'3' | b'4', _] | [b'H' | b'Q', _, _])
+            }
+        };
+        let impossible = self.total_mass_kg.is_some_and(|alone_kg| alone_kg >= mass_kg);
+        if !drawn_by_car_or_truck || impossible || alone == Requirement::UNCLEAR {
+            return Requirement::UNCLEAR;
+        }
+        if mass_kg >= HEAVY_COMBINATION_KG {
+            return Requirement::any_of(&[A2]);
+        }
+        let light = Requirement::any_of(&[A2, C6]);
+        let within_car_limit = self.is_small_car()
+            && self.total_mass_kg.is_none_or(|alone_kg| mass_kg - alone_kg <= SMALL_CAR_TRAILER_KG);
+        // Whether a small car with such a trailer is a combination (汽车列车) at all is *unverified*.
+        if within_car_limit { Requirement { might_suffice: alone.suffices, ..light } } else { light }
+    }
+
+    fn is_goods_vehicle(&self) -> bool {
+        matches!(self.kind, VehicleKind::TypeCode(TypeCode([b'H', b'1'..=b'4', _])))
+    }
+
+    fn is_small_car(&self) -> bool {
+        matches!(
+            self.kind,
+            VehicleKind::TypeCode(TypeCode([b'K', b'3' | b'4', _]))
+                | VehicleKind::Class(VehicleClass::C1 | VehicleClass::C2)
+        )
+    }
+
+    fn is_medium_goods(&self) -> bool {
+        self.total_mass_kg.is_some_and(|mass| mass >= MEDIUM_GOODS_KG)
+    }
+
+    fn seats_exceed(&self, most: u16) -> bool {
+        self.seats.is_some_and(|seats| seats > most)
+    }
+
+    fn seats_below(&self, least: u16) -> bool {
+        self.seats.is_some_and(|seats| seats < least)
+    }
+
+    fn seats_outside(&self, range: std::ops::RangeInclusive<u16>) -> bool {
+        self.seats.is_some_and(|seats| !range.contains(&seats))
+    }
+
+    /// Says whether a trailer is drawn: forbidden in probation (Order 162 art. 76). `None`: not said.
+    pub fn draws_trailer(&self) -> Option<bool> {
+        match (self.combination_mass_kg, &self.kind) {
+            (Some(mass), _) => Some(mass > 0),
+            (None, VehicleKind::Class(VehicleClass::A2 | VehicleClass::C6)) => Some(true),
+            (None, VehicleKind::Class(_)) => Some(false),
+            (None, VehicleKind::TypeCode(TypeCode([b'Q', ..]))) => Some(true),
+            (None, VehicleKind::TypeCode(TypeCode([b'H' | b'Z', ..]))) => None,
+            (None, VehicleKind::TypeCode(_)) => Some(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn code(text: &str) -> Vehicle {
+        Vehicle::of_kind(VehicleKind::TypeCode(TypeCode::parse(text).unwrap()))
+    }
+
+    fn set(printed: &str) -> ClassSet {
+        if printed.is_empty() { ClassSet::EMPTY } else { ClassSet::parse(printed).unwrap() }
+    }
+
+    #[track_caller]
+    fn needs(vehicle: &Vehicle, suffices: &str, might_suffice: &str) {
+        let expected = Requirement { suffices: set(suffices), might_suffice: set(might_suffice) };
+        assert_eq!(vehicle.required(), expected, "{vehicle:?}");
+    }
+
+    #[test]
+    fn every_family_of_the_standard() {
+        for (text, suffices, might_suffice) in [
+            ("K11", "A1", "A3"),
+            ("K21", "B1", "A3"),
+            ("K33", "C1", "C2C5"),
+            ("K43", "C1", "C2C5"),
+            ("H11", "A2", "B2"),
+            ("H21", "A2", "B2"),
+            ("H31", "A2", "C1C2"),
+            ("H41", "A2", "C1C2"),
+            ("H51", "C3", ""),
+            ("Q11", "A2", ""),
+            ("Q21", "A2", ""),
+            ("Q31", "A2", "C6"),
+            ("Z11", "B2", ""),
+            ("Z51", "B2", ""),
+            ("Z71", "C1", "C2"),
+            ("D11", "N", ""),
+            ("D12", "P", ""),
+            ("M11", "D", ""),
+            ("M12", "F", ""),
+            ("M15", "D", ""),
+            ("M21", "E", ""),
+            ("M22", "F", ""),
+            ("N11", "C4", ""),
+            ("J11", "M", ""),
+        ] {
+            needs(&code(text), suffices, might_suffice);
+        }
+        for unclear in ["K51", "H61", "Q41", "Z61", "D13", "M31", "N21", "J21", "G11", "B11", "T11", "X99"] {
+            assert_eq!(code(unclear).required(), Requirement::UNCLEAR, "{unclear}");
+        }
+    }
+
+    #[test]
+    fn codes_are_three_characters_of_a_known_family() {
+        for bad in ["", "K3", "K333", "k33", "A11", "KA1", "K3 ", "K3小", "O11"] {
+            assert_eq!(TypeCode::parse(bad), None, "{bad}");
+        }
+        assert_eq!(TypeCode::parse("K33").unwrap().as_str(), "K33");
+    }
+
+    #[test]
+    fn an_automatic_car_needs_no_more_than_c2() {
+        needs(&Vehicle { automatic: Some(true), adapted: Some(false), ..code("K33") }, "C1C2", "");
+        needs(&Vehicle { automatic: Some(false), ..code("K33") }, "C1", "");
+        needs(&Vehicle { automatic: Some(true), ..code("H31") }, "A2", "C1C2");
+        needs(&Vehicle { automatic: Some(true), ..Vehicle::of_class(VehicleClass::C1) }, "C1C2", "C5");
+        needs(&Vehicle::of_class(VehicleClass::C1), "C1", "");
+    }
+
+    #[test]
+    fn an_adapted_car_is_also_for_c5() {
+        needs(&Vehicle { automatic: Some(true), adapted: Some(true), ..code("K33") }, "C1C2C5", "");
+        needs(&Vehicle { automatic: Some(true), adapted: None, ..code("K33") }, "C1C2", "C5");
+        needs(&Vehicle { automatic: Some(false), adapted: Some(true), ..code("K33") }, "C1", "");
+    }
+
+    #[test]
+    fn a_city_bus_by_its_seats() {
+        let bus = |seats| Vehicle { used_for: Some(VehicleUse::PublicBus), seats, ..code("K11") };
+        needs(&bus(Some(40)), "A1A3", "");
+        needs(&bus(Some(19)), "A1A3B1", "");
+        needs(&bus(Some(9)), "A1", "");
+        needs(&bus(None), "A1A3", "B1");
+        needs(&Vehicle { used_for: Some(VehicleUse::CommercialPassenger), ..code("K11") }, "A1", "");
+    }
+
+    #[test]
+    fn a_description_that_contradicts_itself_is_unclear() {
+        for vehicle in [
+            Vehicle { seats: Some(10), ..code("K33") },
+            Vehicle { seats: Some(20), ..code("K21") },
+            Vehicle { seats: Some(9), ..code("K21") },
+            Vehicle { total_mass_kg: Some(4500), ..code("H31") },
+            Vehicle { seats: Some(10), ..Vehicle::of_class(VehicleClass::C1) },
+            Vehicle { combination_mass_kg: Some(3000), ..code("K11") },
+            Vehicle { combination_mass_kg: Some(3000), ..code("M21") },
+            Vehicle { combination_mass_kg: Some(2000), total_mass_kg: Some(2000), ..code("K33") },
+        ] {
+            assert_eq!(vehicle.required(), Requirement::UNCLEAR, "{vehicle:?}");
+        }
+    }
+
+    #[test]
+    fn combinations_by_total_mass() {
+        let drawn = |code_text: &str, mass| Vehicle { combination_mass_kg: Some(mass), ..code(code_text) };
+        let known = |mass| Vehicle { total_mass_kg: Some(1800), ..drawn("K33", mass) };
+        needs(&known(4499), "A2C6", "");
+        needs(&known(4500), "A2", "");
+        needs(&known(4501), "A2", "");
+        needs(&known(2500), "A2C6", "C1");
+        needs(&known(2501), "A2C6", "");
+        needs(&drawn("H31", 4499), "A2C6", "");
+        needs(&drawn("Q11", 40_000), "A2", "");
+        needs(&drawn("Q31", 4499), "A2C6", "");
+        needs(&Vehicle { combination_mass_kg: Some(0), ..code("H31") }, "C1", "C2");
+        needs(&Vehicle { combination_mass_kg: Some(0), ..code("Q11") }, "A2", "B2");
+        needs(&Vehicle { combination_mass_kg: Some(4500), ..Vehicle::of_class(VehicleClass::C6) }, "A2", "");
+    }
+
+    #[test]
+    fn trailers() {
+        assert_eq!(code("K33").draws_trailer(), Some(false));
+        assert_eq!(code("H31").draws_trailer(), None);
+        assert_eq!(code("Q11").draws_trailer(), Some(true));
+        assert_eq!(Vehicle::of_class(VehicleClass::C6).draws_trailer(), Some(true));
+        assert_eq!(Vehicle { combination_mass_kg: Some(1), ..code("K33") }.draws_trailer(), Some(true));
+    }
+
+    #[test]
+    fn how_classes_meet_requirements() {
+        let car = code("K33").required();
+        assert_eq!(car.met_by(set("B2")), Coverage::Covered);
+        assert_eq!(car.met_by(set("C2")), Coverage::Unclear);
+        assert_eq!(car.met_by(set("D")), Coverage::NotCovered);
+        assert_eq!(Requirement::UNCLEAR.met_by(set("A1A2")), Coverage::Unclear);
+        assert_eq!(Requirement::UNCLEAR.met_by(ClassSet::EMPTY), Coverage::Unclear);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_not_said_never_helps(
+            family in 0usize..12, size in b'0'..=b'9', form in b'0'..=b'9', held in 0u32..(1 << 17),
+            automatic: bool, adapted: bool, mass in 0u32..10_000, seats in 1u16..60, used_for in 1u8..=6,
+        ) {
+            let text = String::from_utf8(vec![FAMILIES[family], size, form]).unwrap();
+            let held = ClassSet::from_bits(held << 1).unwrap();
+            let silent = code(&text);
+            let told = Vehicle {
+                automatic: Some(automatic),
+                adapted: Some(adapted),
+                seats: Some(seats),
+                combination_mass_kg: Some(mass),
+                used_for: VehicleUse::from_code(used_for),
+                ..silent.clone()
+            };
+            // A trailer is the one thing whose absence is assumed for all but goods vehicles.
+            let silent = Vehicle { combination_mass_kg: Some(mass), ..silent };
+            if silent.required().met_by(held) == Coverage::Covered {
+                prop_assert_ne!(told.required().met_by(held), Coverage::NotCovered);
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ mod qualification;
 mod state;
 mod validity;
 
-pub use class::{ClassHolding, ClassSet, VehicleClass};
+pub use class::{ClassHolding, ClassSet, ClassesFault, MotorType, VehicleClass};
 pub use history::{Change, ChangeKind, Endorsement, History, Record};
 pub use name::{FullName, NameFault};
 pub use number::{DocumentKind, FileNumber, LicenceNumber, NumberFault, NumberRules};
