@@ -4,8 +4,10 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     reason = "these are tests: a failure is a panic with its reason, and time is the machine's"
 )]
 
 mod architecture;
+mod compile_fail;
 mod drivers;
