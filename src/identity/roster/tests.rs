@@ -1,0 +1,247 @@
+use std::time::Duration;
+
+use super::*;
+use crate::config::partner::{PartnerFile, render};
+use crate::domain::partner::{Allowance, PartnerKind};
+use crate::identity::Connection;
+use crate::identity::pki::{CA_CERTIFICATE, CRL, DevelopmentCa, Existing};
+use crate::identity::trust::TrustFiles;
+
+struct SetClock(ArcSwap<Timestamp>);
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        **self.0.load()
+    }
+
+    fn since_boot(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+struct House {
+    folder: tempfile::TempDir,
+    authority: DevelopmentCa,
+    trust: Arc<Trust>,
+    book: Arc<StandingBook>,
+    roster: Roster,
+}
+
+fn now() -> Timestamp {
+    "2026-11-22T00:00:00Z".parse().unwrap()
+}
+
+impl House {
+    fn with(files: &[PartnerFile]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = folder.path().join("pki");
+        let mut authority = DevelopmentCa::create(&pki, 30, now(), Existing::Keep).unwrap();
+        authority.issue_server("s", &[], 30, now()).unwrap().write(&pki, "s", Existing::Keep).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SetClock(ArcSwap::from_pointee(now())));
+        let trust = Trust::open(
+            TrustFiles {
+                server_chain: pki.join("s.pem"),
+                server_key: pki.join("s.key"),
+                client_roots: vec![pki.join(CA_CERTIFICATE)],
+                revocation_lists: vec![pki.join(CRL)],
+            },
+            Arc::clone(&clock),
+        );
+        let trust = Arc::new(trust.unwrap());
+        let book = Arc::new(StandingBook::open(&folder.path().join("standing")).unwrap());
+        let partners = folder.path().join("partners");
+        std::fs::create_dir(&partners).unwrap();
+        files.iter().for_each(|file| put(&partners, file));
+        let roster = Roster::open(&partners, Arc::clone(&book), Arc::clone(&trust), clock).unwrap();
+        Self { folder, authority, trust, book, roster }
+    }
+
+    fn put(&self, file: &PartnerFile) {
+        put(&self.folder.path().join("partners"), file);
+    }
+
+    fn found(&self, peer: &PeerIdentity) -> Option<String> {
+        self.roster.find(peer).map(|slot| slot.contract.partner.to_string())
+    }
+
+    fn connection(&self, peer: &PeerIdentity) -> Connection {
+        Connection::new(1, "127.0.0.1:1".parse().unwrap(), peer.clone(), &self.roster, now())
+    }
+}
+
+fn put(folder: &Path, file: &PartnerFile) {
+    std::fs::write(folder.join(format!("{}.toml", file.contract.partner)), render(file)).unwrap();
+}
+
+fn uri(uri: &str) -> PeerName {
+    PeerName::SanUri(format!("urn:{uri}"))
+}
+
+fn pin(byte: u8) -> PeerName {
+    PeerName::SpkiSha256([byte; 32])
+}
+
+fn contract(id: &str, identities: &[PeerName]) -> PartnerFile {
+    let contract = Contract {
+        partner: id.parse().unwrap(),
+        legal_name: "x".into(),
+        display_name: "x".into(),
+        kind: PartnerKind::Rental,
+        identities: identities.to_vec(),
+        purposes: vec![],
+        allowance: Allowance {
+            rate_per_second: 1,
+            burst: 1,
+            in_flight_max: 1,
+            connections_max: 1,
+            quota_per_minute: 1,
+            quota_per_hour: 1,
+            quota_per_day: 1,
+        },
+        starts_at: "2025-12-31T16:00:00Z".parse().unwrap(),
+        ends_at: "2027-12-31T16:00:00Z".parse().unwrap(),
+        contact: "x".into(),
+    };
+    PartnerFile { contract, suspended: false }
+}
+
+fn peer(uris: &[&str], key: u8) -> PeerIdentity {
+    PeerIdentity {
+        san_uris: uris.iter().map(|uri| format!("urn:{uri}")).collect(),
+        spki_sha256: [key; 32],
+        issuer_sha256: [0; 32],
+        serial: vec![1],
+        not_after: "2028-06-01T00:00:00Z".parse().unwrap(),
+    }
+}
+
+/// What the contract lists, what the certificate carries, whether they fit.
+#[test]
+fn a_certificate_fits_by_uri_by_pin_or_by_both_where_both_are_listed() {
+    let table: &[(&[PeerName], &[&str], u8, bool)] = &[
+        (&[uri("a")], &["a"], 9, true),
+        (&[uri("a")], &["b"], 9, false),
+        (&[uri("a")], &["A"], 9, false),
+        (&[uri("a")], &[], 9, false),
+        (&[uri("a"), uri("b")], &["b"], 9, true),
+        (&[pin(1)], &[], 1, true),
+        (&[pin(1)], &["a"], 2, false),
+        (&[pin(1), pin(2)], &[], 2, true),
+        (&[uri("a"), pin(1)], &["a"], 1, true),
+        (&[uri("a"), pin(1)], &["a"], 2, false),
+        (&[uri("a"), pin(1)], &["b"], 1, false),
+        (&[uri("a"), pin(1), pin(2)], &["a"], 2, true),
+        (&[uri("a"), pin(1), pin(2)], &["a"], 3, false),
+    ];
+    for (listed, uris, key, fits) in table {
+        let house = House::with(&[contract("rental", listed)]);
+        assert_eq!(house.found(&peer(uris, *key)).is_some(), *fits, "{listed:?} {uris:?} {key}");
+    }
+}
+
+#[test]
+fn a_certificate_that_fits_two_contracts_fits_none() {
+    let house = House::with(&[contract("one", &[uri("a")]), contract("two", &[pin(2)])]);
+    assert_eq!(house.found(&peer(&["a"], 1)).as_deref(), Some("one"));
+    assert_eq!(house.found(&peer(&["b"], 2)).as_deref(), Some("two"));
+    assert_eq!(house.found(&peer(&["a"], 2)), None);
+}
+
+#[test]
+fn an_identity_claimed_twice_stays_with_the_contract_that_had_it() {
+    let house = House::with(&[contract("one", &[uri("a")]), contract("two", &[uri("b")])]);
+    house.put(&contract("two", &[uri("a")]));
+    house.roster.reload();
+    assert_eq!(house.found(&peer(&["a"], 1)).as_deref(), Some("one"));
+    assert_eq!(house.found(&peer(&["b"], 1)).as_deref(), Some("two"), "the last good contract");
+    let faults = house.roster.faults();
+    assert!(faults[0].contains("two.toml, key `identity`") && faults[0].contains("one.toml"), "{faults:?}");
+
+    house.put(&contract("one", &[uri("c")]));
+    house.roster.reload();
+    assert_eq!(house.roster.faults(), [String::new(); 0], "the claim is free now");
+    assert_eq!(house.found(&peer(&["a"], 1)).as_deref(), Some("two"));
+
+    let fresh = House::with(&[contract("one", &[uri("a")]), contract("two", &[uri("a")])]);
+    assert_eq!(fresh.found(&peer(&["a"], 1)), None, "at start nobody had it");
+    assert_eq!(fresh.roster.faults().len(), 2);
+}
+
+#[test]
+fn a_bad_file_keeps_the_last_good_contract_until_it_is_mended() {
+    let house = House::with(&[contract("one", &[uri("a")])]);
+    let path = house.folder.path().join("partners/one.toml");
+    let good = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, good.replace("burst = 1", "burst = 0")).unwrap();
+    let epoch = house.roster.epoch();
+    house.roster.reload();
+    let faults = house.roster.faults();
+    assert!(
+        faults[0].contains("one.toml, line ") && faults[0].contains("key `allowance.burst`"),
+        "{faults:?}"
+    );
+    assert!(house.found(&peer(&["a"], 1)).is_some());
+    assert_eq!(house.roster.epoch(), epoch);
+    std::fs::write(&path, good.replace("burst = 1", "burst = 7")).unwrap();
+    house.roster.reload();
+    assert_eq!(house.roster.faults(), [String::new(); 0]);
+    assert_eq!(house.roster.find(&peer(&["a"], 1)).unwrap().contract.allowance.burst, 7);
+}
+
+#[test]
+fn an_open_connection_follows_contract_record_and_clock() {
+    let house = House::with(&[contract("one", &[uri("a")])]);
+    let connection = house.connection(&peer(&["a"], 1));
+    let standing = |at: &str| connection.standing(&house.roster, at.parse().unwrap());
+    let today = "2026-11-22T00:00:00Z";
+    assert_eq!(standing(today), Standing::Active);
+    assert_eq!(standing("2025-12-31T15:59:59Z"), Standing::ContractNotInForce);
+    assert_eq!(standing("2027-12-31T15:59:59Z"), Standing::Active);
+    assert_eq!(standing("2027-12-31T16:00:00Z"), Standing::ContractNotInForce);
+    assert_eq!(standing("2028-06-01T00:00:01Z"), Standing::CertificateNotAccepted);
+    assert_eq!(standing(today), Standing::Active);
+
+    let id = "one".parse().unwrap();
+    house.book.suspend(&id, "test", "op", now()).unwrap();
+    assert_eq!(standing(today), Standing::Suspended);
+    assert!(connection.contract(&house.roster).is_some());
+    house.book.resume(&id, "test", "op", now()).unwrap();
+    assert_eq!(standing(today), Standing::Active);
+
+    house.put(&PartnerFile { suspended: true, ..contract("one", &[uri("a")]) });
+    house.roster.reload();
+    assert_eq!(standing(today), Standing::Suspended, "the stricter of record and contract");
+
+    house.put(&contract("one", &[uri("b")]));
+    house.roster.reload();
+    assert_eq!(standing(today), Standing::NotListed);
+    assert_eq!(connection.contract(&house.roster), None);
+}
+
+#[test]
+fn an_open_connection_does_not_change_hands() {
+    let house = House::with(&[contract("one", &[uri("a")])]);
+    let (known, unknown) = (house.connection(&peer(&["a"], 1)), house.connection(&peer(&["z"], 1)));
+    std::fs::remove_file(house.folder.path().join("partners/one.toml")).unwrap();
+    house.put(&contract("two", &[uri("a"), uri("z")]));
+    house.roster.reload();
+    assert_eq!(known.standing(&house.roster, now()), Standing::NotListed);
+    assert_eq!(unknown.standing(&house.roster, now()), Standing::Active, "a contract came into being");
+    assert_eq!(unknown.contract(&house.roster).unwrap().partner.as_str(), "two");
+}
+
+#[test]
+fn a_revocation_reaches_an_open_connection() {
+    let mut house = House::with(&[contract("one", &[uri("a")])]);
+    let issued = house.authority.issue_client("one", Some("urn:a"), 30, now()).unwrap();
+    use rustls::pki_types::pem::PemObject as _;
+    let der = rustls::pki_types::CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap();
+    let connection = house.connection(&crate::identity::identify(&[der]).unwrap());
+    assert_eq!(connection.standing(&house.roster, now()), Standing::Active);
+    house.authority.revoke(&issued.serial, now()).unwrap();
+    house.authority.publish_crl(30, now()).unwrap();
+    house.trust.reload();
+    assert_eq!(connection.standing(&house.roster, now()), Standing::CertificateNotAccepted);
+    let partner = "one".parse().unwrap();
+    assert_eq!(house.roster.standing(&partner, connection.peer()), Standing::CertificateNotAccepted);
+}
