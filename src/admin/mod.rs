@@ -1,3 +1,7 @@
-//! The operator's read-only listener and the socket that changes state.
+//! The operator's side: a read-only HTTP listener, and the socket over which everything that changes state goes.
 //!
-//! May know: domain, ports of its own. Must not know: generated messages.
+//! May know: `domain`, ports of its own. Must not know: generated messages, adapters, use cases.
+
+pub mod client;
+pub mod ports;
+pub mod report;

@@ -3,6 +3,7 @@
 //! May know: `domain`. Must not know: gRPC, TLS, stores, the adapters that implement its ports.
 
 mod ports;
+pub mod ratelimit;
 
 pub use ports::{
     InFlight, LimitExceeded, LimitLevel, LimitWindow, Meters, RefusalLog, RefusalNote, Standings,

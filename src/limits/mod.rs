@@ -1,3 +1,16 @@
-//! Adapter
+//! Adapter: rates, places in flight, quotas and question variation, kept in this process.
 //!
-//! May know:  rates, quotas and question variation.. Must not know: domain, the ports of verification and admission:other adapters, gRPC.
+//! May know: `domain`, the ports of `admission` and `verification`. Must not know: other adapters, config, gRPC.
+
+mod local;
+mod partners;
+mod places;
+mod questions;
+mod quotas;
+mod rate;
+mod request_ids;
+#[cfg(test)]
+mod testing;
+mod windows;
+
+pub use local::{LimitOptions, LocalLimits};

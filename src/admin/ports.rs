@@ -1,0 +1,126 @@
+//! What the operator's side needs from the rest of the process. Implemented by `app`.
+
+use std::future::Future;
+use std::io::{self, Read};
+use std::pin::Pin;
+
+use bytes::{Buf as _, Bytes};
+use tokio::sync::mpsc;
+
+use super::report::{
+    HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, ReloadReport, StatusReport,
+};
+use crate::domain::partner::PartnerId;
+
+/// A future a port returns.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Says how each part of the process is. Must not block: it is asked by every probe.
+pub trait Health: Send + Sync + 'static {
+    /// Reports the condition of every part.
+    fn health(&self) -> HealthReport;
+}
+
+/// Says what this process is and holds. Must not block.
+pub trait Status: Send + Sync + 'static {
+    /// Reports version, environment, uptime and what is loaded.
+    fn status(&self) -> StatusReport;
+
+    /// Renders the metrics in Prometheus' text format.
+    fn metrics_text(&self) -> String;
+}
+
+/// Everything that changes state on the operator's word.
+pub trait Operator: Send + Sync + 'static {
+    /// Suspends a partner; durable before it returns, and it bites on the next request.
+    fn suspend(&self, partner: PartnerId, reason: String) -> Later<'_, Result<PartnerLine, OperatorError>>;
+
+    /// Lifts a suspension; durable before it returns.
+    fn resume(&self, partner: PartnerId) -> Later<'_, Result<PartnerLine, OperatorError>>;
+
+    /// Lists the partners and where they stand.
+    fn partners(&self) -> Later<'_, Result<Vec<PartnerLine>, OperatorError>>;
+
+    /// Reads contracts, trust, revocation lists and the server's certificate again.
+    fn reload(&self) -> Later<'_, Result<ReloadReport, OperatorError>>;
+
+    /// Imports licences into the registry this process holds open. What was imported stays when the body breaks off:
+    /// importing is idempotent. A full `progress` channel makes the import wait for its reader.
+    fn import(
+        &self,
+        format: ImportFormat,
+        body: ImportBody,
+        progress: mpsc::Sender<ImportProgress>,
+    ) -> Later<'_, Result<ImportCounts, OperatorError>>;
+}
+
+/// Why an operation was not done. Texts name partners and files, never a driver.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperatorError {
+    /// No contract has this id. List the partners.
+    #[error("no partner has this id")]
+    PartnerNotKnown,
+    /// Another operation of this kind is running. Wait for it.
+    #[error("another {what} is running")]
+    Busy {
+        /// Which.
+        what: &'static str,
+    },
+    /// What was handed in cannot be used. Correct it.
+    #[error("{what}")]
+    NotUsable {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// It could not be done. The gateway's log has the chain of causes.
+    #[error("{what}")]
+    Failed {
+        /// What failed.
+        what: String,
+    },
+}
+
+/// The body of an import, chunk by chunk, as it arrives.
+///
+/// No line is longer than [`IMPORT_LINE_BYTES_MAX`] + 1: the rest of a longer one is dropped on arrival, so that a
+/// reader that judges lines against that bound refuses it and goes on with the next.
+pub struct ImportBody {
+    chunks: mpsc::Receiver<io::Result<Bytes>>,
+    current: Bytes,
+}
+
+/// The longest line an import accepts, without its newline: a licence with a long history takes a few KiB.
+pub const IMPORT_LINE_BYTES_MAX: usize = 64 * 1024;
+
+impl ImportBody {
+    /// Wraps a channel of chunks. An error item says that the body broke off; a closed channel is its end.
+    pub fn new(chunks: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self { chunks, current: Bytes::new() }
+    }
+
+    /// Waits for the next chunk; `None` is the end.
+    ///
+    /// # Errors
+    /// When the body broke off.
+    pub async fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
+        if self.current.has_remaining() {
+            return Ok(Some(std::mem::take(&mut self.current)));
+        }
+        self.chunks.recv().await.transpose()
+    }
+}
+
+/// Reads the body from a thread of its own (blocking): inside a runtime use [`ImportBody::next_chunk`].
+impl Read for ImportBody {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while !self.current.has_remaining() {
+            match self.chunks.blocking_recv().transpose()? {
+                Some(chunk) => self.current = chunk,
+                None => return Ok(0),
+            }
+        }
+        let count = into.len().min(self.current.len());
+        self.current.copy_to_slice(&mut into[..count]);
+        Ok(count)
+    }
+}

@@ -1,0 +1,195 @@
+//! What the operator's side says: the shapes behind `/health`, `/status` and the socket, shared by server and client.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::partner::PartnerKind;
+use crate::domain::question::Purpose;
+
+/// The condition of one part of the process. Ordered from good to bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// As it should be.
+    Healthy,
+    /// Serving, but a person should look.
+    Degraded,
+    /// Not serving: the process is taken out of rotation.
+    Failing,
+}
+
+/// One part and its condition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartHealth {
+    /// Which part, e.g. `journal`.
+    pub part: String,
+    /// How it is.
+    pub condition: Condition,
+    /// Why it is not healthy, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The condition of every part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthReport {
+    /// The parts.
+    pub parts: Vec<PartHealth>,
+}
+
+impl HealthReport {
+    /// Returns the worst condition of all parts.
+    pub fn condition(&self) -> Condition {
+        self.parts.iter().map(|part| part.condition).max().unwrap_or(Condition::Healthy)
+    }
+
+    /// Says whether requests should be sent here.
+    pub fn is_ready(&self) -> bool {
+        self.condition() < Condition::Failing
+    }
+
+    /// Adds a healthy part.
+    pub fn healthy(mut self, part: &str) -> Self {
+        self.parts.push(PartHealth { part: part.into(), condition: Condition::Healthy, reason: None });
+        self
+    }
+
+    /// Adds a part that is not as it should be.
+    pub fn unhealthy(mut self, part: &str, condition: Condition, reason: impl Into<String>) -> Self {
+        self.parts.push(PartHealth { part: part.into(), condition, reason: Some(reason.into()) });
+        self
+    }
+}
+
+/// What this process is and holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The build's version.
+    pub version: String,
+    /// The profile: production, sandbox or demo.
+    pub environment: String,
+    /// Whether numbers that cannot be a real person's are answered.
+    pub test_numbers_accepted: bool,
+    /// The replica's name.
+    pub replica: String,
+    /// When it started (RFC 3339).
+    pub started_at: String,
+    /// Seconds since then.
+    pub uptime_seconds: u64,
+    /// Where partners connect.
+    pub listen: String,
+    /// Partners with a contract.
+    pub partners: u64,
+    /// The registry's epoch.
+    pub registry_epoch: u32,
+    /// The journal's origin.
+    pub log_origin: String,
+    /// Entries in the journal.
+    pub log_entries: u64,
+    /// The version of the rules that decide.
+    pub policy_version: String,
+    /// Whatever else is worth knowing, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub more: BTreeMap<String, serde_json::Value>,
+}
+
+/// One partner, as the operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartnerLine {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub display_name: String,
+    /// What kind of organisation.
+    pub kind: PartnerKind,
+    /// `active`, `suspended` or `contract-not-in-force`.
+    pub standing: String,
+    /// Why it is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_because: Option<String>,
+    /// The purposes its contract lists.
+    pub purposes: Vec<Purpose>,
+    /// The end of its contract (RFC 3339).
+    pub ends_at: String,
+}
+
+/// What a reload found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// Contracts in force after it.
+    pub partners: u64,
+    /// What could not be used, each naming file, line and key; the last good state is kept for these.
+    pub faults: Vec<String>,
+}
+
+/// The form of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImportFormat {
+    /// One JSON object a line.
+    Ndjson,
+    /// Comma-separated values with a header line.
+    Csv,
+}
+
+impl ImportFormat {
+    /// Returns its word in the socket's query.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+/// How far an import is, or how it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportCounts {
+    /// Lines read, the header of a CSV not counted.
+    pub lines: u64,
+    /// Licences that are new or changed.
+    pub imported: u64,
+    /// Licences that were there already, just so.
+    pub unchanged: u64,
+    /// Lines refused.
+    pub rejected: u64,
+}
+
+/// What an import says on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImportProgress {
+    /// Counts so far.
+    Advanced(ImportCounts),
+    /// A line was refused; the rest goes in.
+    Rejected {
+        /// Its number in the file, from 1.
+        line: u64,
+        /// Why; never the line's content.
+        reason: String,
+    },
+}
+
+/// One line of the event stream that answers an import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImportEvent {
+    /// It goes on.
+    Progress(ImportProgress),
+    /// It ended well.
+    Done(ImportCounts),
+    /// It ended before its end; what was imported stays.
+    Failed(ErrorBody),
+}
+
+/// Why an operation was not done, as the socket says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// A stable word.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+    /// What to do next.
+    pub next: String,
+}

@@ -1,0 +1,325 @@
+//! The limits of this process, behind the ports of admission and verification.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::partners::{PerPartner, locked};
+use super::places::Places;
+use super::questions::Questions;
+use super::quotas::Ledger;
+use super::rate::Rate;
+use crate::admission::{InFlight, LimitExceeded, LimitLevel, LimitWindow, Meters};
+use crate::domain::partner::{Allowance, PartnerId};
+use crate::domain::question::Purpose;
+use crate::domain::subject::NumberPseudonym;
+use crate::domain::time::Clock;
+use crate::verification::ports::{
+    QuestionDigest, QuotaReservation, Quotas, SubjectBudget, VariationExceeded,
+};
+
+/// When to come back for a place: places are held for milliseconds, connections for longer.
+const IN_FLIGHT_RETRY: Duration = Duration::from_millis(50);
+const CONNECTION_RETRY: Duration = Duration::from_secs(5);
+
+/// Bounds of what is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitOptions {
+    /// Charged request ids remembered per partner: 100,000, which is 166 answers a second over ten minutes and at most
+    /// 10 MB. Beyond it a retry may be charged twice.
+    pub request_ids_max: usize,
+    /// Subjects (and as many cases) remembered per partner for the question rule: 100,000, at most 20 MB.
+    /// Beyond it the oldest are forgotten and may be asked about anew.
+    pub subjects_max: usize,
+}
+
+impl Default for LimitOptions {
+    fn default() -> Self {
+        Self { request_ids_max: 100_000, subjects_max: 100_000 }
+    }
+}
+
+/// Rates, places, quotas and question rules, kept in this process. Keyed by authenticated partner only.
+///
+/// Counts live in memory: a restart opens the windows anew.
+pub struct LocalLimits {
+    clock: Arc<dyn Clock>,
+    options: LimitOptions,
+    meters: PerPartner<PartnerMeter>,
+    ledgers: PerPartner<Ledger>,
+    questions: PerPartner<Mutex<Questions>>,
+}
+
+/// The meters a request meets before it is decoded.
+struct PartnerMeter {
+    allowance: Allowance,
+    rate: Rate,
+    in_flight: Places,
+    connections: Places,
+}
+
+impl LocalLimits {
+    /// Makes limits without any partner; each appears with its first request.
+    pub fn new(clock: Arc<dyn Clock>, options: LimitOptions) -> Self {
+        Self {
+            clock,
+            options,
+            meters: PerPartner::new(),
+            ledgers: PerPartner::new(),
+            questions: PerPartner::new(),
+        }
+    }
+
+    /// Forgets partners `keep` does not want: called after contracts were reloaded.
+    pub fn retain(&self, keep: impl Fn(&PartnerId) -> bool) {
+        self.meters.retain(&keep);
+        self.ledgers.retain(&keep);
+        self.questions.retain(&keep);
+    }
+
+    /// Returns the partner's meter, brought in line with its allowance first.
+    fn meter(&self, partner: &PartnerId, allowance: &Allowance) -> Arc<PartnerMeter> {
+        match self.meters.find(partner) {
+            Some(meter) if meter.allowance == *allowance => meter,
+            _ => self.brought_in_line(partner, allowance),
+        }
+    }
+
+    fn brought_in_line(&self, partner: &PartnerId, allowance: &Allowance) -> Arc<PartnerMeter> {
+        self.meters.replace(partner, |present| match present {
+            Some(meter) if meter.allowance == *allowance => Arc::clone(meter),
+            Some(meter) => Arc::new(meter.changed(*allowance, &self.clock)),
+            None => Arc::new(PartnerMeter::new(*allowance, &self.clock)),
+        })
+    }
+
+    fn ledger(&self, partner: &PartnerId) -> Arc<Ledger> {
+        self.ledgers.find_or(partner, || Ledger::new(self.options.request_ids_max, &self.clock))
+    }
+}
+
+impl PartnerMeter {
+    fn new(allowance: Allowance, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            allowance,
+            rate: Rate::new(allowance.rate_per_second, allowance.burst, clock),
+            in_flight: Places::default(),
+            connections: Places::default(),
+        }
+    }
+
+    /// Goes on under a changed allowance: places stay taken, and what was spent of the rate stays spent.
+    fn changed(&self, allowance: Allowance, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            allowance,
+            rate: self.rate.changed(allowance.rate_per_second, allowance.burst, clock),
+            in_flight: self.in_flight.clone(),
+            connections: self.connections.clone(),
+        }
+    }
+}
+
+impl Meters for LocalLimits {
+    /// The rate comes first: a request that finds no place has still cost what the rate is there to bound.
+    fn spend(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded> {
+        let meter = self.meter(partner, allowance);
+        meter.rate.spend().map_err(|retry_after| LimitExceeded {
+            window: LimitWindow::Rate,
+            limit: allowance.rate_per_second.into(),
+            retry_after,
+        })?;
+        let place = meter.in_flight.take(allowance.in_flight_max);
+        place.map(InFlight::new).ok_or(LimitExceeded {
+            window: LimitWindow::InFlight,
+            limit: allowance.in_flight_max.into(),
+            retry_after: IN_FLIGHT_RETRY,
+        })
+    }
+
+    fn connect(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded> {
+        let place = self.meter(partner, allowance).connections.take(allowance.connections_max);
+        place.map(InFlight::new).ok_or(LimitExceeded {
+            window: LimitWindow::Connections,
+            limit: allowance.connections_max.into(),
+            retry_after: CONNECTION_RETRY,
+        })
+    }
+
+    fn levels(&self, partner: &PartnerId, allowance: &Allowance) -> Vec<LimitLevel> {
+        let meter = self.meter(partner, allowance);
+        let (remaining, reset_after) = meter.rate.left();
+        let rate =
+            LimitLevel { window: LimitWindow::Rate, limit: allowance.burst.into(), remaining, reset_after };
+        let places = [
+            (LimitWindow::InFlight, allowance.in_flight_max, &meter.in_flight),
+            (LimitWindow::Connections, allowance.connections_max, &meter.connections),
+        ]
+        .map(|(window, places_max, places)| LimitLevel {
+            window,
+            limit: places_max.into(),
+            remaining: places_max.saturating_sub(places.taken()).into(),
+            reset_after: Duration::ZERO,
+        });
+        [rate].into_iter().chain(places).chain(self.ledger(partner).levels(allowance)).collect()
+    }
+}
+
+impl Quotas for LocalLimits {
+    fn reserve(
+        &self,
+        partner: &PartnerId,
+        allowance: &Allowance,
+        request_id: Option<&str>,
+    ) -> Result<Box<dyn QuotaReservation>, LimitExceeded> {
+        let reserved = self.ledger(partner).reserve(allowance, request_id)?;
+        Ok(Box::new(reserved))
+    }
+}
+
+impl SubjectBudget for LocalLimits {
+    fn admit(
+        &self,
+        partner: &PartnerId,
+        purpose: Purpose,
+        pseudonym: NumberPseudonym,
+        question: QuestionDigest,
+        case_reference: &str,
+    ) -> Result<(), VariationExceeded> {
+        let questions =
+            self.questions.find_or(partner, || Mutex::new(Questions::new(self.options.subjects_max)));
+        let now = self.clock.since_boot();
+        locked(&questions).admit(purpose, pseudonym, question, case_reference, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::testing::{FakeClock, allowance, partner};
+
+    fn limits() -> (LocalLimits, Arc<FakeClock>) {
+        let clock = FakeClock::new();
+        (LocalLimits::new(clock.clone(), LimitOptions::default()), clock)
+    }
+
+    fn remaining(limits: &LocalLimits, allowance: &Allowance, window: LimitWindow) -> u64 {
+        let levels = limits.levels(&partner(), allowance);
+        levels.into_iter().find(|level| level.window == window).unwrap().remaining
+    }
+
+    #[test]
+    fn the_rate_is_not_given_back_and_the_place_is() {
+        let (limits, _) = limits();
+        drop(limits.spend(&partner(), &allowance()).unwrap());
+        assert_eq!(remaining(&limits, &allowance(), LimitWindow::Rate), 19);
+        assert_eq!(remaining(&limits, &allowance(), LimitWindow::InFlight), 4);
+    }
+
+    #[test]
+    fn a_spent_rate_names_the_contract_s_figure_and_when_to_come_back() {
+        let (limits, _) = limits();
+        for _ in 0..20 {
+            limits.spend(&partner(), &allowance()).unwrap();
+        }
+        let refused = limits.spend(&partner(), &allowance()).err();
+        let expected =
+            LimitExceeded { window: LimitWindow::Rate, limit: 10, retry_after: Duration::from_millis(100) };
+        assert_eq!(refused, Some(expected));
+    }
+
+    #[test]
+    fn requests_in_flight_are_capped_across_connections() {
+        let (limits, _) = limits();
+        let mut held: Vec<_> = (0..4).map(|_| limits.spend(&partner(), &allowance()).unwrap()).collect();
+        let refused = limits.spend(&partner(), &allowance()).err().unwrap();
+        assert_eq!((refused.window, refused.limit), (LimitWindow::InFlight, 4));
+        held.pop();
+        assert!(limits.spend(&partner(), &allowance()).is_ok());
+    }
+
+    #[test]
+    fn connections_are_capped() {
+        let (limits, _) = limits();
+        let first = limits.connect(&partner(), &allowance()).unwrap();
+        let _second = limits.connect(&partner(), &allowance()).unwrap();
+        let refused = limits.connect(&partner(), &allowance()).err().unwrap();
+        assert_eq!((refused.window, refused.limit), (LimitWindow::Connections, 2));
+        drop(first);
+        assert!(limits.connect(&partner(), &allowance()).is_ok());
+    }
+
+    #[test]
+    fn one_partner_s_flood_leaves_another_s_meters_alone() {
+        let (limits, _) = limits();
+        while limits.spend(&partner(), &allowance()).is_ok() {}
+        let other: PartnerId = "rental-demo".parse().unwrap();
+        for _ in 0..20 {
+            limits.spend(&other, &allowance()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_reload_with_the_same_allowance_changes_nothing() {
+        let (limits, _) = limits();
+        let before = limits.meter(&partner(), &allowance());
+        let after = limits.meter(&partner(), &allowance());
+        assert!(Arc::ptr_eq(&before, &after));
+    }
+
+    #[test]
+    fn a_changed_allowance_keeps_what_was_spent_and_who_is_in_flight() {
+        let (limits, _) = limits();
+        let _held: Vec<_> = (0..4).map(|_| limits.spend(&partner(), &allowance()).unwrap()).collect();
+        let _connected = limits.connect(&partner(), &allowance()).unwrap();
+        let charged = limits.reserve(&partner(), &allowance(), None).unwrap();
+        assert!(charged.charge());
+        let wider = Allowance { in_flight_max: 6, burst: 40, ..allowance() };
+        assert_eq!(remaining(&limits, &wider, LimitWindow::Rate), 36);
+        assert_eq!(remaining(&limits, &wider, LimitWindow::InFlight), 2);
+        assert_eq!(remaining(&limits, &wider, LimitWindow::Connections), 1);
+        assert_eq!(remaining(&limits, &wider, LimitWindow::QuotaDay), 9_999);
+    }
+
+    #[test]
+    fn a_partner_whose_contract_left_is_forgotten_and_its_places_come_back() {
+        let (limits, _) = limits();
+        let held = limits.spend(&partner(), &allowance()).unwrap();
+        limits.retain(|_| false);
+        assert!(limits.meters.find(&partner()).is_none());
+        drop(held);
+        assert_eq!(remaining(&limits, &allowance(), LimitWindow::InFlight), 4);
+    }
+
+    #[test]
+    fn the_fourth_question_about_a_subject_is_refused_for_this_partner_only() {
+        let (limits, clock) = limits();
+        let ask = |partner: &PartnerId, asked: u8| {
+            let pseudonym = NumberPseudonym::from_bytes([7; 16]);
+            limits.admit(partner, Purpose::Rental, pseudonym, QuestionDigest([asked; 16]), "case")
+        };
+        for asked in 1..=3 {
+            ask(&partner(), asked).unwrap();
+        }
+        clock.advance(Duration::from_hours(1));
+        let refused = VariationExceeded { retry_after: Duration::from_hours(23) };
+        assert_eq!(ask(&partner(), 4), Err(refused));
+        assert_eq!(ask(&"rental-demo".parse().unwrap(), 4), Ok(()));
+    }
+
+    #[test]
+    fn racing_requests_are_admitted_at_most_burst_times() {
+        let (limits, _) = limits();
+        let allowance = Allowance { in_flight_max: 1_000, ..allowance() };
+        let admitted = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|threads| {
+            for _ in 0..8 {
+                threads.spawn(|| {
+                    for _ in 0..100 {
+                        let is_admitted = limits.spend(&partner(), &allowance).is_ok();
+                        admitted.fetch_add(u32::from(is_admitted), std::sync::atomic::Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(admitted.into_inner(), 20);
+    }
+}

@@ -1,0 +1,287 @@
+//! The quota meter of one partner: answers reserved, given back, and charged once per request id.
+//!
+//! It lives in memory: a restarted process starts its windows anew.
+
+use std::sync::{Arc, Mutex};
+
+use super::partners::locked;
+use super::request_ids::{Familiar, Key, RequestIds};
+use super::windows::{Counted, Windows};
+use crate::admission::{LimitExceeded, LimitLevel};
+use crate::domain::partner::Allowance;
+use crate::domain::time::Clock;
+use crate::verification::ports::QuotaReservation;
+
+/// One partner's answers.
+pub(super) struct Ledger {
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+}
+
+struct State {
+    windows: Windows,
+    request_ids: RequestIds,
+}
+
+impl Ledger {
+    pub(super) fn new(request_ids_max: usize, clock: &Arc<dyn Clock>) -> Self {
+        let state =
+            State { windows: Windows::at(clock.now()), request_ids: RequestIds::new(request_ids_max) };
+        Self { state: Mutex::new(state), clock: Arc::clone(clock) }
+    }
+
+    /// Reserves one answer, or shares what a request with the same id has reserved or charged.
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        allowance: &Allowance,
+        request_id: Option<&str>,
+    ) -> Result<Reservation, LimitExceeded> {
+        let hold = locked(&self.state).reserve(allowance, request_id, &*self.clock)?;
+        Ok(Reservation { ledger: Arc::clone(self), hold })
+    }
+
+    /// Says what is left of every window.
+    pub(super) fn levels(&self, allowance: &Allowance) -> [LimitLevel; 3] {
+        locked(&self.state).windows.levels(allowance, self.clock.now())
+    }
+}
+
+impl State {
+    fn reserve(
+        &mut self,
+        allowance: &Allowance,
+        request_id: Option<&str>,
+        clock: &dyn Clock,
+    ) -> Result<Hold, LimitExceeded> {
+        let Some(request_id) = request_id else {
+            return self.windows.take(allowance, clock.now()).map(Hold::Anonymous);
+        };
+        match self.request_ids.join(request_id, clock.since_boot()) {
+            Familiar::Charged => Ok(Hold::Nothing),
+            Familiar::Joined(key) => Ok(Hold::Named(key)),
+            Familiar::New => {
+                let counted = self.windows.take(allowance, clock.now())?;
+                Ok(Hold::Named(self.request_ids.reserve(request_id, counted)))
+            }
+        }
+    }
+
+    fn give_back(&mut self, hold: Hold) {
+        let counted = match hold {
+            Hold::Nothing => None,
+            Hold::Anonymous(counted) => Some(counted),
+            Hold::Named(key) => self.request_ids.release(key),
+        };
+        if let Some(counted) = counted {
+            self.windows.give_back(counted);
+        }
+    }
+}
+
+/// What a reservation holds.
+#[derive(Clone, Copy)]
+enum Hold {
+    /// Nothing: charged before, or settled.
+    Nothing,
+    /// One answer without a request id.
+    Anonymous(Counted),
+    /// A share in the one answer of a request id.
+    Named(Key),
+}
+
+/// A reserved answer; dropping it gives it back.
+pub(super) struct Reservation {
+    ledger: Arc<Ledger>,
+    hold: Hold,
+}
+
+impl QuotaReservation for Reservation {
+    fn charge(mut self: Box<Self>) -> bool {
+        match std::mem::replace(&mut self.hold, Hold::Nothing) {
+            Hold::Nothing => false,
+            Hold::Anonymous(_) => true,
+            Hold::Named(key) => {
+                locked(&self.ledger.state).request_ids.charge(key, self.ledger.clock.since_boot())
+            }
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let hold = std::mem::replace(&mut self.hold, Hold::Nothing);
+        if !matches!(hold, Hold::Nothing) {
+            locked(&self.ledger.state).give_back(hold);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::admission::LimitWindow;
+    use crate::limits::testing::{FakeClock, allowance};
+
+    fn ledger(request_ids_max: usize) -> (Arc<Ledger>, Arc<FakeClock>) {
+        let fake = FakeClock::new();
+        let clock: Arc<dyn Clock> = fake.clone();
+        (Arc::new(Ledger::new(request_ids_max, &clock)), fake)
+    }
+
+    fn quota(per_minute: u64) -> Allowance {
+        Allowance { quota_per_minute: per_minute, ..allowance() }
+    }
+
+    fn taken(ledger: &Ledger) -> u64 {
+        1_000_000 - ledger.levels(&quota(1_000_000))[0].remaining
+    }
+
+    #[test]
+    fn a_dropped_reservation_is_given_back() {
+        let (ledger, _) = ledger(10);
+        let reserved = ledger.reserve(&quota(1), None).unwrap();
+        let refused = ledger.reserve(&quota(1), None).err().unwrap();
+        assert_eq!(refused.window, LimitWindow::QuotaMinute);
+        assert_eq!(refused.limit, 1);
+        drop(reserved);
+        let again = Box::new(ledger.reserve(&quota(1), None).unwrap());
+        assert!(again.charge());
+        assert!(ledger.reserve(&quota(1), None).is_err());
+    }
+
+    #[test]
+    fn the_same_request_id_is_charged_once() {
+        let (ledger, clock) = ledger(10);
+        assert!(Box::new(ledger.reserve(&quota(9), Some("r-1")).unwrap()).charge());
+        clock.advance(Duration::from_secs(59 * 10));
+        assert!(!Box::new(ledger.reserve(&quota(9), Some("r-1")).unwrap()).charge());
+        clock.advance(Duration::from_secs(10));
+        assert!(Box::new(ledger.reserve(&quota(9), Some("r-1")).unwrap()).charge());
+    }
+
+    #[test]
+    fn a_charged_request_id_is_admitted_on_a_spent_quota() {
+        let (ledger, _) = ledger(10);
+        assert!(Box::new(ledger.reserve(&quota(1), Some("r-1")).unwrap()).charge());
+        assert!(ledger.reserve(&quota(1), Some("r-1")).is_ok());
+        assert!(ledger.reserve(&quota(1), Some("r-2")).is_err());
+    }
+
+    #[test]
+    fn twins_share_one_reservation_until_the_last_lets_go() {
+        let (ledger, _) = ledger(10);
+        let first = ledger.reserve(&quota(1), Some("r-1")).unwrap();
+        let twin = ledger.reserve(&quota(1), Some("r-1")).unwrap();
+        assert_eq!(taken(&ledger), 1);
+        drop(first);
+        assert_eq!(taken(&ledger), 1);
+        assert!(Box::new(twin).charge());
+        assert_eq!(taken(&ledger), 1);
+    }
+
+    #[test]
+    fn of_two_twins_one_is_charged() {
+        let (ledger, _) = ledger(10);
+        let first = ledger.reserve(&quota(5), Some("r-1")).unwrap();
+        let twin = ledger.reserve(&quota(5), Some("r-1")).unwrap();
+        assert!(Box::new(first).charge());
+        assert!(!Box::new(twin).charge());
+        assert_eq!(taken(&ledger), 1);
+    }
+
+    #[test]
+    fn twins_that_all_fail_give_the_answer_back_once() {
+        let (ledger, _) = ledger(10);
+        let other = ledger.reserve(&quota(5), None).unwrap();
+        let twins: Vec<_> = (0..4).map(|_| ledger.reserve(&quota(5), Some("r-1")).unwrap()).collect();
+        assert_eq!(taken(&ledger), 2);
+        drop(twins);
+        assert_eq!(taken(&ledger), 1);
+        drop(other);
+        assert_eq!(taken(&ledger), 0);
+    }
+
+    #[test]
+    fn at_the_bound_the_oldest_id_is_forgotten_and_nobody_refused() {
+        let (ledger, _) = ledger(2);
+        for id in ["r-1", "r-2", "r-3"] {
+            assert!(Box::new(ledger.reserve(&quota(9), Some(id)).unwrap()).charge());
+        }
+        assert!(!Box::new(ledger.reserve(&quota(9), Some("r-3")).unwrap()).charge());
+        assert!(Box::new(ledger.reserve(&quota(9), Some("r-1")).unwrap()).charge());
+    }
+
+    #[test]
+    fn a_late_twin_of_a_forgotten_id_does_not_disturb_its_next_life() {
+        let (ledger, clock) = ledger(10);
+        let first = ledger.reserve(&quota(9), Some("r-1")).unwrap();
+        let late = ledger.reserve(&quota(9), Some("r-1")).unwrap();
+        assert!(Box::new(first).charge());
+        clock.advance(Duration::from_secs(601));
+        let next_life = ledger.reserve(&quota(9), Some("r-1")).unwrap();
+        drop(late);
+        assert_eq!(taken(&ledger), 1);
+        assert!(Box::new(next_life).charge());
+    }
+
+    #[test]
+    fn racing_twins_take_one_answer() {
+        let (ledger, _) = ledger(10_000);
+        let charged = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    for id in 0..500 {
+                        let id = id.to_string();
+                        let reserved = ledger.reserve(&quota(1_000), Some(&id)).unwrap();
+                        let first = Box::new(reserved).charge();
+                        charged.fetch_add(u64::from(first), std::sync::atomic::Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(charged.into_inner(), 500);
+        assert_eq!(taken(&ledger), 500);
+    }
+
+    proptest! {
+        /// Whatever is reserved, dropped, charged and awaited: no window ever charges more than its limit.
+        #[test]
+        fn charged_answers_never_exceed_the_window(
+            limit in 1_u64..6,
+            steps in prop::collection::vec((0_u8..4, 0_u8..6, 0_u64..20), 1..200),
+        ) {
+            let (ledger, clock) = ledger(100);
+            let mut held: Vec<Reservation> = Vec::new();
+            let mut second = 0_u64;
+            let mut charged_in_minute = std::collections::HashMap::<u64, u64>::new();
+            for (action, id, wait) in steps {
+                match action {
+                    0 | 1 => {
+                        let id = (id > 0).then(|| id.to_string());
+                        held.extend(ledger.reserve(&quota(limit), id.as_deref()));
+                    }
+                    2 if !held.is_empty() => drop(held.remove(usize::from(id) % held.len())),
+                    // Charged at once, within the window it was reserved in.
+                    _ => {
+                        if let Ok(reserved) = ledger.reserve(&quota(limit), None) {
+                            prop_assert!(Box::new(reserved).charge());
+                            *charged_in_minute.entry(second / 60).or_default() += 1;
+                        }
+                        second += wait;
+                        clock.advance(Duration::from_secs(wait));
+                    }
+                }
+                prop_assert!(taken(&ledger) <= limit);
+            }
+            prop_assert!(charged_in_minute.values().all(|charged| *charged <= limit));
+            drop(held);
+            let now = charged_in_minute.get(&(second / 60)).copied().unwrap_or(0);
+            prop_assert_eq!(taken(&ledger), now);
+        }
+    }
+}
