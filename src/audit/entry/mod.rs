@@ -1,0 +1,58 @@
+//! The bytes of an entry: canonical, versioned, at most [`ENTRY_BYTES_MAX`] long, without any identifier.
+//!
+//! May know: `domain`, [`super::keys`]. Must not know: files, threads, the journal.
+//!
+//! What others must not learn stands in the entry only as one [root](leaves) over salted commitments; what bills, drivers
+//! and auditors need stands in the clear. Everything here is specified for strangers in `docs/evidence.md`.
+
+mod answer;
+mod codec;
+mod compose;
+mod leaves;
+mod refusal;
+mod values;
+
+pub use answer::{AnswerEntry, AuthorisedBy, CRITERIA_MAX, RequestDigest, SubjectPseudonym};
+pub use codec::{DecodeError, EncodeError};
+pub use compose::compose;
+pub use leaves::{LeafName, LeafSet, leaf_hash, root_over};
+pub use refusal::RefusalEntry;
+
+pub(in crate::audit) use leaves::sha256;
+
+use codec::Reader;
+
+/// The most bytes an entry may have.
+pub const ENTRY_BYTES_MAX: usize = 350;
+
+/// The version every entry begins with today.
+pub const ENTRY_VERSION: u8 = 1;
+
+const KIND_ANSWER: u8 = 1;
+const KIND_REFUSALS: u8 = 2;
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// An answer that was given, or was about to be.
+    Answer(AnswerEntry<'static>),
+    /// Refusals of one partner for one reason within one second.
+    Refusals(RefusalEntry),
+}
+
+impl Entry {
+    /// Reads an entry. Accepts exactly what the encoders write, so that equal entries have equal bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`] names the first field that does not fit; bytes of a newer version are refused, not guessed.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes)?;
+        let entry = match reader.byte("kind")? {
+            KIND_ANSWER => Self::Answer(AnswerEntry::read(&mut reader)?),
+            KIND_REFUSALS => Self::Refusals(RefusalEntry::read(&mut reader)?),
+            _ => return Err(DecodeError::Field("kind")),
+        };
+        reader.finish()?;
+        Ok(entry)
+    }
+}

@@ -1,0 +1,284 @@
+//! Where callers meet the journal's thread: one buffer of frames under a short mutex.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::Thread;
+
+use jiff::Timestamp;
+
+use super::JournalOptions;
+use super::frame::{FRAME_HEAD_BYTES, payload_checksum, push_frame};
+use super::refusals::{Noted, RefusalTable};
+use super::stats::{ClosedReason, Counters, JournalHealth};
+use super::waiters::{Batch, Left, Settled, Waiters};
+use crate::admission::RefusalNote;
+use crate::audit::entry::RefusalEntry;
+use crate::verification::ports::{EntryAt, EvidenceUnavailable};
+
+/// How many refusals the thread takes at a time, so that a flood of them never holds an answer up for long.
+const REFUSALS_PER_BATCH: usize = 256;
+
+/// What callers and the journal's thread share.
+pub(super) struct Queue {
+    origin: Arc<str>,
+    gathering: Mutex<Gathering>,
+    refusals: Mutex<RefusalTable>,
+    bytes_max: usize,
+    thread: OnceLock<Thread>,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) counters: Counters,
+}
+
+/// The batch that is being gathered.
+struct Gathering {
+    frames: Vec<u8>,
+    batch: Arc<Batch>,
+    first_index: u64,
+    next_index: u64,
+    refusals: u64,
+    health: JournalHealth,
+    shutting_down: bool,
+    /// The thread sleeps and wants to be woken by the next entry.
+    idle: bool,
+}
+
+/// A gathered batch, taken by the thread.
+pub(super) struct Taken {
+    pub(super) frames: Vec<u8>,
+    pub(super) batch: Arc<Batch>,
+    pub(super) first_index: u64,
+    pub(super) next_index: u64,
+    /// How many of its entries are refusals.
+    pub(super) refusals: u64,
+}
+
+/// What the thread shall do next.
+pub(super) enum Work {
+    /// Write this.
+    Write(Taken),
+    /// Sleep until woken; refusals are waiting for their second to end.
+    SleepASecond,
+    /// Sleep until woken.
+    Sleep,
+    /// Everything is written, and no more will come.
+    Stop,
+}
+
+impl Queue {
+    /// Makes a queue that takes nothing until [`Self::reopen`].
+    pub(super) fn new(origin: Arc<str>, options: &JournalOptions) -> Self {
+        Self {
+            origin,
+            gathering: Mutex::new(Gathering {
+                frames: Vec::new(),
+                batch: Arc::default(),
+                first_index: 0,
+                next_index: 0,
+                refusals: 0,
+                health: JournalHealth::Closed(ClosedReason::ShutDown),
+                shutting_down: false,
+                idle: false,
+            }),
+            refusals: Mutex::new(RefusalTable::new(options.refusals_max)),
+            bytes_max: options.buffer_bytes,
+            thread: OnceLock::new(),
+            waiters: Arc::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn origin(&self) -> &Arc<str> {
+        &self.origin
+    }
+
+    /// Names the thread to wake.
+    pub(super) fn serve_by(&self, thread: Thread) {
+        let _ = self.thread.set(thread);
+    }
+
+    /// Appends an entry's bytes and gives it the next index.
+    pub(super) fn append(self: &Arc<Self>, payload: &[u8]) -> Result<Durable, EvidenceUnavailable> {
+        let checksum = payload_checksum(payload);
+        let mut gathering = self.gathering();
+        if gathering.health != JournalHealth::Writing || gathering.shutting_down {
+            return Err(EvidenceUnavailable);
+        }
+        if gathering.frames.len() + FRAME_HEAD_BYTES + payload.len() > self.bytes_max {
+            self.counters.overflows.fetch_add(1, Ordering::Relaxed);
+            return Err(EvidenceUnavailable);
+        }
+        let index = gathering.push(payload, checksum);
+        let batch = Arc::clone(&gathering.batch);
+        let sleeping = std::mem::take(&mut gathering.idle);
+        drop(gathering);
+        self.wake_if(sleeping);
+        Ok(Durable { queue: Arc::clone(self), batch, index, left: None })
+    }
+
+    /// Counts a refusal.
+    pub(super) fn note(&self, at: Timestamp, refusal: RefusalNote<'_>) {
+        let noted = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).note(at, refusal);
+        match noted {
+            Noted::Counted => {}
+            Noted::Dropped => {
+                self.counters.refusals_dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            Noted::First => {
+                let sleeping = std::mem::take(&mut self.gathering().idle);
+                self.wake_if(sleeping);
+            }
+        }
+    }
+
+    /// Says what the thread shall do next. `now` tells which refusals are complete.
+    pub(super) fn next_work(&self, now: Timestamp) -> Work {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gathering = self.gathering();
+        let now = (!gathering.shutting_down).then_some(now);
+        for refusal in refusals.take_due(now, REFUSALS_PER_BATCH) {
+            gathering.push_refusal(&refusal);
+        }
+        if gathering.first_index < gathering.next_index {
+            return Work::Write(gathering.take());
+        }
+        if gathering.shutting_down {
+            return Work::Stop;
+        }
+        gathering.idle = true;
+        if refusals.is_empty() { Work::Sleep } else { Work::SleepASecond }
+    }
+
+    /// Gives a written batch's buffer back, to spare the next one its growth.
+    pub(super) fn recycle(&self, mut frames: Vec<u8>) {
+        frames.clear();
+        let mut gathering = self.gathering();
+        if gathering.frames.capacity() == 0 {
+            gathering.frames = frames;
+        }
+    }
+
+    /// Takes no more entries, and fails what has gathered. `durable` is the index the next entry will have.
+    pub(super) fn close(&self, durable: u64, reason: ClosedReason) {
+        let mut gathering = self.gathering();
+        gathering.health = JournalHealth::Closed(reason);
+        let failed = gathering.take();
+        gathering.first_index = durable;
+        gathering.next_index = durable;
+        drop(gathering);
+        self.counters.refusals_dropped.fetch_add(failed.refusals, Ordering::Relaxed);
+        failed.batch.settle(Settled::Failed);
+        self.waiters.settled();
+    }
+
+    /// Takes entries again, from this index on.
+    pub(super) fn reopen(&self, next_index: u64) {
+        let mut gathering = self.gathering();
+        gathering.first_index = next_index;
+        gathering.next_index = next_index;
+        gathering.health = JournalHealth::Writing;
+    }
+
+    /// Takes no more entries; what has gathered is still written.
+    pub(super) fn shut_down(&self) {
+        let mut gathering = self.gathering();
+        gathering.shutting_down = true;
+        gathering.idle = false;
+        drop(gathering);
+        self.wake_if(true);
+    }
+
+    pub(super) fn is_shutting_down(&self) -> bool {
+        self.gathering().shutting_down
+    }
+
+    pub(super) fn health(&self) -> JournalHealth {
+        let gathering = self.gathering();
+        match gathering.health {
+            JournalHealth::Writing if gathering.shutting_down => {
+                JournalHealth::Closed(ClosedReason::ShutDown)
+            }
+            ref health => health.clone(),
+        }
+    }
+
+    fn wake_if(&self, sleeping: bool) {
+        if sleeping && let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    fn gathering(&self) -> MutexGuard<'_, Gathering> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gathering {
+    fn push(&mut self, payload: &[u8], checksum: u32) -> u64 {
+        let index = self.next_index;
+        push_frame(&mut self.frames, index, payload, checksum);
+        self.next_index += 1;
+        index
+    }
+
+    fn push_refusal(&mut self, refusal: &RefusalEntry) {
+        let mut payload = Vec::with_capacity(128);
+        match refusal.encode(&mut payload) {
+            Ok(()) => {
+                self.push(&payload, payload_checksum(&payload));
+                self.refusals += 1;
+            }
+            Err(error) => tracing::error!(%error, "refusal not put on record"),
+        }
+    }
+
+    fn take(&mut self) -> Taken {
+        let taken = Taken {
+            frames: std::mem::take(&mut self.frames),
+            batch: std::mem::take(&mut self.batch),
+            first_index: self.first_index,
+            next_index: self.next_index,
+            refusals: std::mem::take(&mut self.refusals),
+        };
+        self.first_index = self.next_index;
+        taken
+    }
+}
+
+/// Completes when an entry is durable, or its batch has failed. Dropping it leaves the entry where it is.
+#[must_use = "no record, no disclosure"]
+pub struct Durable {
+    queue: Arc<Queue>,
+    batch: Arc<Batch>,
+    index: u64,
+    left: Option<Left>,
+}
+
+impl Durable {
+    fn outcome(&self) -> Option<Result<EntryAt, EvidenceUnavailable>> {
+        self.batch.settled().map(|settled| match settled {
+            Settled::Durable => Ok(EntryAt { origin: Arc::clone(&self.queue.origin), index: self.index }),
+            Settled::Failed => Err(EvidenceUnavailable),
+        })
+    }
+
+    fn leave(&mut self, waker: &Waker) {
+        if !self.left.as_ref().is_some_and(|left| left.serves(waker)) {
+            self.left = Some(self.queue.waiters.leave(&self.batch, waker));
+        }
+    }
+}
+
+impl Future for Durable {
+    type Output = Result<EntryAt, EvidenceUnavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(outcome) = self.outcome() {
+            return Poll::Ready(outcome);
+        }
+        self.leave(context.waker());
+        self.outcome().map_or(Poll::Pending, Poll::Ready)
+    }
+}
