@@ -28,7 +28,8 @@ fn what_must_not_compile_fails_for_the_reason_it_names() {
     let mut faults = Vec::new();
     for file in house.cases() {
         let text = fs::read_to_string(&file).expect("the case can be read");
-        let expected: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("//! error ")).collect();
+        let expected: BTreeSet<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("//! error ")).collect();
         assert!(!expected.is_empty(), "{} does not say which error it expects", file.display());
         let outcome = house.compile(&file);
         let found = codes_in(&outcome.said);
@@ -66,7 +67,9 @@ impl House {
         let is_library = |name: &str| name.starts_with("libdrivegate-") && name.ends_with(".rlib");
         let entries = fs::read_dir(&deps).expect("the folder can be read").flatten();
         let libraries = entries.filter(|entry| is_library(&entry.file_name().to_string_lossy()));
-        let age = |entry: &fs::DirEntry| entry.metadata().and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        let age = |entry: &fs::DirEntry| {
+            entry.metadata().and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+        };
         let library = libraries.max_by_key(age).expect("the library was built for this test").path();
         Self { ui: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui"), deps, library }
     }

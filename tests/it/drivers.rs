@@ -37,9 +37,7 @@ fn entries_of(driver: &TestDriver) -> Vec<Value> {
         "" => driver.row.to_string(),
         twin => format!("{}-{twin}", driver.row),
     };
-    let entry = |key: &str, number: &str| {
-        json!({ "key": key, "document": driver.document.word(), "number": number, "name": driver.claimed_name })
-    };
+    let entry = |key: &str, number: &str| json!({ "key": key, "document": driver.document.word(), "number": number, "name": driver.claimed_name });
     let mut entries = vec![entry(&key, driver.number)];
     entries.extend(driver.old_number.map(|number| entry(&format!("{key}-old-number"), number)));
     entries

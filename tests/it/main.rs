@@ -9,5 +9,12 @@
 )]
 
 mod architecture;
+mod asks;
+mod bad_input;
+mod canary;
 mod compile_fail;
 mod drivers;
+mod durability;
+mod harness;
+mod limits;
+mod readme;

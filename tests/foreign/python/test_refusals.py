@@ -111,10 +111,10 @@ def test_an_edition_and_a_role_outside_the_contract_are_refused(house):
 def test_a_subject_under_18_by_the_number_is_refused_before_any_look_up(gateway, rental_desk):
     today = asks.now().date()
     child = Driver("child", number_of(f"{today.year - 17}0101"), "小明")
-    before = gateway.metric("drivegate_cache_lookups_total")
+    before = gateway.metric("drivegate_cache_look_ups_total")
     found = refused(rental_desk.Verify, asks.rental(child))
     assert_refused(found, grpc.StatusCode.FAILED_PRECONDITION, "SUBJECT_UNDER_AGE")
-    assert gateway.metric("drivegate_cache_lookups_total") == before, "nothing was looked up"
+    assert gateway.metric("drivegate_cache_look_ups_total") == before, "nothing was looked up"
 
 
 def test_the_fourth_different_question_about_a_subject_is_refused_and_the_first_may_be_repeated(house):
