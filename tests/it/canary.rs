@@ -73,7 +73,7 @@ fn marked_identifiers_leave_no_trace(log_format: &str) {
         config.insert("redis".to_owned(), section.into());
         let mut section = toml::Table::new();
         section.insert("format".to_owned(), log_format.into());
-        section.insert("level".to_owned(), "trace".into());
+        section.insert("filter".to_owned(), "trace".into());
         config.insert("log".to_owned(), section.into());
     });
     let gateway = deployment.serve();

@@ -6,6 +6,18 @@ use std::path::Path;
 
 use super::harness::Deployment;
 
+/// What `verify` can ask: commands of its own.
+const QUESTIONS: [&str; 8] = [
+    "rental",
+    "insurance-claim",
+    "insurance-purchase",
+    "recruitment",
+    "transport",
+    "enforcement",
+    "contract",
+    "limits",
+];
+
 fn readme() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"))
         .expect("the README can be read")
@@ -62,7 +74,10 @@ fn the_commands_exist_with_their_options() {
         let names: Vec<&str> =
             words.iter().take(if family { 2 } else { 1 }).take_while(is_name).copied().collect();
         let help = deployment.run(&[names.as_slice(), &["--help"]].concat());
-        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        let mut help = String::from_utf8_lossy(&help.stdout).into_owned();
+        for question in words.iter().filter(|word| names == ["verify"] && QUESTIONS.contains(word)) {
+            help += &String::from_utf8_lossy(&deployment.run(&["verify", question, "--help"]).stdout);
+        }
         for option in words.iter().filter(|word| word.starts_with("--")) {
             let option = option.split('=').next().unwrap_or_default();
             assert!(help.contains(option), "`drivegate {}` does not know {option}", names.join(" "));

@@ -35,7 +35,7 @@ let address;
 before(async () => {
   folder = join(mkdtempSync(join(tmpdir(), "drivegate-node-")), "gateway");
   execFileSync(binary, ["init", folder]);
-  execFileSync(binary, ["registry", "generate", "--count", "100", "--seed", "7", "--into", folder]);
+  execFileSync(binary, ["registry", "generate", "--count", "100", "--seed", "7", "--with-test-drivers", "--into", folder]);
   const words = ["serve", "--config", join(folder, "config.toml"), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
   server = spawn(binary, words, { stdio: ["ignore", "pipe", "inherit"] });
   address = await new Promise((found, failed) => {

@@ -92,7 +92,7 @@ class Deployment:
         self.process: subprocess.Popen | None = None
         self.lines: list[str] = []
         self.run("init", str(folder))
-        self.run("registry", "generate", "--count", str(drivers), "--seed", "7", "--into", str(folder))
+        self.run("registry", "generate", "--count", str(drivers), "--seed", "7", "--with-test-drivers", "--into", str(folder))
 
     @property
     def pki(self) -> pathlib.Path:
