@@ -104,7 +104,7 @@ def test_three_ways_of_not_confirming_are_one_answer_of_one_size(rental_desk):
     no_such_number = asks.rental(UNKNOWN)
     protected = asks.rental(driver("29-protected"))
     answers = [rental_desk.Verify(request, timeout=5) for request in (wrong_name, no_such_number, protected)]
-    sizes = {len(answer.SerializeToString()) for answer in answers}
+    sizes = [len(answer.SerializeToString()) for answer in answers]
     for answer in answers:
         assert answer.decision == a.DECISION_INDETERMINATE
         assert [criterion.reason for criterion in answer.criteria] == [a.REASON_SUBJECT_NOT_CONFIRMED]
@@ -114,11 +114,11 @@ def test_three_ways_of_not_confirming_are_one_answer_of_one_size(rental_desk):
     shapes = set()
     for answer in answers:
         answer.ClearField("evidence")
-        for moment in ("observed_at", "known_at", "position", "source"):
+        for moment in ("observed_at", "known_at", "position"):
             answer.provenance.ClearField(moment)
         shapes.add(answer.SerializeToString(deterministic=True))
     assert len(shapes) == 1, "nothing but the time and place of the record may differ"
-    assert len(sizes) == 1, f"the sizes tell them apart: {sizes}"
+    assert max(sizes) - min(sizes) <= 4, f"only the varints of times and places may differ: {sizes}"
 
 
 def test_a_file_number_that_does_not_fit_does_not_confirm(rental_desk):
