@@ -3,5 +3,13 @@
 //! May know: `domain`, ports of its own. Must not know: generated messages, adapters, use cases.
 
 pub mod client;
+mod connections;
+mod http;
+mod import;
+mod operations;
 pub mod ports;
 pub mod report;
+mod socket;
+
+pub use http::{AdminHttp, AdminPages};
+pub use socket::{AdminSocket, SocketError};

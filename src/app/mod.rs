@@ -2,6 +2,17 @@
 //!
 //! May know: every room. Must not know: nobody's inside.
 
+mod bridges;
+mod calls;
 mod clock;
+mod error;
+mod gateway;
+mod listeners;
+mod monitor;
+mod operator;
+mod secrets;
 
+pub use calls::start_logging;
 pub use clock::SystemClock;
+pub use error::StartError;
+pub use gateway::{RunningGateway, identity_files};

@@ -1,3 +1,28 @@
-//! Adapter
+//! Adapter: facts in process and in Redis, and the freshness rule that admits them.
 //!
-//! May know:  facts in process and in Redis, and the freshness rule that admits them.. Must not know: domain, the ports of verification:other adapters, gRPC.
+//! May know: `domain`, the ports of `verification`. Must not know: other adapters, configuration, gRPC.
+//!
+//! Read in this order: [`freshness`](SlotTable) (may a fact still be used), `in_process` (where facts are held),
+//! `flight` (many misses, one load), `facts` (a look-up from end to end), `redis` (the second level).
+
+mod facts;
+mod flight;
+mod freshness;
+mod in_process;
+mod observer;
+mod options;
+mod redis;
+mod watermark;
+
+#[cfg(test)]
+mod testing;
+
+pub use facts::FactCache;
+pub use freshness::SlotTable;
+pub use observer::{BreakerState, CacheObserver, RedisFault, StaleCause, Unobserved};
+pub use options::{CacheOptions, FreshnessOptions};
+pub use redis::{
+    CodecFault, RecordCodec, RedisClientIdentity, RedisLevel, RedisOptions, RedisOptionsFault, RedisSecrets,
+    SealingKey,
+};
+pub use watermark::{FeedWatermark, Watermark};

@@ -1,19 +1,164 @@
-//! `drivegate check`: checks a configuration without starting the gateway.
+//! `drivegate check`: everything that is wrong with a deployment, without starting it.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
+use miette::IntoDiagnostic as _;
+use serde::Serialize;
 
-/// Checks a configuration without starting the gateway.
+use super::terminal::{Terminal, Tone, say};
+use crate::app::{SystemClock, identity_files};
+use crate::config::GatewayConfig;
+use crate::identity::{Identity, Trust};
+use crate::registry::RegistryKeys;
+use crate::registry::embedded::STORE_FILE;
+
+/// Checks a configuration and the files it names, without starting the gateway: certificates, keys, revocation lists,
+/// contracts, standing records, the registry's keys, the folders.
+///
+/// Changes nothing, and may run beside a gateway. Exit code 0: a gateway would start; 1: it would not.
 #[derive(Debug, Args)]
-pub struct CheckCommand {}
+pub struct CheckCommand {
+    /// The configuration, as `drivegate init` writes it.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Print the findings as JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 impl CheckCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// Says what failed and what to do next.
+    /// Only when the findings cannot be written; what is wrong is a finding.
     pub fn run(self) -> miette::Result<ExitCode> {
-        Ok(ExitCode::SUCCESS)
+        let findings = check(&self.config);
+        if self.json {
+            say(&serde_json::to_string_pretty(&findings).into_diagnostic()?);
+        } else {
+            print(&findings);
+        }
+        let stops = findings.iter().any(|finding| finding.severity == Severity::Error);
+        Ok(if stops { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Whether a gateway would start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    /// As it should be.
+    Ok,
+    /// A gateway starts, and is degraded.
+    Warning,
+    /// A gateway does not start.
+    Error,
+}
+
+/// One part that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    part: &'static str,
+    severity: Severity,
+    message: String,
+}
+
+fn check(path: &Path) -> Vec<Finding> {
+    let config = match GatewayConfig::read(path) {
+        Ok(config) => config,
+        Err(error) => return vec![wrong("configuration", &error)],
+    };
+    let mut findings = vec![fine("configuration", path.display().to_string())];
+    findings.extend(check_identity(&config));
+    findings.push(check_registry(&config));
+    findings.push(check_folder("evidence", &config.evidence.folder));
+    if config.listen.admin.ip().is_unspecified() || !config.listen.admin.ip().is_loopback() {
+        findings.push(Finding {
+            part: "listen.admin",
+            severity: Severity::Warning,
+            message: "the operator's pages are not on loopback: metrics and reflection become reachable".to_owned(),
+        });
+    }
+    findings
+}
+
+fn check_identity(config: &GatewayConfig) -> Vec<Finding> {
+    let files = identity_files(config);
+    let clock = Arc::new(SystemClock);
+    if let Err(error) = Trust::open(files.trust.clone(), clock.clone()) {
+        return vec![wrong("tls", &error)];
+    }
+    let identity = match Identity::open(files, clock) {
+        Ok(identity) => identity,
+        Err(error) => return vec![wrong("partners", &error)],
+    };
+    let mut findings: Vec<_> = identity
+        .faults()
+        .into_iter()
+        .map(|message| Finding { part: "identity", severity: Severity::Warning, message })
+        .collect();
+    let trust = identity.trust();
+    findings.push(fine(
+        "tls",
+        format!(
+            "server certificate until {}, revocation lists until {}",
+            trust.server_certificate_expires_at(),
+            trust.revocation_lists_expire_at()
+        ),
+    ));
+    let contracts = identity.roster().contracts();
+    findings.push(fine("partners", format!("{} contracts", contracts.len())));
+    findings
+}
+
+fn check_registry(config: &GatewayConfig) -> Finding {
+    let store = config.registry.folder.join(STORE_FILE);
+    match (config.registry.keys.exists(), store.exists()) {
+        (false, false) => fine("registry", "none yet: it is made at the first start".to_owned()),
+        _ => match RegistryKeys::load(&config.registry.keys) {
+            Ok(_) => fine("registry", store.display().to_string()),
+            Err(error) => wrong("registry", &error),
+        },
+    }
+}
+
+/// Says whether the folder, or the nearest one above it, lets us write.
+fn check_folder(part: &'static str, folder: &Path) -> Finding {
+    let nearest = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    match rustix::fs::access(nearest, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => fine(part, folder.display().to_string()),
+        Err(error) => wrong(part, &std::io::Error::from(error)),
+    }
+}
+
+fn fine(part: &'static str, message: String) -> Finding {
+    Finding { part, severity: Severity::Ok, message }
+}
+
+fn wrong(part: &'static str, error: &dyn std::error::Error) -> Finding {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let text = source.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = source.source();
+    }
+    Finding { part, severity: Severity::Error, message }
+}
+
+fn print(findings: &[Finding]) {
+    let terminal = Terminal::detect();
+    for finding in findings {
+        let mark = match finding.severity {
+            Severity::Ok => terminal.paint(Tone::Good, "ok     "),
+            Severity::Warning => terminal.paint(Tone::Doubt, "warning"),
+            Severity::Error => terminal.paint(Tone::Bad, "error  "),
+        };
+        say(&format!("{mark}  {:<14} {}", finding.part, finding.message));
     }
 }

@@ -10,6 +10,7 @@ pub mod partner;
 pub mod pki;
 pub mod registry;
 pub mod serve;
+pub mod terminal;
 pub mod verify;
 
 use std::process::ExitCode;
@@ -33,11 +34,11 @@ enum Command {
     Init(init::InitCommand),
     Serve(serve::ServeCommand),
     Check(check::CheckCommand),
-    Verify(verify::VerifyCommand),
+    Verify(Box<verify::VerifyCommand>),
     Registry(registry::RegistryCommand),
     Partner(partner::PartnerCommand),
     Pki(pki::PkiCommand),
-    Load(load::LoadCommand),
+    Load(Box<load::LoadCommand>),
 }
 
 impl Cli {

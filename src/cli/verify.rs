@@ -1,12 +1,112 @@
 //! `drivegate verify`: asks one question from the command line.
+//!
+//! The parts: [`arguments`] (what is typed), [`request`] (what goes out), [`connection`] (how), [`answer`],
+//! [`contract`] and [`refusal`] (what came back).
 
+pub(crate) mod answer;
+pub(crate) mod arguments;
+pub(crate) mod connection;
+pub(crate) mod contract;
+pub(crate) mod moment;
+pub(crate) mod refusal;
+pub(crate) mod request;
+pub(crate) mod words;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
+use miette::{IntoDiagnostic as _, miette};
+use tonic::Request;
+use tonic::transport::Channel;
+
+use self::arguments::{Call, Question};
+use self::connection::{ConnectionArgs, Credentials, Target};
+use self::refusal::Refusal;
+use super::terminal::{Terminal, say, say_json, tell};
+use crate::app::SystemClock;
+use crate::domain::time::Clock;
+use crate::gateway::proto;
+use crate::gateway::proto::verification_service_client::VerificationServiceClient;
+
+const EXAMPLES: &str = "\
+Examples:
+  A rental desk, with the deployment folder of `drivegate init demo`:
+    drivegate verify --dir demo --as rental-demo rental --number 000000199001011236 --name 张三 \\
+        --ground contract --class C1 --pick-up now --return +3d
+  The same with own files, and a number that does not end up in the shell's history:
+    printf '%s\\n' \"$NUMBER\" \"$NAME\" | drivegate verify --server gw.example:8443 --ca ca.pem --cert me.pem --key me.key \\
+        rental --number - --ground contract --type-code K33
+  An insurer, about the moment of an accident:
+    drivegate verify --dir demo --as insurer-demo insurance-claim --number … --name … --ground legal-duty \\
+        --occurred-at '2026-03-01 10:00' --class C1
+  What you may ask, and what is left:
+    drivegate verify --dir demo --as rental-demo contract
+    drivegate verify --dir demo --as rental-demo limits
+
+Exit status:
+  0   answered, whatever the decision (--exit-by-decision: QUALIFIED)
+  2   the command line cannot be understood
+  3   refused: the gateway will not answer
+  4   error: no answer could be had
+  10  with --exit-by-decision: NOT_QUALIFIED
+  11  with --exit-by-decision: INDETERMINATE";
 
 /// Asks one question from the command line.
 #[derive(Debug, Args)]
-pub struct VerifyCommand {}
+#[command(after_help = EXAMPLES)]
+pub struct VerifyCommand {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+
+    /// The partner that asks: its certificate and key in the folder given with --dir.
+    #[arg(long = "as", global = true, value_name = "PARTNER", help_heading = "Connection", conflicts_with_all = ["cert", "key"])]
+    partner: Option<String>,
+
+    /// The partner's certificate chain (PEM).
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection", requires = "key")]
+    cert: Option<PathBuf>,
+
+    /// The partner's key (PEM).
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    key: Option<PathBuf>,
+
+    /// How long to wait for the answer, in milliseconds; the gateway is told.
+    #[arg(long, global = true, value_name = "MS", default_value_t = 2_000)]
+    timeout_ms: u64,
+
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Let the exit status tell the decision: 0 QUALIFIED, 10 NOT_QUALIFIED, 11 INDETERMINATE.
+    #[arg(long, global = true)]
+    exit_by_decision: bool,
+
+    #[command(subcommand)]
+    question: Question,
+}
+
+/// How the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Answered(Option<proto::Decision>),
+    Refused,
+    Failed,
+}
+
+impl Ended {
+    const fn status(self, by_decision: bool) -> u8 {
+        match self {
+            Self::Answered(Some(proto::Decision::NotQualified)) if by_decision => 10,
+            Self::Answered(Some(proto::Decision::Indeterminate)) if by_decision => 11,
+            Self::Answered(_) => 0,
+            Self::Refused => 3,
+            Self::Failed => 4,
+        }
+    }
+}
 
 impl VerifyCommand {
     /// Runs the command.
@@ -14,6 +114,110 @@ impl VerifyCommand {
     /// # Errors
     /// Says what failed and what to do next.
     pub fn run(self) -> miette::Result<ExitCode> {
-        Ok(ExitCode::SUCCESS)
+        let by_decision = self.exit_by_decision;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
+        let ended = runtime.block_on(self.ask()).unwrap_or_else(|report| {
+            tell(&format!("{report:?}"));
+            Ended::Failed
+        });
+        Ok(ExitCode::from(ended.status(by_decision)))
+    }
+
+    async fn ask(self) -> miette::Result<Ended> {
+        let terminal = if self.json { Terminal::plain() } else { Terminal::detect() };
+        let tls = self.credentials()?.tls().into_diagnostic()?;
+        let target = Target::new(&self.connection.server, self.connection.server_name.as_deref());
+        let call = self.question.into_call(SystemClock.now(), read_line)?;
+        let channel = target.channel(&tls).await.into_diagnostic()?;
+        let client = VerificationServiceClient::new(channel);
+        let shown = Shown { terminal, json: self.json };
+        let timeout = Duration::from_millis(self.timeout_ms);
+        match carry_out(client, call, timeout, shown).await {
+            Ok(ended) => Ok(ended),
+            Err(status) => {
+                let refusal = Refusal::of(&status);
+                shown.show(&refusal.render(terminal), || refusal.to_json());
+                Ok(if refusal.is_refusal() { Ended::Refused } else { Ended::Failed })
+            }
+        }
+    }
+
+    fn credentials(&self) -> miette::Result<Credentials> {
+        let dir = self.connection.dir.as_deref();
+        let of_partner = match (dir, &self.partner) {
+            (Some(dir), Some(partner)) => Some(Credentials::of_partner(dir, partner)),
+            (None, Some(_)) => {
+                return Err(miette!(help = "add --dir DIR", "--as names a partner of a deployment folder"));
+            }
+            _ => None,
+        };
+        let ca = self.connection.ca.clone().or_else(|| dir.map(|dir| dir.join("pki").join("ca.pem")));
+        let files = self.cert.clone().zip(self.key.clone());
+        let certificate = of_partner.and_then(|of| of.certificate).or(files);
+        match (ca, certificate) {
+            (Some(ca), Some(certificate)) => Ok(Credentials { ca, certificate: Some(certificate) }),
+            _ => Err(miette!(
+                help = "give --dir DIR --as PARTNER, or --ca FILE --cert FILE --key FILE",
+                "a partner proves itself with a certificate"
+            )),
+        }
     }
 }
+
+/// Where results go.
+#[derive(Clone, Copy)]
+struct Shown {
+    terminal: Terminal,
+    json: bool,
+}
+
+impl Shown {
+    fn show(self, text: &str, value: impl FnOnce() -> serde_json::Value) {
+        if self.json {
+            say_json(&value());
+        } else {
+            say(text);
+        }
+    }
+}
+
+async fn carry_out(
+    mut client: VerificationServiceClient<Channel>,
+    call: Call,
+    timeout: Duration,
+    shown: Shown,
+) -> Result<Ended, tonic::Status> {
+    match call {
+        Call::Verify(request) => {
+            let answer = client.verify(timed(*request, timeout)).await?.into_inner();
+            shown.show(&answer::render(&answer, shown.terminal), || answer::to_json(&answer));
+            Ok(Ended::Answered(Some(answer.decision())))
+        }
+        Call::Limits => {
+            let limits = client.get_limits(timed(proto::GetLimitsRequest {}, timeout)).await?.into_inner();
+            shown.show(&contract::render_limits(&limits), || contract::limits_json(&limits));
+            Ok(Ended::Answered(None))
+        }
+        Call::Contract => {
+            let request = timed(proto::DescribeContractRequest {}, timeout);
+            let described = client.describe_contract(request).await?.into_inner();
+            shown.show(&contract::render_contract(&described), || contract::contract_json(&described));
+            Ok(Ended::Answered(None))
+        }
+    }
+}
+
+fn timed<T>(message: T, timeout: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
+fn read_line() -> std::io::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests;

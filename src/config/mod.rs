@@ -2,7 +2,9 @@
 //!
 //! May know: domain. Must not know: adapters, use cases.
 
+pub mod gateway;
 mod hex;
 pub mod partner;
 
+pub use gateway::GatewayConfig;
 pub use hex::{hex, unhex};

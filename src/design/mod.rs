@@ -1,3 +1,23 @@
 //! Decisions and their reasons, as doc pages that ship with the code.
 //!
 //! May know: nobody. Must not know: code.
+//!
+//! - [`life_of_a_call`]: what happens to one call, in order, and why in that order
+//! - [`shape_of_the_process`]: threads, runtimes, and who wakes whom
+//! - [`freshness`]: why an old "valid" cannot leave
+//! - [`evidence`]: why an answer cannot leave unrecorded
+//! - [`privacy`]: what can never be shown, and what makes it so
+//! - [`choices`]: where this gateway differs from what one would expect, and why
+
+#[doc = include_str!("choices.md")]
+pub mod choices {}
+#[doc = include_str!("evidence.md")]
+pub mod evidence {}
+#[doc = include_str!("freshness.md")]
+pub mod freshness {}
+#[doc = include_str!("life_of_a_call.md")]
+pub mod life_of_a_call {}
+#[doc = include_str!("privacy.md")]
+pub mod privacy {}
+#[doc = include_str!("shape_of_the_process.md")]
+pub mod shape_of_the_process {}

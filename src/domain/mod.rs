@@ -3,7 +3,8 @@
 //! May know: nobody. Must not know: async, I/O, clocks, networks, storage, generated messages.
 //!
 //! Read in this order: [`licence`] (what a driver holds), [`vehicle`] and [`question`] (what is asked), [`policy`] (who may
-//! ask what), [`decision`] (how it comes out), [`disclosure`] (the little that leaves).
+//! ask what), [`rules`] (by which tables),
+//! [`decision`] (how it comes out), [`disclosure`] (the little that leaves).
 
 pub mod catalogue;
 pub mod claim;
@@ -14,6 +15,7 @@ pub mod licence;
 pub mod partner;
 pub mod policy;
 pub mod question;
+pub mod rules;
 pub mod subject;
 pub mod time;
 pub mod vehicle;

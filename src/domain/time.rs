@@ -1,6 +1,6 @@
 //! Moments and civil days. China Standard Time lives here and nowhere else.
 
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::Offset;
 use jiff::{Timestamp, ToSpan as _, civil::Date};
 
 /// China Standard Time: UTC+8, no daylight saving.
@@ -22,9 +22,7 @@ pub fn civil_day(moment: Timestamp) -> Date {
 
 /// Returns the first moment of a civil day.
 pub fn start_of(day: Date) -> Timestamp {
-    TimeZone::fixed(CHINA_STANDARD_TIME)
-        .to_zoned(day.at(0, 0, 0, 0))
-        .map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+    CHINA_STANDARD_TIME.to_timestamp(day.at(0, 0, 0, 0)).unwrap_or(Timestamp::MAX)
 }
 
 /// Returns the first moment after a civil day: an end date is inclusive (`domain.md` §6: the usual reading).

@@ -142,7 +142,11 @@ impl Requirement {
 
     /// Says how classes held meet this. An unclear vehicle never turns into a covered one.
     pub fn met_by(self, held: ClassSet) -> Coverage {
-        let permitted = held.closure();
+        self.met_by_permitted(held.closure())
+    }
+
+    /// Says the same of every class that may be driven, covered ones included.
+    pub fn met_by_permitted(self, permitted: ClassSet) -> Coverage {
         if !permitted.intersection(self.suffices).is_empty() {
             Coverage::Covered
         } else if !permitted.intersection(self.might_suffice).is_empty() || self == Self::UNCLEAR {

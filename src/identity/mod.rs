@@ -1,19 +1,28 @@
 //! TLS, trust and revocation, certificate to partner, contracts and standing.
 //!
-//! May know: domain, the ports of admission, config. Must not know: other adapters, gRPC.
+//! May know: domain, the ports of admission, config, the transport half of tonic. Must not know: other adapters, our gRPC
+//! messages.
 
+mod acceptor;
 pub mod client;
 mod connection;
 mod files;
 mod peer;
 pub mod pki;
 mod provider;
+mod reload;
 mod roster;
 mod standing;
 mod trust;
 
+pub use acceptor::{
+    AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, HandshakeObserver, HandshakeOutcome,
+    PartnerStream,
+};
 pub use connection::Connection;
+pub use files::{Existing, PUBLIC as PUBLIC_MODE, SECRET as SECRET_MODE, write as write_file};
 pub use peer::{PeerFault, identify};
+pub use reload::{Identity, IdentityError, IdentityFiles, Watch};
 pub use roster::{PartnerSlot, Roster, RosterError};
 pub use standing::{RecordedState, StandingBook, StandingError, StandingRecord};
 pub use trust::{Trust, TrustError, TrustFiles};

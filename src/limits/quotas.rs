@@ -96,6 +96,10 @@ pub(super) struct Reservation {
 }
 
 impl QuotaReservation for Reservation {
+    fn counts(&self) -> bool {
+        !matches!(self.hold, Hold::Nothing)
+    }
+
     fn charge(mut self: Box<Self>) -> bool {
         match std::mem::replace(&mut self.hold, Hold::Nothing) {
             Hold::Nothing => false,

@@ -1,3 +1,11 @@
-//! Metrics, traces and logs
+//! Metrics, traces and logs: all definitions in one place.
 //!
-//! May know:  all definitions in one place.. Must not know: domain words:use cases, adapters.
+//! May know: domain words. Must not know: use cases, adapters, config.
+
+mod cells;
+mod exposition;
+pub mod labels;
+mod metrics;
+mod recorder;
+
+pub use recorder::{Metrics, MetricsError};

@@ -173,6 +173,10 @@ pub trait Quotas: Send + Sync + 'static {
 
 /// A reserved answer.
 pub trait QuotaReservation: Send {
+    /// Says whether charging this answer will count: false for a request id that was already charged. Of two answers to one
+    /// request id given at the same moment both may say so; only one is charged.
+    fn counts(&self) -> bool;
+
     /// Charges the answer: once per (partner, request_id). Returns whether it counted this time.
     fn charge(self: Box<Self>) -> bool;
 }

@@ -23,6 +23,17 @@ pub struct Record {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     changes: Vec<Change>,
+    /// The changes in the order they take effect, worked out once: every request folds, few histories change.
+    by_effect: Box<[InEffect]>,
+}
+
+/// Where a change stands among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct InEffect {
+    /// The first moment at which it holds.
+    pub(super) from: Timestamp,
+    /// Its place in the order of recording.
+    pub(super) index: usize,
 }
 
 /// One recorded change.
@@ -146,11 +157,34 @@ pub enum ChangeKind {
 impl History {
     /// Builds a history from changes in the order they were recorded.
     pub fn from_changes(changes: Vec<Change>) -> Self {
-        Self { changes }
+        let in_effect =
+            |(index, change): (usize, &Change)| InEffect { from: change.effective.moment(), index };
+        let mut by_effect: Box<[InEffect]> = changes.iter().enumerate().map(in_effect).collect();
+        by_effect.sort_unstable();
+        Self { changes, by_effect }
     }
 
     /// Returns the changes in the order they were recorded.
     pub fn changes(&self) -> &[Change] {
         &self.changes
+    }
+
+    /// Returns the changes by the moment they take effect, then by recording.
+    pub(super) fn by_effect(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &Change)> {
+        self.by_effect.iter().filter_map(|place| Some((place.from, self.changes.get(place.index)?)))
+    }
+
+    /// Returns the moments after `after` and up to `until` at which something already known takes effect.
+    pub fn known_ahead(
+        &self,
+        known_at: Timestamp,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> impl Iterator<Item = Timestamp> {
+        self.by_effect()
+            .rev()
+            .take_while(move |(from, _)| *from > after)
+            .filter(move |(from, change)| *from <= until && change.recorded_at <= known_at)
+            .map(|(from, _)| from)
     }
 }

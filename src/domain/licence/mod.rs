@@ -1,6 +1,7 @@
 //! The licence: its number, holder's name, classes, states, validity, points, and the history they are folded from.
 
 mod class;
+mod fold;
 mod history;
 mod name;
 mod number;
@@ -13,6 +14,7 @@ pub use class::{ClassHolding, ClassSet, ClassesFault, MotorType, VehicleClass};
 pub use history::{Change, ChangeKind, Endorsement, History, Record};
 pub use name::{FullName, NameFault};
 pub use number::{DocumentKind, FileNumber, LicenceNumber, NumberFault, NumberRules};
+pub(crate) use points::POINTS_FULL;
 pub use points::PointsEvent;
 pub use qualification::{AsOf, Qualification};
 pub use state::{StateLetter, StateSet};

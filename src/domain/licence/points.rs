@@ -8,3 +8,6 @@ pub struct PointsEvent {
     /// The day 12 points were reached.
     pub reached_on: Date,
 }
+
+/// Points from which driving is barred (RTSL 24).
+pub(crate) const POINTS_FULL: u8 = 12;

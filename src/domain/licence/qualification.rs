@@ -15,12 +15,16 @@ pub struct AsOf {
 }
 
 /// What a subject holds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Qualification {
     /// First issue, if the licence was issued by the moment asked about.
     pub first_issue: Option<Date>,
     /// Classes held (before ages are applied), each with its first day.
     pub classes: Vec<ClassHolding>,
+    /// First day of the first car-type class, held still or not: where probation starts.
+    pub first_car_class: Option<Date>,
+    /// First day of the first motorcycle-type class, held still or not.
+    pub first_motorcycle_class: Option<Date>,
     /// Extended age ceilings.
     pub age_extensions: Vec<(VehicleClass, u8)>,
     /// Endorsements held.

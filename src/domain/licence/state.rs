@@ -116,6 +116,15 @@ impl StateSet {
     }
 }
 
+impl FromIterator<StateLetter> for StateSet {
+    fn from_iter<I: IntoIterator<Item = StateLetter>>(states: I) -> Self {
+        states.into_iter().fold(Self::EMPTY, |mut set, state| {
+            set.insert(state);
+            set
+        })
+    }
+}
+
 /// The bit of a letter; no bit for anything that is none.
 const fn bit(letter: u8) -> u32 {
     if letter.is_ascii_uppercase() { 1 << (letter - b'A') } else { 0 }

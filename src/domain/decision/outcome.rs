@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::closed_set::closed_set;
+use crate::domain::closed_set::closed_set;
 
 closed_set! {
     /// The outcome over all criteria.
@@ -194,6 +194,47 @@ pub struct Ruling {
     pub advice: Advice,
     /// For enforcement.
     pub remedies: Vec<Remedy>,
+}
+
+impl Criterion {
+    /// Fulfilled.
+    pub const fn met(kind: CriterionKind) -> Self {
+        Self { kind, outcome: Outcome::Met, reason: None }
+    }
+
+    /// Not fulfilled.
+    pub const fn not_met(kind: CriterionKind, reason: Reason) -> Self {
+        Self { kind, outcome: Outcome::NotMet, reason: Some(reason) }
+    }
+
+    /// Could not be determined.
+    pub const fn unknown(kind: CriterionKind, reason: Reason) -> Self {
+        Self { kind, outcome: Outcome::Unknown, reason: Some(reason) }
+    }
+
+    /// A fact that does not decide.
+    pub const fn noted(kind: CriterionKind, reason: Reason) -> Self {
+        Self { kind, outcome: Outcome::Noted, reason: Some(reason) }
+    }
+
+    /// Met if something holds, else not met for a reason.
+    pub const fn met_if(holds: bool, kind: CriterionKind, reason: Reason) -> Self {
+        if holds { Self::met(kind) } else { Self::not_met(kind, reason) }
+    }
+}
+
+impl Ruling {
+    /// Nothing is known: no such number, another name, or a protected person. Always the same, whoever is asked about.
+    pub fn not_confirmed() -> Self {
+        Self {
+            decision: Decision::Indeterminate,
+            criteria: vec![Criterion::unknown(CriterionKind::Subject, Reason::SubjectNotConfirmed)],
+            not_covered: &[],
+            reliance_until: None,
+            advice: Advice::CheckInput,
+            remedies: Vec::new(),
+        }
+    }
 }
 
 impl Decision {

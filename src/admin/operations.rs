@@ -1,0 +1,165 @@
+//! What may be asked over the operator's socket.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::import;
+use super::ports::{Operator, OperatorError, Status};
+use super::report::{ErrorBody, StatusReport};
+use crate::domain::partner::{PartnerId, PartnerIdFault};
+
+/// The largest body but an import's.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// The longest reason of a suspension, in characters.
+const REASON_CHARACTERS_MAX: usize = 500;
+
+#[derive(Clone)]
+pub(super) struct Served {
+    pub(super) operator: Arc<dyn Operator>,
+    status: Arc<dyn Status>,
+}
+
+/// Lays the operations out.
+pub(super) fn router(operator: Arc<dyn Operator>, status: Arc<dyn Status>) -> Router {
+    Router::new()
+        .route("/v1/partners", get(partners))
+        .route("/v1/partners/{id}/suspend", post(suspend))
+        .route("/v1/partners/{id}/resume", post(resume))
+        .route("/v1/reload", post(reload))
+        .route("/v1/status", get(report))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .route("/v1/registry/import", post(import::import))
+        .fallback(no_such_operation)
+        .with_state(Served { operator, status })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suspension {
+    reason: String,
+}
+
+async fn suspend(
+    State(served): State<Served>,
+    Path(id): Path<String>,
+    suspension: Result<Json<Suspension>, JsonRejection>,
+) -> Response {
+    let reason = match suspension {
+        Ok(Json(suspension)) => suspension.reason,
+        Err(rejection) => return Refused::body(&rejection).into_response(),
+    };
+    let is_fit = !reason.trim().is_empty()
+        && reason.chars().count() <= REASON_CHARACTERS_MAX
+        && !reason.contains(char::is_control);
+    if !is_fit {
+        return Refused::reason().into_response();
+    }
+    match id.parse() {
+        Ok(partner) => answer(served.operator.suspend(partner, reason).await),
+        Err(fault) => Refused::id(fault).into_response(),
+    }
+}
+
+async fn resume(State(served): State<Served>, Path(id): Path<String>) -> Response {
+    match id.parse::<PartnerId>() {
+        Ok(partner) => answer(served.operator.resume(partner).await),
+        Err(fault) => Refused::id(fault).into_response(),
+    }
+}
+
+async fn partners(State(served): State<Served>) -> Response {
+    answer(served.operator.partners().await)
+}
+
+async fn reload(State(served): State<Served>) -> Response {
+    answer(served.operator.reload().await)
+}
+
+async fn report(State(served): State<Served>) -> Json<StatusReport> {
+    Json(served.status.status())
+}
+
+async fn no_such_operation() -> Refused {
+    Refused {
+        code: StatusCode::NOT_FOUND,
+        body: error_body("no-such-operation", "no such operation", "use the same version on both sides"),
+    }
+}
+
+fn answer<T: Serialize>(outcome: Result<T, OperatorError>) -> Response {
+    match outcome {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => Refused::from(error).into_response(),
+    }
+}
+
+/// An operation that was not done, as HTTP says it.
+pub(super) struct Refused {
+    code: StatusCode,
+    body: ErrorBody,
+}
+
+impl Refused {
+    fn id(fault: PartnerIdFault) -> Self {
+        let body = error_body("malformed-id", &fault.to_string(), "`drivegate partner list` shows the ids");
+        Self { code: StatusCode::BAD_REQUEST, body }
+    }
+
+    fn reason() -> Self {
+        let message = format!("a reason has 1 to {REASON_CHARACTERS_MAX} printable characters");
+        let body = error_body("malformed-reason", &message, "say why in one line: it is kept on record");
+        Self { code: StatusCode::BAD_REQUEST, body }
+    }
+
+    fn body(rejection: &JsonRejection) -> Self {
+        let body = error_body("malformed-body", &rejection.body_text(), "send {\"reason\": \"…\"} as JSON");
+        Self { code: rejection.status(), body }
+    }
+
+    pub(super) fn format() -> Self {
+        let message = "the format is missing or unknown";
+        let body = error_body("malformed-format", message, "add ?format=ndjson or ?format=csv");
+        Self { code: StatusCode::BAD_REQUEST, body }
+    }
+}
+
+impl From<OperatorError> for Refused {
+    fn from(error: OperatorError) -> Self {
+        let code = match error {
+            OperatorError::PartnerNotKnown => StatusCode::NOT_FOUND,
+            OperatorError::Busy { .. } => StatusCode::CONFLICT,
+            OperatorError::NotUsable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            OperatorError::Failed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self { code, body: said(&error) }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.code, Json(self.body)).into_response()
+    }
+}
+
+/// Says an operation's error to the operator.
+pub(super) fn said(error: &OperatorError) -> ErrorBody {
+    let (code, next) = match error {
+        OperatorError::PartnerNotKnown => ("partner-not-known", "`drivegate partner list` shows the ids"),
+        OperatorError::Busy { .. } => ("busy", "wait until it is done, then try again"),
+        OperatorError::NotUsable { .. } => ("not-usable", "correct it and try again"),
+        OperatorError::Failed { .. } => ("failed", "the gateway's log has the chain of causes"),
+    };
+    error_body(code, &error.to_string(), next)
+}
+
+fn error_body(code: &str, message: &str, next: &str) -> ErrorBody {
+    ErrorBody { code: code.into(), message: message.into(), next: next.into() }
+}

@@ -1,0 +1,150 @@
+//! What the rooms say through their own small observers, told to the metrics; and the registry's codec, lent to the cache.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::{JournalObserver, JournalStep};
+use crate::cache::{BreakerState, CacheObserver, CodecFault, RecordCodec, RedisFault, StaleCause};
+use crate::domain::licence::Record;
+use crate::domain::subject::SubjectId;
+use crate::identity::{HandshakeObserver, HandshakeOutcome};
+use crate::registry::codec;
+use crate::telemetry::Metrics;
+use crate::telemetry::labels::{self, CacheLevel, CacheResult, HandshakeLabel, RegistryRead};
+use crate::verification::ports::{FactSource, LookUpError};
+
+/// Tells every observer's news to the metrics.
+pub(super) struct MetricsBridge(pub(super) Arc<Metrics>);
+
+impl CacheObserver for MetricsBridge {
+    fn hit(&self, level: FactSource, _negative: bool) {
+        if let Some(level) = cache_level(level) {
+            self.0.cache(level, CacheResult::Hit);
+        }
+    }
+
+    fn missed(&self) {
+        self.0.cache(CacheLevel::InProcess, CacheResult::Miss);
+    }
+
+    fn refused(&self, level: FactSource, _cause: StaleCause) {
+        if let Some(level) = cache_level(level) {
+            self.0.cache(level, CacheResult::Stale);
+        }
+    }
+
+    fn loaded(&self, from: FactSource, took: Duration) {
+        if from == FactSource::Registry {
+            self.0.registry_read(RegistryRead::Found, took);
+        }
+    }
+
+    fn failed(&self, error: &LookUpError) {
+        let result = match error {
+            LookUpError::DeadlineExceeded => RegistryRead::TimedOut,
+            LookUpError::RegistryUnavailable
+            | LookUpError::RecordUnreadable
+            | LookUpError::FreshnessUnavailable => RegistryRead::Failed,
+        };
+        if *error == LookUpError::RecordUnreadable {
+            tracing::error!("a record of the registry cannot be read: damage, or another sealing key");
+        }
+        self.0.registry_read(result, Duration::ZERO);
+    }
+
+    fn bypassed(&self) {
+        self.0.cache(CacheLevel::InProcess, CacheResult::Bypassed);
+    }
+
+    fn redis_failed(&self, cause: RedisFault) {
+        self.0.redis_fault(redis_fault(cause));
+    }
+
+    fn redis_not_written(&self, cause: RedisFault) {
+        self.0.redis_fault(redis_fault(cause));
+    }
+
+    fn breaker(&self, state: BreakerState) {
+        let state = match state {
+            BreakerState::Closed => labels::BreakerState::Closed,
+            BreakerState::HalfOpen => labels::BreakerState::HalfOpen,
+            BreakerState::Open => labels::BreakerState::Open,
+        };
+        tracing::info!(state = state.word(), "the breaker before Redis changed its state");
+        self.0.redis_breaker(state);
+    }
+}
+
+fn cache_level(source: FactSource) -> Option<CacheLevel> {
+    match source {
+        FactSource::InProcess => Some(CacheLevel::InProcess),
+        FactSource::Redis => Some(CacheLevel::Redis),
+        FactSource::Registry => None,
+    }
+}
+
+impl JournalObserver for MetricsBridge {
+    fn synced(&self, entries: u64, bytes: u64, elapsed: Duration) {
+        self.0.journal_synced(entries, bytes, elapsed);
+    }
+
+    fn failed(&self, step: JournalStep, error: io::ErrorKind) {
+        self.0.journal_failed();
+        tracing::error!(step = step.word(), %error, "the evidence log cannot be written: no answer leaves until it can");
+    }
+}
+
+impl HandshakeObserver for MetricsBridge {
+    fn handshake(&self, outcome: HandshakeOutcome, elapsed: Duration) {
+        let label = match outcome {
+            HandshakeOutcome::Accepted => HandshakeLabel::Accepted,
+            HandshakeOutcome::TimedOut => HandshakeLabel::TimedOut,
+            HandshakeOutcome::NoCertificate => HandshakeLabel::NoCertificate,
+            HandshakeOutcome::UnknownAuthority => HandshakeLabel::NotTrusted,
+            HandshakeOutcome::Revoked => HandshakeLabel::Revoked,
+            HandshakeOutcome::OutsideValidity | HandshakeOutcome::RevocationListExpired => HandshakeLabel::Expired,
+            HandshakeOutcome::ConnectionsFull
+            | HandshakeOutcome::AddressFull
+            | HandshakeOutcome::PartnerFull
+            | HandshakeOutcome::QueueFull
+            | HandshakeOutcome::OutOfDescriptors => HandshakeLabel::Shed,
+            HandshakeOutcome::Disconnected
+            | HandshakeOutcome::RevocationUnknown
+            | HandshakeOutcome::BadCertificate
+            | HandshakeOutcome::Protocol => HandshakeLabel::Protocol,
+        };
+        if outcome != HandshakeOutcome::Accepted {
+            tracing::debug!(outcome = outcome.word(), "handshake refused");
+        }
+        self.0.handshake(label, elapsed);
+    }
+}
+
+/// The registry's own encoding, with the subject in front: a cached value stands alone.
+pub(super) struct RecordBytes;
+
+impl RecordCodec for RecordBytes {
+    fn encode(&self, record: &Record) -> Vec<u8> {
+        let mut bytes = record.subject.as_bytes().to_vec();
+        // A record the format has no room for is not in the registry either; the empty value decodes to nothing.
+        match codec::encode(record, &mut bytes) {
+            Ok(()) => bytes,
+            Err(_unencodable) => Vec::new(),
+        }
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Record, CodecFault> {
+        let (subject, record) = bytes.split_first_chunk::<16>().ok_or(CodecFault)?;
+        codec::decode(SubjectId::from_bytes(*subject), record).map_err(|_undecodable| CodecFault)
+    }
+}
+
+fn redis_fault(fault: RedisFault) -> labels::RedisFault {
+    match fault {
+        RedisFault::Timeout => labels::RedisFault::TimedOut,
+        RedisFault::NotAsked | RedisFault::Busy | RedisFault::Disconnected => labels::RedisFault::Connection,
+        RedisFault::ReadOnly | RedisFault::Full | RedisFault::Refused => labels::RedisFault::Refused,
+        RedisFault::Unsealable | RedisFault::Undecodable | RedisFault::Unwritable => labels::RedisFault::Unusable,
+    }
+}

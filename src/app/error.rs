@@ -1,0 +1,58 @@
+//! Why a gateway was not started.
+
+use crate::admin::SocketError;
+use crate::audit;
+use crate::cache::RedisOptionsFault;
+use crate::identity::IdentityError;
+use crate::registry::{KeyFault, RegistryError};
+use crate::telemetry::MetricsError;
+
+/// A part that could not be started. The source names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Certificates, contracts or standing records.
+    #[error("cannot read who may call")]
+    Identity(#[from] IdentityError),
+    /// The registry's keys.
+    #[error("cannot use the registry's keys")]
+    Keys(#[from] KeyFault),
+    /// The registry.
+    #[error("cannot open the registry")]
+    Registry(#[from] RegistryError),
+    /// The evidence log.
+    #[error("cannot open the evidence log: without it no answer may leave")]
+    Evidence(#[from] audit::OpenError),
+    /// Redis, as configured.
+    #[error("cannot use Redis as configured")]
+    Redis(#[from] RedisOptionsFault),
+    /// A file of ours.
+    #[error("cannot {what}")]
+    File {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// An address.
+    #[error("cannot listen on {address}: is another gateway running, or is the port taken?")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The operator's socket.
+    #[error("cannot open the operator's socket")]
+    Socket(#[from] SocketError),
+    /// Metrics.
+    #[error("cannot set up the metrics")]
+    Metrics(#[from] MetricsError),
+    /// Randomness, threads, runtimes.
+    #[error("cannot {what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,378 @@
+//! Wires the rooms together, starts them in order, and stops them in the opposite one.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::bridges::{MetricsBridge, RecordBytes};
+use super::calls::CallReporter;
+use super::clock::SystemClock;
+use super::error::StartError;
+use super::monitor::Monitor;
+use super::operator::{GatewayOperator, ReplicaFacts};
+use super::secrets::load_or_make_key;
+use crate::audit::{Journal, JournalOptions};
+use crate::cache::{
+    CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable, Watermark,
+};
+use crate::config::GatewayConfig;
+use crate::config::gateway::{Environment, RedisConfig};
+use crate::domain::licence::NumberRules;
+use crate::domain::time::Clock;
+use crate::gateway::{Gateway, ServeOptions, proto};
+use crate::identity::{
+    Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles, Watch,
+};
+use crate::limits::{LimitOptions, LocalLimits};
+use crate::registry::embedded::STORE_FILE;
+use crate::registry::{EmbeddedRegistry, RegistryKeys, RegistryOptions};
+use crate::telemetry::{Metrics, Tracer};
+use crate::verification::Verification;
+
+/// The largest `Verify` message: a claim with every field takes 600 bytes.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Threads for everything that is not a call: Redis, the operator, traces. Two, so that one may be busy.
+const BACKGROUND_THREADS: usize = 2;
+
+/// A gateway that serves. Dropping it without [`Self::stop`] ends it without a drain.
+pub struct RunningGateway {
+    partner_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    admin_socket: PathBuf,
+    parts: Arc<Parts>,
+    tracer: Arc<Tracer>,
+    drain: CancellationToken,
+    background_stop: CancellationToken,
+    cores: Vec<JoinHandle<()>>,
+    background: Option<Runtime>,
+    drain_max: Duration,
+    _watch: Watch,
+}
+
+/// The long-lived parts that the operator's side looks at.
+pub(super) struct Parts {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) registry: Arc<EmbeddedRegistry>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) limits: Arc<LocalLimits>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) accepts_test_numbers: bool,
+}
+
+impl RunningGateway {
+    /// Starts a gateway. Blocks until it serves.
+    ///
+    /// # Errors
+    /// [`StartError`] names the part and, by its source, the file.
+    pub fn start(config: &GatewayConfig) -> Result<Self, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let background = background_runtime()?;
+        let metrics = Metrics::new(config.environment.word())?;
+        let tracer = start_tracer(config, &background)?;
+        let identity = Identity::open(identity_files(config), Arc::clone(&clock))?;
+        let keys = Arc::new(RegistryKeys::load_or_create(
+            &config.registry.keys,
+            &config.registry.folder.join(STORE_FILE),
+        )?);
+        let registry = Arc::new(open_registry(config, &keys)?);
+        let bridge = Arc::new(MetricsBridge(Arc::clone(&metrics)));
+        let slots = SlotTable::new(
+            FreshnessOptions { watermark_age_max: config.freshness(), ..FreshnessOptions::default() },
+            Watermark::InProcess,
+            Arc::clone(&clock),
+        );
+        registry.observe(Arc::clone(&slots) as _);
+        slots.told_from(registry.head());
+        let redis = config
+            .cache
+            .redis
+            .as_ref()
+            .map(|redis| start_redis(redis, &clock, &bridge, &background))
+            .transpose()?;
+        let facts = FactCache::new(
+            Arc::clone(&registry) as _,
+            slots,
+            redis,
+            cache_options(config),
+            Arc::clone(&clock),
+            Arc::clone(&bridge) as _,
+            background.handle().clone(),
+        );
+        let journal = Journal::open(
+            JournalOptions::new(&config.evidence.folder, &config.evidence.name),
+            Arc::clone(&clock),
+            Arc::clone(&bridge) as _,
+        )?;
+        let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
+        let verification = Arc::new(Verification {
+            pseudonyms: keys,
+            facts,
+            quotas: Arc::clone(&limits) as _,
+            budget: Arc::clone(&limits) as _,
+            evidence: Arc::clone(&journal) as _,
+            clock: Arc::clone(&clock),
+            rules: Arc::new(config.rules.rules()),
+            age_max: config.freshness(),
+            unconfirmed_floor: Duration::from_millis(config.bounds.unconfirmed_floor_ms),
+        });
+        let accepts_test_numbers = config.environment == Environment::Sandbox;
+        let parts = Arc::new(Parts {
+            clock,
+            identity,
+            registry,
+            journal,
+            limits,
+            metrics,
+            accepts_test_numbers,
+        });
+        Self::serve(config, parts, verification, bridge, tracer, background)
+    }
+
+    /// Opens the listeners and puts every core to work.
+    fn serve(
+        config: &GatewayConfig,
+        parts: Arc<Parts>,
+        verification: Arc<Verification>,
+        bridge: Arc<MetricsBridge>,
+        tracer: Arc<Tracer>,
+        background: Runtime,
+    ) -> Result<Self, StartError> {
+        let (health_reporter, health) = tonic_health::server::health_reporter();
+        let gateway = Arc::new(Gateway {
+            verification,
+            roster: Arc::clone(parts.identity.roster()),
+            meters: Arc::clone(&parts.limits) as _,
+            refusals: Arc::clone(&parts.journal) as _,
+            observer: Arc::new(CallReporter::new(Arc::clone(&parts.metrics), Arc::clone(&tracer))),
+            clock: Arc::clone(&parts.clock),
+            health,
+            serve: ServeOptions { grace: Duration::from_millis(config.bounds.drain_ms), ..ServeOptions::default() },
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            in_flight: Arc::new(AtomicUsize::new(0)),
+            in_flight_max: config.bounds.in_flight_max,
+            call_max: Duration::from_millis(config.bounds.call_ms_max),
+            numbers: NumberRules { accept_test_numbers: parts.accepts_test_numbers },
+            environment: match config.environment {
+                Environment::Production => proto::Environment::Production,
+                Environment::Sandbox => proto::Environment::Sandbox,
+            },
+            first_id: rand::random(),
+        });
+        let acceptor = Acceptor::bind(config.listen.partners, acceptor_options(config))
+            .map_err(|source| StartError::Listen { address: config.listen.partners.to_string(), source })?;
+        let partner_addr = acceptor
+            .local_addr()
+            .map_err(|source| StartError::Listen { address: config.listen.partners.to_string(), source })?;
+        let context = CoreContext {
+            trust: Arc::clone(parts.identity.trust()),
+            roster: Arc::clone(parts.identity.roster()),
+            meters: Arc::clone(&parts.limits) as _,
+            observer: bridge,
+            clock: Arc::clone(&parts.clock),
+        };
+        let (accept, incoming) = acceptor.split(core_count(config), &context);
+        let drain = CancellationToken::new();
+        let cores = incoming
+            .into_iter()
+            .enumerate()
+            .map(|(index, incoming)| start_core(index, incoming, &gateway, &parts.journal, &drain))
+            .collect::<Result<Vec<_>, _>>()?;
+        background.spawn(accept.run(drain.clone()));
+
+        let background_stop = CancellationToken::new();
+        let replica = ReplicaFacts::of(config, partner_addr, parts.clock.as_ref());
+        let operator = Arc::new(GatewayOperator::new(Arc::clone(&parts), replica));
+        let admin_addr = super::listeners::start(config, &operator, &background, &background_stop)?;
+        let monitor = Monitor::new(Arc::clone(&parts), health_reporter, drain.clone());
+        background.spawn(monitor.run(background_stop.clone()));
+        let watch = parts.identity.watch()?;
+        Ok(Self {
+            partner_addr,
+            admin_addr,
+            admin_socket: config.listen.admin_socket.clone(),
+            parts,
+            tracer,
+            drain,
+            background_stop,
+            cores,
+            background: Some(background),
+            drain_max: Duration::from_millis(config.bounds.drain_ms),
+            _watch: watch,
+        })
+    }
+
+    /// Returns where partners connect.
+    pub fn partner_addr(&self) -> SocketAddr {
+        self.partner_addr
+    }
+
+    /// Returns where the operator reads health and metrics.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Returns the operator's socket.
+    pub fn admin_socket(&self) -> &Path {
+        &self.admin_socket
+    }
+
+    /// Returns the registry, for imports by the process that runs the gateway.
+    pub fn registry(&self) -> &Arc<EmbeddedRegistry> {
+        &self.parts.registry
+    }
+
+    /// Reads contracts, standing, certificates and revocation lists again.
+    pub fn reload(&self) {
+        self.parts.identity.reload_now();
+    }
+
+    /// Drains and stops: no new connections, open calls finish within the grace, then the log is closed. Blocks.
+    pub fn stop(mut self) {
+        self.drain.cancel();
+        for core in self.cores.drain(..) {
+            if core.join().is_err() {
+                tracing::error!("a core's thread died of a panic");
+            }
+        }
+        self.parts.journal.close();
+        self.background_stop.cancel();
+        self.tracer.shutdown();
+        if let Some(background) = self.background.take() {
+            background.shutdown_timeout(self.drain_max.min(Duration::from_secs(1)));
+        }
+    }
+}
+
+fn background_runtime() -> Result<Runtime, StartError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(BACKGROUND_THREADS)
+        .thread_name("background")
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::System { what: "start the background runtime", source })
+}
+
+/// Starts the thread of one core: its own runtime, its wake-ups from the journal, its connections.
+fn start_core<H: tonic_health::pb::health_server::Health>(
+    index: usize,
+    incoming: CoreIncoming,
+    gateway: &Arc<Gateway<H>>,
+    journal: &Journal,
+    drain: &CancellationToken,
+) -> Result<JoinHandle<()>, StartError> {
+    let what = "start a core's thread";
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::System { what, source })?;
+    let wake_ups = journal.core_task();
+    let gateway = Arc::clone(gateway);
+    let drain = drain.clone();
+    std::thread::Builder::new()
+        .name(format!("core-{index}"))
+        .spawn(move || {
+            runtime.block_on(async {
+                let wake_ups = tokio::spawn(wake_ups);
+                gateway.serve(incoming, drain).await;
+                wake_ups.abort();
+            });
+        })
+        .map_err(|source| StartError::System { what, source })
+}
+
+fn start_tracer(config: &GatewayConfig, background: &Runtime) -> Result<Arc<Tracer>, StartError> {
+    let _inside = background.enter();
+    todo!()
+}
+
+fn start_redis(
+    config: &RedisConfig,
+    clock: &Arc<dyn Clock>,
+    bridge: &Arc<MetricsBridge>,
+    background: &Runtime,
+) -> Result<RedisLevel, StartError> {
+    let secret = load_or_make_key(&config.key)?;
+    let secrets = redis_secrets(&secret);
+    let options = RedisOptions {
+        read_time_max: Duration::from_millis(config.timeout_ms),
+        time_to_live: Duration::from_secs(config.ttl_s),
+        ..RedisOptions::new(config.url.as_str())
+    };
+    let level = RedisLevel::start(
+        options,
+        &secrets,
+        Arc::new(RecordBytes),
+        Arc::clone(clock),
+        Arc::clone(bridge) as _,
+        background.handle(),
+    )?;
+    Ok(level)
+}
+
+/// Derives what Redis keys are named by and what values are sealed with from the one secret of the file.
+fn redis_secrets(secret: &[u8; 32]) -> RedisSecrets {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let derive = |purpose: &[u8]| {
+        let mut derived = Zeroizing::new([0; 32]);
+        derived.copy_from_slice(hmac::sign(&key, purpose).as_ref());
+        derived
+    };
+    RedisSecrets {
+        naming: derive(b"drivegate redis naming v1"),
+        sealing: SealingKey::new(1, *derive(b"drivegate redis sealing v1")),
+        retired: Vec::new(),
+    }
+}
+
+fn open_registry(config: &GatewayConfig, keys: &Arc<RegistryKeys>) -> Result<EmbeddedRegistry, StartError> {
+    let options = RegistryOptions {
+        cache_size: config.registry.page_cache_mib << 20,
+        readers: config.registry.readers,
+        ..RegistryOptions::default()
+    };
+    Ok(EmbeddedRegistry::open(&config.registry.folder, Arc::clone(keys), options)?)
+}
+
+fn cache_options(config: &GatewayConfig) -> CacheOptions {
+    CacheOptions { bytes_max: (config.cache.in_process_mib as u64) << 20, ..CacheOptions::default() }
+}
+
+/// Names the files identity is read from.
+pub fn identity_files(config: &GatewayConfig) -> IdentityFiles {
+    IdentityFiles {
+        trust: TrustFiles {
+            server_chain: config.tls.certificate.clone(),
+            server_key: config.tls.key.clone(),
+            client_roots: config.tls.client_authorities.clone(),
+            revocation_lists: config.tls.revocation_lists.clone(),
+        },
+        partners: config.partners.folder.clone(),
+        standing: config.partners.standing.clone(),
+    }
+}
+
+fn acceptor_options(config: &GatewayConfig) -> AcceptorOptions {
+    let bounds = &config.bounds;
+    AcceptorOptions {
+        connections_max: bounds.connections_max,
+        connections_per_address_max: u32::try_from(bounds.connections_per_address_max).unwrap_or(u32::MAX),
+        handshakes_per_core_max: bounds.handshakes_per_core_max,
+        ..AcceptorOptions::default()
+    }
+}
+
+fn core_count(config: &GatewayConfig) -> NonZeroUsize {
+    NonZeroUsize::new(config.listen.cores)
+        .or_else(|| std::thread::available_parallelism().ok())
+        .unwrap_or(NonZeroUsize::MIN)
+}

@@ -1,0 +1,87 @@
+//! Looks at the parts once a second: tells the metrics, gRPC health, and the log when something turns.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use super::gateway::Parts;
+use crate::admin::report::Condition;
+use crate::domain::partner::Standing;
+use crate::telemetry::labels::{Expiring, StandingLabel};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const SERVICE: &str = "drivegate.v1.VerificationService";
+
+/// Watches the parts until it is told to stop.
+pub(super) struct Monitor {
+    parts: Arc<Parts>,
+    health: HealthReporter,
+    drain: CancellationToken,
+}
+
+impl Monitor {
+    /// Builds the monitor.
+    pub(super) fn new(parts: Arc<Parts>, health: HealthReporter, drain: CancellationToken) -> Self {
+        Self { parts, health, drain }
+    }
+
+    /// Looks every second.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let mut told = None;
+        loop {
+            self.measure();
+            let report = self.parts.health(self.drain.is_cancelled());
+            let serving = report.is_ready();
+            if told != Some(serving) {
+                let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+                self.health.set_service_status("", status).await;
+                self.health.set_service_status(SERVICE, status).await;
+            }
+            if told.is_some_and(|before| before != serving) || (told.is_none() && !serving) {
+                tell(serving, &report);
+            }
+            told = Some(serving);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // Draining must be seen at once, and then not again and again.
+                () = self.drain.cancelled(), if told == Some(true) && !self.drain.is_cancelled() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    fn measure(&self) {
+        let Parts { identity, metrics, clock, .. } = self.parts.as_ref();
+        let trust = identity.trust();
+        metrics.expires_at(Expiring::ServerCertificate, Some(trust.server_certificate_expires_at()));
+        metrics.expires_at(Expiring::RevocationList, Some(trust.revocation_lists_expire_at()));
+        metrics.partner_file_faults(identity.faults().len() as u64);
+        let now = clock.now();
+        let (mut active, mut suspended, mut not_in_force) = (0, 0, 0);
+        for slot in identity.roster().contracts() {
+            match self.parts.standing_of(&slot, now) {
+                Standing::Active => active += 1,
+                Standing::Suspended => suspended += 1,
+                Standing::ContractNotInForce | Standing::NotListed | Standing::CertificateNotAccepted => {
+                    not_in_force += 1;
+                }
+            }
+        }
+        metrics.partners(StandingLabel::Active, active);
+        metrics.partners(StandingLabel::Suspended, suspended);
+        metrics.partners(StandingLabel::NotInForce, not_in_force);
+    }
+}
+
+fn tell(serving: bool, report: &crate::admin::report::HealthReport) {
+    if serving {
+        tracing::info!("serving again");
+        return;
+    }
+    for part in report.parts.iter().filter(|part| part.condition == Condition::Failing) {
+        tracing::error!(part = part.part, reason = part.reason, "not serving");
+    }
+}

@@ -1,0 +1,274 @@
+//! The operator's ports, over the parts of a running gateway.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::gateway::Parts;
+use crate::admin::ports::{Health, ImportBody, Later, Operator, OperatorError, Status};
+use crate::admin::report::{
+    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, ReloadReport, StatusReport,
+};
+use crate::audit::JournalHealth;
+use crate::config::GatewayConfig;
+use crate::domain::licence::NumberRules;
+use crate::domain::partner::{PartnerId, Standing};
+use crate::domain::policy::POLICY_VERSION;
+use crate::domain::time::{Clock, civil_day};
+use crate::identity::{PartnerSlot, StandingError};
+use crate::registry::import;
+
+/// Who changed a standing over the socket; the socket admits the gateway's own user and root alone.
+const BY_SOCKET: &str = "operator's socket";
+
+impl Parts {
+    /// Says how each part is.
+    pub(super) fn health(&self, draining: bool) -> HealthReport {
+        let mut report = HealthReport::default();
+        report = match self.journal.health() {
+            JournalHealth::Writing => report.healthy("evidence"),
+            JournalHealth::Closed(reason) => report.unhealthy("evidence", Condition::Failing, reason.to_string()),
+        };
+        let faults = self.identity.faults();
+        report = if faults.is_empty() {
+            report.healthy("identity")
+        } else {
+            report.unhealthy("identity", Condition::Degraded, faults.join("; "))
+        };
+        report = report.healthy("registry");
+        if draining {
+            report = report.unhealthy("listener", Condition::Failing, "draining before a stop");
+        }
+        report
+    }
+
+    /// Says where a contract's partner stands, apart from its certificates.
+    pub(super) fn standing_of(&self, slot: &PartnerSlot, now: Timestamp) -> Standing {
+        let contract = &slot.contract;
+        if slot.suspended || self.identity.standing().is_suspended(&contract.partner) {
+            Standing::Suspended
+        } else if now < contract.starts_at || now >= contract.ends_at {
+            Standing::ContractNotInForce
+        } else {
+            Standing::Active
+        }
+    }
+}
+
+/// What a replica says of itself and never changes.
+pub(super) struct ReplicaFacts {
+    environment: &'static str,
+    replica: String,
+    listen: SocketAddr,
+    started_at: Timestamp,
+}
+
+impl ReplicaFacts {
+    /// Collects them.
+    pub(super) fn of(config: &GatewayConfig, listen: SocketAddr, clock: &dyn Clock) -> Self {
+        Self {
+            environment: config.environment.word(),
+            replica: config.evidence.name.clone(),
+            listen,
+            started_at: clock.now(),
+        }
+    }
+}
+
+/// Does what the operator says.
+pub(super) struct GatewayOperator {
+    parts: Arc<Parts>,
+    replica: ReplicaFacts,
+    importing: Arc<AtomicBool>,
+}
+
+impl GatewayOperator {
+    /// Builds the operator's side.
+    pub(super) fn new(parts: Arc<Parts>, replica: ReplicaFacts) -> Self {
+        Self { parts, replica, importing: Arc::default() }
+    }
+
+    fn line(&self, slot: &PartnerSlot) -> PartnerLine {
+        let contract = &slot.contract;
+        let standing = match self.parts.standing_of(slot, self.parts.clock.now()) {
+            Standing::Active => "active",
+            Standing::Suspended => "suspended",
+            Standing::ContractNotInForce | Standing::NotListed | Standing::CertificateNotAccepted => {
+                "contract-not-in-force"
+            }
+        };
+        let record = self.parts.identity.standing().record(&contract.partner);
+        PartnerLine {
+            id: contract.partner.to_string(),
+            display_name: contract.display_name.clone(),
+            kind: contract.kind,
+            standing: standing.to_owned(),
+            suspended_because: record.filter(|_| standing == "suspended").map(|record| record.reason),
+            purposes: contract.purposes.iter().map(|terms| terms.purpose).collect(),
+            ends_at: contract.ends_at.to_string(),
+        }
+    }
+
+    fn slot(&self, partner: &PartnerId) -> Result<Arc<PartnerSlot>, OperatorError> {
+        let slots = self.parts.identity.roster().contracts();
+        slots.into_iter().find(|slot| slot.contract.partner == *partner).ok_or(OperatorError::PartnerNotKnown)
+    }
+}
+
+impl Health for GatewayOperator {
+    fn health(&self) -> HealthReport {
+        self.parts.health(false)
+    }
+}
+
+impl Status for GatewayOperator {
+    fn status(&self) -> StatusReport {
+        let now = self.parts.clock.now();
+        let uptime = now.duration_since(self.replica.started_at).as_secs();
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            environment: self.replica.environment.to_owned(),
+            test_numbers_accepted: self.parts.accepts_test_numbers,
+            replica: self.replica.replica.clone(),
+            started_at: self.replica.started_at.to_string(),
+            uptime_seconds: uptime.unsigned_abs(),
+            listen: self.replica.listen.to_string(),
+            partners: self.parts.identity.roster().contracts().len() as u64,
+            registry_epoch: self.parts.registry.head().epoch,
+            log_origin: self.parts.journal.origin().to_string(),
+            log_entries: self.parts.journal.stats().entries,
+            policy_version: POLICY_VERSION.to_owned(),
+            more: BTreeMap::from([("registry_head".to_owned(), self.parts.registry.head().seq.into())]),
+        }
+    }
+
+    fn metrics_text(&self) -> String {
+        self.parts.metrics.text().unwrap_or_else(|error| {
+            tracing::error!(%error, "metrics cannot be rendered");
+            String::new()
+        })
+    }
+}
+
+impl Operator for GatewayOperator {
+    fn suspend(&self, partner: PartnerId, reason: String) -> Later<'_, Result<PartnerLine, OperatorError>> {
+        Box::pin(async move {
+            let slot = self.slot(&partner)?;
+            let book = self.parts.identity.standing();
+            book.suspend(&partner, &reason, BY_SOCKET, self.parts.clock.now()).map_err(|error| not_written(&error))?;
+            tracing::info!(partner = partner.as_str(), "partner suspended");
+            Ok(self.line(&slot))
+        })
+    }
+
+    fn resume(&self, partner: PartnerId) -> Later<'_, Result<PartnerLine, OperatorError>> {
+        Box::pin(async move {
+            let slot = self.slot(&partner)?;
+            let book = self.parts.identity.standing();
+            book.resume(&partner, "resumed", BY_SOCKET, self.parts.clock.now()).map_err(|error| not_written(&error))?;
+            tracing::info!(partner = partner.as_str(), "partner resumed");
+            Ok(self.line(&slot))
+        })
+    }
+
+    fn partners(&self) -> Later<'_, Result<Vec<PartnerLine>, OperatorError>> {
+        let lines = self.parts.identity.roster().contracts().iter().map(|slot| self.line(slot)).collect();
+        Box::pin(std::future::ready(Ok(lines)))
+    }
+
+    fn reload(&self) -> Later<'_, Result<ReloadReport, OperatorError>> {
+        Box::pin(async move {
+            let identity = Arc::clone(&self.parts.identity);
+            let reloaded = tokio::task::spawn_blocking(move || identity.reload_now()).await;
+            reloaded.map_err(|_panic| OperatorError::Failed { what: "reloading failed".to_owned() })?;
+            let faults = self.parts.identity.faults();
+            self.parts.metrics.reloaded(faults.is_empty());
+            self.parts.limits.retain(|partner| self.slot(partner).is_ok());
+            let partners = self.parts.identity.roster().contracts().len() as u64;
+            Ok(ReloadReport { partners, faults })
+        })
+    }
+
+    fn import(
+        &self,
+        format: ImportFormat,
+        body: ImportBody,
+        progress: mpsc::Sender<ImportProgress>,
+    ) -> Later<'_, Result<ImportCounts, OperatorError>> {
+        Box::pin(async move {
+            let Some(turn) = ImportTurn::take(&self.importing) else {
+                return Err(OperatorError::Busy { what: "import" });
+            };
+            let parts = Arc::clone(&self.parts);
+            let import = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                run_import(&parts, format, body, &progress)
+            });
+            import.await.map_err(|_panic| OperatorError::Failed { what: "the import failed".to_owned() })?
+        })
+    }
+}
+
+/// Only one import at a time: two would only wait for each other's transactions.
+struct ImportTurn(Arc<AtomicBool>);
+
+impl ImportTurn {
+    fn take(importing: &Arc<AtomicBool>) -> Option<Self> {
+        (!importing.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(importing)))
+    }
+}
+
+impl Drop for ImportTurn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+fn run_import(
+    parts: &Parts,
+    format: ImportFormat,
+    body: impl Read,
+    progress: &mpsc::Sender<ImportProgress>,
+) -> Result<ImportCounts, OperatorError> {
+    let format = match format {
+        ImportFormat::Ndjson => import::ImportFormat::Ndjson,
+        ImportFormat::Csv => import::ImportFormat::Csv,
+    };
+    let rules = NumberRules { accept_test_numbers: parts.accepts_test_numbers };
+    let options = import::ImportOptions::new(format, rules, civil_day(parts.clock.now()));
+    let mut tell = |step| {
+        let step = match step {
+            import::ImportProgress::Advanced(report) => ImportProgress::Advanced(counts(report)),
+            import::ImportProgress::Rejected { line, reason } => {
+                ImportProgress::Rejected { line, reason: reason.to_string() }
+            }
+        };
+        // The operator left: what was read so far still goes in, and a re-run finishes it.
+        let _left = progress.blocking_send(step);
+    };
+    let report = import::Importer::new(&parts.registry, options)
+        .import(body, &mut tell)
+        .map_err(|error| OperatorError::Failed { what: error.to_string() })?;
+    Ok(counts(report))
+}
+
+fn counts(report: import::ImportReport) -> ImportCounts {
+    ImportCounts {
+        lines: report.lines,
+        imported: report.created + report.appended,
+        unchanged: report.unchanged,
+        rejected: report.rejected,
+    }
+}
+
+fn not_written(error: &StandingError) -> OperatorError {
+    match error {
+        StandingError::Prose => OperatorError::NotUsable { what: error.to_string() },
+        _ => OperatorError::Failed { what: format!("the standing record was not written: {error}") },
+    }
+}

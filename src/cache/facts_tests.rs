@@ -1,0 +1,365 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::cache::testing::{Notes, RealClock, ScriptedSource, at, number, subject, within};
+use crate::cache::{FeedWatermark, FreshnessOptions, Watermark};
+use crate::domain::subject::Position;
+use crate::verification::ports::ChangeObserver as _;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct House {
+    source: Arc<ScriptedSource>,
+    freshness: Arc<SlotTable>,
+    notes: Arc<Notes>,
+    facts: Arc<FactCache>,
+}
+
+impl House {
+    fn new() -> Self {
+        Self::with(Watermark::InProcess, CacheOptions::default())
+    }
+
+    fn with(watermark: Watermark, options: CacheOptions) -> Self {
+        let source = ScriptedSource::new();
+        let freshness = SlotTable::new(FreshnessOptions::default(), watermark, Arc::new(RealClock));
+        let notes = Arc::new(Notes::default());
+        let facts = FactCache::new(
+            Arc::clone(&source) as Arc<dyn RecordSource>,
+            Arc::clone(&freshness),
+            None,
+            options,
+            Arc::new(RealClock),
+            Arc::clone(&notes) as Arc<dyn CacheObserver>,
+            Handle::current(),
+        );
+        Self { source, freshness, notes, facts }
+    }
+
+    /// Commits a change and tells of it, as the registry does before it acknowledges.
+    fn change(&self, n: u64, changes: usize) -> Position {
+        let position = self.source.put(n, changes);
+        self.freshness.changed(&subject(n), &[number(n)], position);
+        position
+    }
+
+    async fn ask(&self, n: u64) -> Result<Fact, LookUpError> {
+        self.facts.look_up(number(n), None, within(SECOND)).wait().await
+    }
+}
+
+fn changes_of(fact: &Fact) -> usize {
+    fact.record.as_ref().map_or(0, |record| record.history.changes().len())
+}
+
+#[tokio::test]
+async fn the_second_answer_is_there_at_once_and_knows_itself_current_now() {
+    let house = House::new();
+    house.change(1, 3);
+    let cold = house.ask(1).await.unwrap();
+    assert_eq!((changes_of(&cold), cold.source), (3, FactSource::Registry));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let asked_at = RealClock.now();
+    let Soon::Now(Ok(warm)) = house.facts.look_up(number(1), None, within(SECOND)) else {
+        panic!("a warm answer needs no waiting");
+    };
+    assert_eq!((changes_of(&warm), warm.source, warm.position), (3, FactSource::InProcess, cold.position));
+    assert!(warm.observed_at >= asked_at);
+    assert!(house.facts.still_usable(number(1), &warm));
+    assert_eq!(house.source.read_count(), 1);
+}
+
+#[tokio::test]
+async fn a_number_nobody_has_is_remembered_until_somebody_gets_it() {
+    let house = House::new();
+    assert!(house.ask(1).await.unwrap().record.is_none());
+    assert!(matches!(house.facts.look_up(number(1), None, within(SECOND)), Soon::Now(Ok(_))));
+    assert_eq!(*house.notes.hits.lock().unwrap(), [(FactSource::InProcess, true)]);
+    house.change(1, 2);
+    assert_eq!(changes_of(&house.ask(1).await.unwrap()), 2, "a new licence is visible at once");
+}
+
+#[tokio::test]
+async fn an_acknowledged_change_is_honoured_by_the_next_question() {
+    let house = House::new();
+    house.change(1, 1);
+    for changes in 2..50 {
+        let before = house.ask(1).await.unwrap();
+        house.change(1, changes);
+        assert!(!house.facts.still_usable(number(1), &before), "also for answers under way");
+        assert_eq!(changes_of(&house.ask(1).await.unwrap()), changes);
+    }
+    house.change(2, 1);
+    let reads = house.source.read_count();
+    house.ask(1).await.unwrap();
+    assert_eq!(house.source.read_count(), reads, "a foreign change costs nothing");
+}
+
+#[tokio::test]
+async fn a_change_between_reading_and_filling_is_never_lost() {
+    let house = Arc::new(House::new());
+    house.change(1, 1);
+    let overtaken = Arc::new(AtomicBool::new(false));
+    house.source.overtake_with({
+        let (house, overtaken) = (Arc::downgrade(&house), Arc::clone(&overtaken));
+        move || {
+            if !overtaken.swap(true, Ordering::SeqCst) {
+                house.upgrade().unwrap().change(1, 2);
+            }
+        }
+    });
+    let fact = house.ask(1).await.unwrap();
+    assert_eq!((changes_of(&fact), house.source.read_count()), (2, 2), "the overtaken reading was not used");
+    assert_eq!(*house.notes.refused.lock().unwrap(), [(FactSource::Registry, StaleCause::Outdated)]);
+    assert_eq!(changes_of(&house.ask(1).await.unwrap()), 2);
+}
+
+#[tokio::test]
+async fn readings_that_are_overtaken_again_and_again_end_without_an_answer() {
+    let house = Arc::new(House::new());
+    house.change(1, 1);
+    let again = Arc::downgrade(&house);
+    house.source.overtake_with(move || {
+        again.upgrade().unwrap().change(1, 2);
+    });
+    assert_eq!(house.ask(1).await.unwrap_err(), LookUpError::FreshnessUnavailable);
+    assert_eq!(house.source.read_count(), 4);
+}
+
+#[tokio::test]
+async fn who_joins_a_load_does_not_get_what_was_read_before_the_change_it_knows_of() {
+    let house = House::new();
+    house.change(1, 1);
+    house.source.shut();
+    let mut first = Box::pin(house.ask(1));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    house.change(1, 2);
+    let mut second = Box::pin(house.ask(1));
+    assert!(futures_util::poll!(&mut second).is_pending());
+    assert_eq!(house.source.read_count(), 1, "joined");
+    house.source.open();
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((changes_of(&first.unwrap()), changes_of(&second.unwrap())), (2, 2));
+}
+
+#[tokio::test]
+async fn a_thousand_misses_at_once_are_one_reading() {
+    let house = House::new();
+    house.change(1, 1);
+    house.source.shut();
+    let mut asking: Vec<_> = (0..1_000).map(|_| Box::pin(house.ask(1))).collect();
+    for ask in &mut asking {
+        assert!(futures_util::poll!(ask).is_pending());
+    }
+    house.source.open();
+    for ask in asking {
+        assert_eq!(changes_of(&ask.await.unwrap()), 1);
+    }
+    assert_eq!(house.source.read_count(), 1);
+    assert_eq!(house.notes.joined.load(Ordering::SeqCst), 999);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_takes_nobody_with_it_and_its_load_still_fills_the_cache() {
+    let house = House::new();
+    house.change(1, 1);
+    house.source.shut();
+    let mut first = Box::pin(house.ask(1));
+    let mut second = Box::pin(house.ask(1));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    assert!(futures_util::poll!(&mut second).is_pending());
+    drop(first);
+    house.source.open();
+    assert_eq!(changes_of(&second.await.unwrap()), 1);
+
+    house.change(2, 1);
+    house.source.shut();
+    let in_a_hurry = house.facts.look_up(number(2), None, within(Duration::from_millis(10)));
+    assert_eq!(in_a_hurry.wait().await.unwrap_err(), LookUpError::DeadlineExceeded);
+    house.source.open();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(matches!(house.facts.look_up(number(2), None, within(SECOND)), Soon::Now(Ok(_))));
+    assert_eq!(house.source.read_count(), 2);
+}
+
+#[tokio::test]
+async fn callers_on_different_cores_share_a_load_though_the_first_core_is_gone() {
+    let house = Arc::new(House::new());
+    house.change(1, 1);
+    house.source.shut();
+    let first = std::thread::spawn({
+        let house = Arc::clone(&house);
+        move || {
+            let core = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            core.block_on(async {
+                let mut ask = Box::pin(house.ask(1));
+                assert!(futures_util::poll!(&mut ask).is_pending());
+                drop(ask);
+            });
+        }
+    });
+    first.join().unwrap();
+    let mut second = Box::pin(house.ask(1));
+    assert!(futures_util::poll!(&mut second).is_pending());
+    house.source.open();
+    assert_eq!(changes_of(&second.await.unwrap()), 1);
+    assert_eq!(house.source.read_count(), 1);
+}
+
+#[tokio::test]
+async fn a_deadline_holds_for_every_caller_by_itself() {
+    let house = House::new();
+    house.source.shut();
+    let expired = house.facts.look_up(number(1), None, within(Duration::ZERO));
+    assert_eq!(expired.wait().await.unwrap_err(), LookUpError::DeadlineExceeded);
+    assert_eq!(house.source.read_count(), 0, "nothing is begun for nobody");
+    let (short, long) = (
+        house.facts.look_up(number(1), None, within(Duration::from_millis(10))),
+        house.facts.look_up(number(1), None, within(SECOND)),
+    );
+    let open_later = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        house.source.open();
+    };
+    let (short, long, ()) = tokio::join!(short.wait(), long.wait(), open_later);
+    assert_eq!(short.unwrap_err(), LookUpError::DeadlineExceeded);
+    assert!(long.is_ok());
+}
+
+#[tokio::test]
+async fn a_registry_that_fails_is_said_so_and_asked_again() {
+    let house = House::new();
+    house.change(1, 1);
+    for fault in [LookUpError::RegistryUnavailable, LookUpError::RecordUnreadable] {
+        house.source.fail_with(Some(fault.clone()));
+        assert_eq!(house.ask(1).await.unwrap_err(), fault);
+    }
+    house.source.fail_with(None);
+    assert_eq!(changes_of(&house.ask(1).await.unwrap()), 1);
+}
+
+#[tokio::test]
+async fn a_restored_registry_is_read_anew_though_its_sequence_went_back() {
+    let house = House::new();
+    house.change(1, 3);
+    let before = house.ask(1).await.unwrap();
+    house.source.restore(2, 0);
+    assert!(!house.facts.still_usable(number(1), &before));
+    let after = house.ask(1).await.unwrap();
+    assert_eq!((after.source, after.position), (FactSource::Registry, at(2, 0)));
+    assert_eq!(house.ask(1).await.unwrap().source, FactSource::InProcess);
+    house.change(1, 4);
+    assert_eq!(changes_of(&house.ask(1).await.unwrap()), 4);
+}
+
+#[tokio::test]
+async fn a_caller_may_demand_the_registry_itself() {
+    let house = House::new();
+    house.change(1, 1);
+    house.ask(1).await.unwrap();
+    let began = RealClock.now();
+    let demanded = house.facts.look_up(number(1), Some(Duration::ZERO), within(SECOND)).wait().await.unwrap();
+    assert_eq!((demanded.source, house.source.read_count()), (FactSource::Registry, 2));
+    assert!(demanded.observed_at >= began);
+    let any_age = house.facts.look_up(number(1), Some(Duration::from_nanos(1)), within(SECOND));
+    assert!(matches!(any_age, Soon::Now(Ok(_))), "the feed is in this process: held facts are current now");
+
+    house.source.shut();
+    let mut shared = Box::pin(house.ask(9));
+    assert!(futures_util::poll!(&mut shared).is_pending());
+    let mut own = Box::pin(house.facts.look_up(number(9), Some(Duration::ZERO), within(SECOND)).wait());
+    assert!(futures_util::poll!(&mut own).is_pending());
+    assert_eq!(house.source.read_count(), 4, "no sharing of a reading begun earlier");
+}
+
+#[tokio::test]
+async fn a_stalled_feed_sends_look_ups_past_the_caches_through_a_bulkhead() {
+    let feed = Arc::new(FeedWatermark::default());
+    let options = CacheOptions { bypass_places: 1, ..CacheOptions::default() };
+    let house = House::with(Watermark::Tailed(Arc::clone(&feed)), options);
+    feed.publish(RealClock.since_boot());
+    house.change(1, 1);
+    house.ask(1).await.unwrap();
+    assert_eq!(house.ask(1).await.unwrap().source, FactSource::InProcess);
+
+    let stalled = House::with(Watermark::Tailed(Arc::default()), options);
+    stalled.change(1, 1);
+    let fact = stalled.ask(1).await.unwrap();
+    assert_eq!(fact.source, FactSource::Registry);
+    assert!(stalled.facts.still_usable(number(1), &fact));
+    assert!(!stalled.facts.still_usable(number(1), &Fact { source: FactSource::Redis, ..fact.clone() }));
+    let old = Fact { observed_at: fact.observed_at - jiff::SignedDuration::from_secs(3), ..fact.clone() };
+    assert!(!stalled.facts.still_usable(number(1), &old));
+    let tomorrow = Fact { observed_at: fact.observed_at + jiff::SignedDuration::from_hours(24), ..fact };
+    assert!(!stalled.facts.still_usable(number(1), &tomorrow), "the clock was set back");
+
+    stalled.source.shut();
+    let mut taken = Box::pin(stalled.ask(1));
+    assert!(futures_util::poll!(&mut taken).is_pending());
+    assert_eq!(stalled.ask(1).await.unwrap_err(), LookUpError::FreshnessUnavailable);
+    stalled.source.open();
+    assert!(taken.await.is_ok());
+    assert_eq!(stalled.source.read_count(), 2, "nothing was answered from a cache");
+}
+
+#[tokio::test]
+async fn a_lagging_watermark_is_owned_up_to_and_measured_against_max_age() {
+    let feed = Arc::new(FeedWatermark::default());
+    let house = House::with(Watermark::Tailed(Arc::clone(&feed)), CacheOptions::default());
+    feed.publish(RealClock.since_boot() - Duration::from_millis(500));
+    house.change(1, 1);
+    house.ask(1).await.unwrap();
+    let now = RealClock.now();
+    let lagging = house.ask(1).await.unwrap();
+    assert_eq!(lagging.source, FactSource::InProcess);
+    assert!(lagging.observed_at <= now - jiff::SignedDuration::from_millis(499));
+    let strict = house.facts.look_up(number(1), Some(Duration::from_millis(100)), within(SECOND)).wait().await.unwrap();
+    assert_eq!(strict.source, FactSource::Registry);
+    assert!(strict.observed_at >= now);
+    let lenient = house.facts.look_up(number(1), Some(SECOND), within(SECOND));
+    assert!(matches!(lenient, Soon::Now(Ok(_))));
+}
+
+/// Goal: under a writer and many readers on real threads, no reader that starts after an acknowledgement sees less.
+/// Method: the writer publishes how many changes it has acknowledged; each reader notes that before it asks.
+#[test]
+fn no_reader_ever_sees_less_than_what_was_acknowledged_before_it_asked() {
+    use std::sync::atomic::AtomicUsize;
+
+    let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let house = background.block_on(async { Arc::new(House::new()) });
+    let acknowledged: Arc<[AtomicUsize; 4]> = Arc::new(std::array::from_fn(|_| AtomicUsize::new(0)));
+    let done = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (house, acknowledged, done) = (Arc::clone(&house), Arc::clone(&acknowledged), Arc::clone(&done));
+            std::thread::spawn(move || {
+                let core = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                core.block_on(async {
+                    let mut answers = 0_usize;
+                    while !done.load(Ordering::Acquire) {
+                        let n = answers % 4;
+                        let at_least = acknowledged[n].load(Ordering::Acquire);
+                        match house.ask(n as u64).await {
+                            Ok(fact) => assert!(changes_of(&fact) >= at_least),
+                            Err(error) => assert_eq!(error, LookUpError::FreshnessUnavailable),
+                        }
+                        answers += 1;
+                    }
+                    answers
+                })
+            })
+        })
+        .collect();
+    for changes in 1..400 {
+        for (n, acknowledged) in acknowledged.iter().enumerate() {
+            house.change(n as u64, changes);
+            acknowledged.store(changes, Ordering::Release);
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    done.store(true, Ordering::Release);
+    let answers: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+    assert!(answers > 400, "{answers}");
+    assert!(house.notes.hits.lock().unwrap().len() > 100, "the cache was in use");
+}

@@ -1,0 +1,314 @@
+//! May a cached fact still be used? A fixed table of slots remembers the highest position of a change for everyone who
+//! hashes there.
+//!
+//! A fact read at position `p` is usable iff its epoch is the one in force, the feed's watermark is young enough, and
+//! neither its number's nor its subject's slot lies above `p`. A collision only makes a fact be read once more than needed.
+//!
+//! # Why a change that was acknowledged is never missed
+//! *Writer:* commit → [`changed`](ChangeObserver::changed) raises the slots → acknowledge (embedded) or publish the watermark
+//! (tailed). *Reader:* load the watermark (`Acquire`) → load epoch and slots.
+//! - Embedded: raising the slots is sequenced before the acknowledgement. Whoever asks because of the acknowledgement comes
+//!   after it, and by coherence of each atomic its loads return the raised value or a later one.
+//! - Tailed: the watermark is stored with `Release` after the slots were raised; a reader that sees it with `Acquire` sees
+//!   those slots, and therefore every change up to the start of that poll.
+//! - The race of a fill with a change needs no lock: facts are judged when they are *used*. A reading at `p` that
+//!   is inserted after slot `p + 1` was raised is held, and refused.
+//!
+//! # Partitions
+//! Sequences of different partitions are not comparable, but a slot only ever grows: sharing one between partitions refuses
+//! too much, never too little. The embedded store has one partition.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{FreshnessOptions, Watermark};
+use crate::domain::subject::{NumberPseudonym, Position, SubjectId};
+use crate::domain::time::Clock;
+use crate::verification::ports::{ChangeObserver, Freshness, Usability};
+
+/// The slots, the epoch in force, and the watermark.
+pub struct SlotTable {
+    /// Each: generation (16 bits), then the highest sequence (48 bits).
+    slots: Box<[AtomicU64]>,
+    shift: u32,
+    /// The epoch in force (low 32 bits) and the generation it is known by in the slots (16 bits above). A generation counts the
+    /// epochs this process has seen: slots of earlier ones compare lower by themselves and need not be cleared.
+    era: AtomicU64,
+    /// Every change after this sequence was, or will be, told. What was read before it (a Redis value that outlived a
+    /// restart) cannot be judged and counts as outdated.
+    told_from: AtomicU64,
+    /// Held while `era` and `told_from` change together.
+    moving: Mutex<()>,
+    watermark: Watermark,
+    watermark_age_max: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+const SEQ_BITS: u32 = 48;
+const SEQ_MAX: u64 = (1 << SEQ_BITS) - 1;
+/// The last generation is never used up: a process that saw so many epochs bypasses its caches until it restarts.
+const GENERATION_MAX: u64 = u16::MAX as u64;
+const NOT_YET: u64 = u64::MAX;
+const NUMBER_SALT: u64 = 0x9e37_79b9_7f4a_7c15;
+const SUBJECT_SALT: u64 = 0xd6e8_feb8_6659_fd93;
+
+impl SlotTable {
+    /// Builds an empty table. Give it to the registry as its observer before the first reading.
+    pub fn new(options: FreshnessOptions, watermark: Watermark, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let slots_log2 = u32::from(options.slots_log2.clamp(10, 26));
+        Arc::new(Self {
+            slots: (0..1_usize << slots_log2).map(|_| AtomicU64::new(0)).collect(),
+            shift: u64::BITS - slots_log2,
+            era: AtomicU64::new(0),
+            told_from: AtomicU64::new(NOT_YET),
+            moving: Mutex::new(()),
+            watermark,
+            watermark_age_max: options.watermark_age_max,
+            clock,
+        })
+    }
+
+    /// Enters a later epoch: every fact of an earlier one is refused from now on. An epoch never comes back.
+    pub fn enter_epoch(&self, epoch: u32) {
+        if u64::from(epoch) <= epoch_of(self.era.load(Ordering::Acquire)) {
+            return;
+        }
+        let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let era = self.era.load(Ordering::Acquire);
+        if u64::from(epoch) <= epoch_of(era) {
+            return;
+        }
+        let generation = (generation_of(era) + 1).min(GENERATION_MAX);
+        // In this order: a reader of the new era must not meet the old era's start.
+        self.told_from.store(NOT_YET, Ordering::Release);
+        self.era.store(generation << 32 | u64::from(epoch), Ordering::Release);
+    }
+
+    /// States that every change after `position` was, or will be, told. Called with the registry's head (or an earlier position,
+    /// if changes since then are replayed into the table); else the first reading says it. The first word stands.
+    pub fn told_from(&self, position: Position) {
+        self.enter_epoch(position.epoch);
+        if self.told_from.load(Ordering::Acquire) != NOT_YET {
+            return;
+        }
+        let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let era = self.era.load(Ordering::Acquire);
+        if epoch_of(era) == u64::from(position.epoch) && self.told_from.load(Ordering::Acquire) == NOT_YET {
+            self.told_from.store(position.seq, Ordering::Release);
+        }
+    }
+
+    /// Returns how long ago a usable fact was known to be current; `None`: longer than allowed.
+    pub(super) fn lag(&self) -> Option<Duration> {
+        self.watermark.age(self.clock.as_ref()).filter(|age| *age <= self.watermark_age_max)
+    }
+
+    /// Returns the oldest watermark under which a cached fact may be used.
+    pub(super) fn watermark_age_max(&self) -> Duration {
+        self.watermark_age_max
+    }
+
+    fn slot(&self, bytes: &[u8; 16], salt: u64) -> &AtomicU64 {
+        let word = u128::from_le_bytes(*bytes);
+        #[allow(clippy::cast_possible_truncation, reason = "both halves are wanted, one after the other")]
+        let mixed = ((word as u64) ^ salt).wrapping_mul(NUMBER_SALT) ^ (word >> 64) as u64;
+        let index = mixed.wrapping_mul(salt) >> self.shift;
+        // 64 − shift bits are left: always within the table.
+        &self.slots[usize::try_from(index).unwrap_or(0)]
+    }
+}
+
+fn epoch_of(era: u64) -> u64 {
+    era & u64::from(u32::MAX)
+}
+
+fn generation_of(era: u64) -> u64 {
+    era >> 32
+}
+
+fn mark(era: u64, seq: u64) -> u64 {
+    generation_of(era) << SEQ_BITS | seq.min(SEQ_MAX)
+}
+
+impl Freshness for SlotTable {
+    fn judge(
+        &self,
+        pseudonym: NumberPseudonym,
+        subject: Option<&SubjectId>,
+        position: Position,
+    ) -> Usability {
+        if self.lag().is_none() {
+            return Usability::FeedStalled;
+        }
+        let era = self.era.load(Ordering::Acquire);
+        if epoch_of(era) != u64::from(position.epoch) || generation_of(era) == GENERATION_MAX {
+            return Usability::OtherEpoch;
+        }
+        if position.seq < self.told_from.load(Ordering::Acquire) || position.seq >= SEQ_MAX {
+            return Usability::Outdated;
+        }
+        let read_at = mark(era, position.seq);
+        let lies_after = |slot: &AtomicU64| slot.load(Ordering::Acquire) > read_at;
+        if lies_after(self.slot(pseudonym.as_bytes(), NUMBER_SALT))
+            || subject.is_some_and(|subject| lies_after(self.slot(subject.as_bytes(), SUBJECT_SALT)))
+        {
+            return Usability::Outdated;
+        }
+        Usability::Usable
+    }
+}
+
+impl ChangeObserver for SlotTable {
+    fn changed(&self, subject: &SubjectId, pseudonyms: &[NumberPseudonym], position: Position) {
+        self.enter_epoch(position.epoch);
+        let era = self.era.load(Ordering::Acquire);
+        if epoch_of(era) != u64::from(position.epoch) {
+            return; // Of an earlier epoch, whose facts are refused anyway.
+        }
+        let changed_at = mark(era, position.seq);
+        self.slot(subject.as_bytes(), SUBJECT_SALT).fetch_max(changed_at, Ordering::AcqRel);
+        for pseudonym in pseudonyms {
+            self.slot(pseudonym.as_bytes(), NUMBER_SALT).fetch_max(changed_at, Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cache::FeedWatermark;
+    use crate::cache::testing::{ManualClock, at, number, subject};
+
+    fn table() -> Arc<SlotTable> {
+        let table = SlotTable::new(FreshnessOptions::default(), Watermark::InProcess, ManualClock::new());
+        table.told_from(at(1, 0));
+        table
+    }
+
+    #[test]
+    fn a_change_refuses_what_was_read_before_it_and_nothing_else() {
+        let table = table();
+        table.changed(&subject(1), &[number(1), number(2)], at(1, 10));
+        assert_eq!(table.judge(number(1), Some(&subject(1)), at(1, 9)), Usability::Outdated);
+        assert_eq!(table.judge(number(1), Some(&subject(1)), at(1, 10)), Usability::Usable);
+        assert_eq!(
+            table.judge(number(2), None, at(1, 9)),
+            Usability::Outdated,
+            "a negative fact of a new number"
+        );
+        assert_eq!(
+            table.judge(number(3), Some(&subject(1)), at(1, 9)),
+            Usability::Outdated,
+            "by subject alone"
+        );
+        assert_eq!(table.judge(number(4), Some(&subject(4)), at(1, 9)), Usability::Usable);
+    }
+
+    #[test]
+    fn changes_told_out_of_order_leave_the_highest() {
+        let table = table();
+        table.changed(&subject(1), &[number(1)], at(1, 10));
+        table.changed(&subject(1), &[number(1)], at(1, 7));
+        assert_eq!(table.judge(number(1), Some(&subject(1)), at(1, 8)), Usability::Outdated);
+    }
+
+    #[test]
+    fn a_new_epoch_refuses_the_old_and_starts_its_sequence_afresh() {
+        let table = table();
+        table.changed(&subject(1), &[number(1)], at(1, 500));
+        table.told_from(at(2, 3));
+        assert_eq!(table.judge(number(1), Some(&subject(1)), at(1, 500)), Usability::OtherEpoch);
+        assert_eq!(table.judge(number(1), Some(&subject(1)), at(2, 3)), Usability::Usable);
+        table.changed(&subject(1), &[number(1)], at(1, 900));
+        assert_eq!(
+            table.judge(number(1), Some(&subject(1)), at(2, 3)),
+            Usability::Usable,
+            "a late word of the old epoch"
+        );
+        table.enter_epoch(1);
+        assert_eq!(
+            table.judge(number(1), Some(&subject(1)), at(1, 900)),
+            Usability::OtherEpoch,
+            "no way back"
+        );
+    }
+
+    #[test]
+    fn what_was_read_before_the_table_was_told_of_changes_cannot_be_judged() {
+        let table = SlotTable::new(FreshnessOptions::default(), Watermark::InProcess, ManualClock::new());
+        assert_eq!(table.judge(number(1), None, at(0, 5)), Usability::Outdated, "nothing is known yet");
+        table.told_from(at(1, 100));
+        table.told_from(at(1, 50));
+        assert_eq!(table.judge(number(1), None, at(1, 99)), Usability::Outdated);
+        assert_eq!(table.judge(number(1), None, at(1, 100)), Usability::Usable);
+        table.changed(&subject(9), &[number(9)], at(2, 1));
+        assert_eq!(
+            table.judge(number(1), None, at(2, 100)),
+            Usability::Outdated,
+            "start of the new epoch unknown"
+        );
+    }
+
+    #[test]
+    fn a_stalled_feed_stalls_every_judgement() {
+        let clock = ManualClock::new();
+        let feed = Arc::new(FeedWatermark::default());
+        let table = SlotTable::new(
+            FreshnessOptions::default(),
+            Watermark::Tailed(Arc::clone(&feed)),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+        );
+        table.told_from(at(1, 0));
+        assert_eq!(table.judge(number(1), None, at(1, 0)), Usability::FeedStalled, "never polled");
+        feed.publish(clock.since_boot());
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(table.judge(number(1), None, at(1, 0)), Usability::Usable);
+        assert_eq!(table.lag(), Some(Duration::from_secs(2)));
+        clock.advance(Duration::from_nanos(1));
+        assert_eq!(table.judge(number(1), None, at(1, 0)), Usability::FeedStalled);
+    }
+
+    #[test]
+    fn sequences_beyond_the_slot_are_refused_not_wrapped() {
+        let table = table();
+        table.changed(&subject(1), &[number(1)], at(1, u64::MAX));
+        assert_eq!(table.judge(number(1), None, at(1, SEQ_MAX - 1)), Usability::Outdated);
+        assert_eq!(table.judge(number(2), None, at(1, u64::MAX)), Usability::Outdated);
+    }
+
+    #[test]
+    fn numbers_and_subjects_spread_over_the_table() {
+        let table = table();
+        let mut taken: Vec<*const AtomicU64> = (0..10_000_u64)
+            .map(|n| std::ptr::from_ref(table.slot(number(n).as_bytes(), NUMBER_SALT)))
+            .collect();
+        taken.sort_unstable();
+        taken.dedup();
+        assert!(taken.len() > 9_800, "{} of 10,000 slots", taken.len());
+    }
+
+    proptest! {
+        #[test]
+        fn no_fact_older_than_a_change_of_its_own_is_usable(
+            changes in prop::collection::vec((0_u64..8, 1_u32..4, 1_u64..50), 0..60),
+            who in 0_u64..8, epoch in 1_u32..4, seq in 0_u64..50,
+        ) {
+            let table = SlotTable::new(
+                FreshnessOptions { slots_log2: 10, ..FreshnessOptions::default() },
+                Watermark::InProcess,
+                ManualClock::new(),
+            );
+            for (subject_index, epoch, seq) in &changes {
+                table.changed(&subject(*subject_index), &[number(*subject_index)], at(*epoch, *seq));
+                table.told_from(at(*epoch, 0));
+            }
+            let overtaken = changes.iter().any(|(other, e, s)| (*e > epoch) || (*other == who && *e == epoch && *s > seq));
+            if overtaken {
+                prop_assert_ne!(table.judge(number(who), Some(&subject(who)), at(epoch, seq)), Usability::Usable);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The Redis level as the look-up sees it: fetch within a budget, offer and forget.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use super::link::{Link, VALUE_BYTES_MAX};
+use super::seal::Sealer;
+use super::writer::{ToWrite, Writer};
+use super::{RedisOptions, RedisOptionsFault, RedisSecrets};
+use crate::cache::{CacheObserver, RedisFault};
+use crate::domain::licence::Record;
+use crate::domain::subject::{NumberPseudonym, Position};
+use crate::domain::time::Clock;
+
+/// Encodes records. The registry has such an encoding; the application hands it in.
+pub trait RecordCodec: Send + Sync + 'static {
+    /// Encodes a record, its version included.
+    fn encode(&self, record: &Record) -> Vec<u8>;
+
+    /// Decodes a record.
+    ///
+    /// # Errors
+    /// [`CodecFault`] for anything `encode` would not have written, unknown versions included.
+    fn decode(&self, bytes: &[u8]) -> Result<Record, CodecFault>;
+}
+
+/// Bytes that are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("bytes do not decode to a record")]
+pub struct CodecFault;
+
+/// Sealed facts in one Redis.
+pub struct RedisLevel {
+    link: Arc<Link>,
+    sealer: Arc<Sealer>,
+    codec: Arc<dyn RecordCodec>,
+    observer: Arc<dyn CacheObserver>,
+    writer: Writer,
+    keeper: AbortHandle,
+}
+
+impl RedisLevel {
+    /// Starts the level. Redis need not be there: it is connected to in the background, on `runtime`.
+    ///
+    /// # Errors
+    /// [`RedisOptionsFault`] if the options cannot work whatever Redis does.
+    pub fn start(
+        options: RedisOptions,
+        secrets: &RedisSecrets,
+        codec: Arc<dyn RecordCodec>,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn CacheObserver>,
+        runtime: &Handle,
+    ) -> Result<Self, RedisOptionsFault> {
+        let client = options.client()?;
+        let link = Arc::new(Link::new(&options, clock, Arc::clone(&observer)));
+        let sealer = Arc::new(Sealer::new(secrets));
+        let keeper = link.keep(client, options.clone(), runtime);
+        let writer = Writer::start(
+            Arc::clone(&link),
+            Arc::clone(&sealer),
+            Arc::clone(&codec),
+            Arc::clone(&observer),
+            options,
+            runtime,
+        );
+        Ok(Self { link, sealer, codec, observer, writer, keeper })
+    }
+
+    /// Returns how long a fetch may take for a caller that grants so much; zero while Redis is not asked.
+    pub(in crate::cache) fn budget(&self, granted: Duration) -> Duration {
+        self.link.budget(granted)
+    }
+
+    /// Fetches a fact. `None`: a miss, whatever the reason. Whether it may be used is not judged here.
+    pub(in crate::cache) async fn fetch(
+        &self,
+        pseudonym: NumberPseudonym,
+        budget: Duration,
+    ) -> Option<(Option<Record>, Position)> {
+        let name = self.sealer.name(pseudonym);
+        let value = self.link.read(&name, budget).await?;
+        let opened = if value.len() <= VALUE_BYTES_MAX { self.sealer.open(&name, &value).ok() } else { None };
+        let Some(opened) = opened else {
+            self.observer.redis_failed(RedisFault::Unsealable);
+            return None;
+        };
+        let Some(encoded) = opened.record() else { return Some((None, opened.position)) };
+        match self.codec.decode(encoded) {
+            Ok(record) => Some((Some(record), opened.position)),
+            Err(CodecFault) => {
+                self.observer.redis_failed(RedisFault::Undecodable);
+                None
+            }
+        }
+    }
+
+    /// Hands a fact over to be written some time, perhaps.
+    pub(in crate::cache) fn offer(
+        &self,
+        pseudonym: NumberPseudonym,
+        record: Option<Arc<Record>>,
+        position: Position,
+    ) {
+        self.writer.offer(ToWrite { pseudonym, record, position });
+    }
+}
+
+impl Drop for RedisLevel {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}

@@ -1,0 +1,18 @@
+//! The second level: sealed facts in Redis.
+//!
+//! Redis may lose, keep, reorder or invent anything: it can only cost time. Every value is sealed for its own key and carries its
+//! position, and is judged like any other fact. Every call has a place, a budget and a breaker before it.
+
+mod breaker;
+mod level;
+mod link;
+mod options;
+mod seal;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use level::{CodecFault, RecordCodec, RedisLevel};
+pub use options::{RedisClientIdentity, RedisOptions, RedisOptionsFault};
+pub use seal::{RedisSecrets, SealingKey};

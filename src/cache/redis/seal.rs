@@ -1,0 +1,279 @@
+//! What leaves the process for Redis: keys that name nobody, values that open only under their own key.
+//!
+//! Key: `dg:1:` and 32 hex digits of HMAC-SHA-256(naming secret, pseudonym), so that Redis does not see what the registry's index holds.
+//!
+//! Value, version 1: version (1) · sealing key id (4, big endian) · nonce (12) · AES-256-GCM ciphertext and tag. Associated data:
+//! the Redis key, then version and key id. Plaintext: 0 no record, 1 record · epoch (4) · partition (2) · seq (8) · the
+//! record's own encoding.
+//!
+//! Each Redis key has its own AES key, HMAC-SHA-256(sealing secret, context ‖ Redis key): random nonces would otherwise have to be rationed over
+//! all replicas (2³² values under one key), and a value moved to another key cannot open.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use zeroize::Zeroizing;
+
+use crate::domain::subject::{NumberPseudonym, Position};
+
+/// The secrets of the Redis level; the same on every replica that shares a Redis.
+#[derive(Clone)]
+pub struct RedisSecrets {
+    /// Derives Redis keys from pseudonyms. Changing it empties the level.
+    pub naming: Zeroizing<[u8; 32]>,
+    /// Seals and opens.
+    pub sealing: SealingKey,
+    /// Opens only: the key before a rotation.
+    pub retired: Vec<SealingKey>,
+}
+
+/// A sealing secret and the id values carry.
+#[derive(Clone)]
+pub struct SealingKey {
+    id: u32,
+    secret: Zeroizing<[u8; 32]>,
+}
+
+impl SealingKey {
+    /// Wraps 32 random bytes under an id that is never used twice.
+    pub fn new(id: u32, secret: [u8; 32]) -> Self {
+        Self { id, secret: Zeroizing::new(secret) }
+    }
+}
+
+impl std::fmt::Debug for SealingKey {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "SealingKey({}, [elided])", self.id)
+    }
+}
+
+impl std::fmt::Debug for RedisSecrets {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("RedisSecrets([elided])")
+    }
+}
+
+/// A Redis key.
+pub(super) type RedisKey = [u8; KEY_LEN];
+
+/// An opened value.
+pub(super) struct Opened {
+    plain: Vec<u8>,
+    pub(super) position: Position,
+}
+
+/// The value is not one that was sealed for this key by a key that is known.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotSealedHere;
+
+/// Names, seals and opens.
+pub(super) struct Sealer {
+    naming: hmac::Key,
+    /// The first seals; all open.
+    keys: Vec<(u32, hmac::Key)>,
+    random: SystemRandom,
+}
+
+const PREFIX: &[u8; 5] = b"dg:1:";
+const KEY_LEN: usize = PREFIX.len() + 32;
+const VERSION: u8 = 1;
+const HEAD_LEN: usize = 1 + 4;
+const PLAIN_HEAD_LEN: usize = 1 + 4 + 2 + 8;
+const CONTEXT: &[u8] = b"drivegate fact in redis 1";
+
+impl Sealer {
+    pub(super) fn new(secrets: &RedisSecrets) -> Self {
+        let key = |secret: &[u8; 32]| hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let keys = std::iter::once(&secrets.sealing).chain(&secrets.retired);
+        Self {
+            naming: key(&secrets.naming),
+            keys: keys.map(|sealing| (sealing.id, key(&sealing.secret))).collect(),
+            random: SystemRandom::new(),
+        }
+    }
+
+    /// Returns the Redis key of a number.
+    pub(super) fn name(&self, pseudonym: NumberPseudonym) -> RedisKey {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let tag = hmac::sign(&self.naming, pseudonym.as_bytes());
+        let mut name = [0; KEY_LEN];
+        name[..PREFIX.len()].copy_from_slice(PREFIX);
+        for (digits, byte) in name[PREFIX.len()..].chunks_exact_mut(2).zip(tag.as_ref()) {
+            digits[0] = HEX[usize::from(byte >> 4)];
+            digits[1] = HEX[usize::from(byte & 15)];
+        }
+        name
+    }
+
+    /// Seals a fact for its key. `None`: no randomness, or too long for the cipher; it is not written then.
+    pub(super) fn seal(&self, name: &RedisKey, position: Position, record: Option<&[u8]>) -> Option<Vec<u8>> {
+        let (id, secret) = self.keys.first()?;
+        let mut value = Vec::with_capacity(
+            HEAD_LEN + NONCE_LEN + PLAIN_HEAD_LEN + record.map_or(0, <[u8]>::len) + AES_256_GCM.tag_len(),
+        );
+        value.push(VERSION);
+        value.extend_from_slice(&id.to_be_bytes());
+        let mut nonce = [0; NONCE_LEN];
+        self.random.fill(&mut nonce).ok()?;
+        value.extend_from_slice(&nonce);
+        let head_len = value.len();
+        value.push(u8::from(record.is_some()));
+        value.extend_from_slice(&position.epoch.to_be_bytes());
+        value.extend_from_slice(&position.partition.to_be_bytes());
+        value.extend_from_slice(&position.seq.to_be_bytes());
+        value.extend_from_slice(record.unwrap_or_default());
+        let key = value_key(secret, name)?;
+        let associated = associated(name, *id);
+        let tag = key
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(associated),
+                &mut value[head_len..],
+            )
+            .ok()?;
+        value.extend_from_slice(tag.as_ref());
+        Some(value)
+    }
+
+    /// Opens a value found under a key.
+    pub(super) fn open(&self, name: &RedisKey, value: &[u8]) -> Result<Opened, NotSealedHere> {
+        let (version, rest) = value.split_first().ok_or(NotSealedHere)?;
+        let (id, rest) = rest.split_first_chunk::<4>().ok_or(NotSealedHere)?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(NotSealedHere)?;
+        let id = u32::from_be_bytes(*id);
+        let (_, secret) = self.keys.iter().find(|(known, _)| *known == id).ok_or(NotSealedHere)?;
+        if *version != VERSION {
+            return Err(NotSealedHere);
+        }
+        let key = value_key(secret, name).ok_or(NotSealedHere)?;
+        let mut plain = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened_len = key
+            .open_in_place(nonce, Aad::from(associated(name, id)), &mut plain)
+            .map_err(|_| NotSealedHere)?
+            .len();
+        plain.truncate(opened_len);
+        Opened::parse(plain).ok_or(NotSealedHere)
+    }
+}
+
+fn value_key(secret: &hmac::Key, name: &RedisKey) -> Option<LessSafeKey> {
+    let mut derivation = hmac::Context::with_key(secret);
+    derivation.update(CONTEXT);
+    derivation.update(name);
+    UnboundKey::new(&AES_256_GCM, derivation.sign().as_ref()).ok().map(LessSafeKey::new)
+}
+
+fn associated(name: &RedisKey, id: u32) -> [u8; KEY_LEN + HEAD_LEN] {
+    let mut associated = [0; KEY_LEN + HEAD_LEN];
+    associated[..KEY_LEN].copy_from_slice(name);
+    associated[KEY_LEN] = VERSION;
+    associated[KEY_LEN + 1..].copy_from_slice(&id.to_be_bytes());
+    associated
+}
+
+impl Opened {
+    fn parse(plain: Vec<u8>) -> Option<Self> {
+        let (kind, rest) = plain.split_first()?;
+        let (epoch, rest) = rest.split_first_chunk::<4>()?;
+        let (partition, rest) = rest.split_first_chunk::<2>()?;
+        let (seq, rest) = rest.split_first_chunk::<8>()?;
+        let well_formed = match kind {
+            0 => rest.is_empty(),
+            1 => true,
+            _ => false,
+        };
+        let position = Position {
+            epoch: u32::from_be_bytes(*epoch),
+            partition: u16::from_be_bytes(*partition),
+            seq: u64::from_be_bytes(*seq),
+        };
+        well_formed.then_some(Self { plain, position })
+    }
+
+    /// Returns the record's encoding; `None`: no such number.
+    pub(super) fn record(&self) -> Option<&[u8]> {
+        (self.plain.first() == Some(&1)).then(|| self.plain.get(PLAIN_HEAD_LEN..).unwrap_or_default())
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.plain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::testing::{at, number};
+
+    fn secrets(sealing: u32, retired: &[u32]) -> RedisSecrets {
+        let key = |id: u32| SealingKey::new(id, [u8::try_from(id).unwrap(); 32]);
+        RedisSecrets {
+            naming: Zeroizing::new([9; 32]),
+            sealing: key(sealing),
+            retired: retired.iter().copied().map(key).collect(),
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_opens_and_keeps_its_position() {
+        let sealer = Sealer::new(&secrets(1, &[]));
+        let name = sealer.name(number(1));
+        let position = Position { epoch: 3, partition: 513, seq: u64::MAX };
+        for record in [Some(&b"record"[..]), Some(&b""[..]), None] {
+            let opened = sealer.open(&name, &sealer.seal(&name, position, record).unwrap()).unwrap();
+            assert_eq!((opened.position, opened.record()), (position, record));
+        }
+    }
+
+    #[test]
+    fn a_key_names_nobody() {
+        let sealer = Sealer::new(&secrets(1, &[]));
+        let name = sealer.name(number(0x4142_4344));
+        assert!(name.starts_with(b"dg:1:"));
+        assert!(name[5..].iter().all(u8::is_ascii_hexdigit));
+        let index_value: String =
+            number(0x4142_4344).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_ne!(&name[5..], index_value.as_bytes());
+        assert_ne!(name, sealer.name(number(0x4142_4345)));
+    }
+
+    #[test]
+    fn any_changed_bit_cut_or_move_keeps_a_value_shut() {
+        let sealer = Sealer::new(&secrets(1, &[]));
+        let (name, other) = (sealer.name(number(1)), sealer.name(number(2)));
+        let value = sealer.seal(&name, at(1, 7), Some(b"record")).unwrap();
+        assert!(sealer.open(&other, &value).is_err());
+        for bit in 0..value.len() * 8 {
+            let mut changed = value.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(sealer.open(&name, &changed).is_err(), "bit {bit}");
+        }
+        for len in 0..value.len() {
+            assert!(sealer.open(&name, &value[..len]).is_err(), "length {len}");
+        }
+        let longer = [&value[..], &[0]].concat();
+        assert!(sealer.open(&name, &longer).is_err());
+    }
+
+    #[test]
+    fn a_retired_key_opens_and_an_unknown_one_does_not() {
+        let before = Sealer::new(&secrets(1, &[]));
+        let name = before.name(number(1));
+        let value = before.seal(&name, at(1, 7), None).unwrap();
+        let rotated = Sealer::new(&secrets(2, &[1]));
+        assert_eq!(rotated.name(number(1)), name);
+        assert!(rotated.open(&name, &value).is_ok());
+        assert_eq!(rotated.seal(&name, at(1, 7), None).unwrap()[1..5], 2_u32.to_be_bytes());
+        assert!(Sealer::new(&secrets(3, &[2])).open(&name, &value).is_err());
+    }
+
+    #[test]
+    fn the_same_fact_is_never_sealed_into_the_same_bytes() {
+        let sealer = Sealer::new(&secrets(1, &[]));
+        let name = sealer.name(number(1));
+        assert_ne!(sealer.seal(&name, at(1, 7), None), sealer.seal(&name, at(1, 7), None));
+    }
+}

@@ -1,0 +1,352 @@
+//! The questions as a person types them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use miette::{IntoDiagnostic as _, WrapErr as _, miette};
+
+use super::{moment, request, words};
+use crate::gateway::proto::{self, vehicle, verify_request};
+
+/// What is asked.
+#[derive(Debug, Subcommand)]
+pub enum Question {
+    /// Was the driver qualified at the moment of the accident?
+    InsuranceClaim {
+        /// The moment of the accident.
+        #[arg(long, value_name = "MOMENT", allow_hyphen_values = true)]
+        occurred_at: String,
+        /// Whose grounds decide: compulsory, commercial-2014, commercial-2020.
+        #[arg(long, value_name = "EDITION", default_value = "commercial-2020", value_parser = words::read::<proto::CoverageEdition>)]
+        edition: proto::CoverageEdition,
+        /// Answer from what was recorded up to this moment [default: now].
+        #[arg(long, value_name = "MOMENT", allow_hyphen_values = true)]
+        known_at: Option<String>,
+        #[command(flatten)]
+        vehicle: VehicleArgs,
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// May the named driver drive the vehicle to be insured, now?
+    InsurancePurchase {
+        #[command(flatten)]
+        vehicle: VehicleArgs,
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// Qualified from pick-up to return, as far as can be known today?
+    Rental {
+        /// Hand-over of the vehicle.
+        #[arg(long, value_name = "MOMENT", default_value = "now", allow_hyphen_values = true)]
+        pick_up: String,
+        /// Return of the vehicle.
+        #[arg(long = "return", value_name = "MOMENT", default_value = "+3d", allow_hyphen_values = true)]
+        return_at: String,
+        /// Months since first issue that you demand; one of your contract's set.
+        #[arg(long, value_name = "MONTHS", default_value_t = 0)]
+        min_tenure: u32,
+        /// Days the licence must stay valid beyond the return; one of your contract's set.
+        #[arg(long, value_name = "DAYS", default_value_t = 0)]
+        margin: u32,
+        #[command(flatten)]
+        vehicle: VehicleArgs,
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// Does the applicant meet the role's rules?
+    Recruitment {
+        #[command(flatten)]
+        role: RoleArgs,
+        /// Months since first issue that you demand beyond the role's own rule; one of your contract's set.
+        #[arg(long, value_name = "MONTHS", default_value_t = 0)]
+        min_tenure: u32,
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// Does the driver meet the rules of the role in transport?
+    Transport {
+        #[command(flatten)]
+        role: RoleArgs,
+        /// Your company has filed this driver with the traffic police.
+        #[arg(long)]
+        filed: bool,
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// The exact state, for the police.
+    Enforcement {
+        #[command(flatten)]
+        vehicle: VehicleArgs,
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// What is left of your rates and quotas. Spends nothing.
+    Limits,
+    /// Your own contract as the gateway enforces it.
+    Contract,
+}
+
+/// The role asked about.
+#[derive(Debug, Args)]
+pub struct RoleArgs {
+    /// driver, ride-hailing, goods, heavy-goods, coach, city-bus, school-bus.
+    #[arg(long, value_name = "ROLE", default_value = "driver", value_parser = words::read::<proto::Role>)]
+    role: proto::Role,
+    /// The class the job needs, for the role "driver".
+    #[arg(long, value_name = "CLASS", value_parser = words::read::<proto::VehicleClass>)]
+    class: Option<proto::VehicleClass>,
+}
+
+impl RoleArgs {
+    fn class(&self) -> i32 {
+        self.class.map_or(0, Into::into)
+    }
+}
+
+/// The vehicle, as far as it is known. What is not given leaves its criterion UNKNOWN where it matters.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Vehicle")]
+pub struct VehicleArgs {
+    /// The class the vehicle needs, if you know it: A1 … P.
+    #[arg(long, value_name = "CLASS", conflicts_with = "type_code", value_parser = words::read::<proto::VehicleClass>)]
+    class: Option<proto::VehicleClass>,
+    /// Vehicle type code of GA/T 16.4, such as K33.
+    #[arg(long, value_name = "CODE")]
+    type_code: Option<String>,
+    /// Automatic gearbox (true or false).
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    automatic: Option<bool>,
+    /// Adapted for a disabled driver (true or false).
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    adapted: Option<bool>,
+    /// Approved seats, driver included.
+    #[arg(long, value_name = "COUNT")]
+    seats: Option<u32>,
+    /// Maximum total mass of the towing vehicle in kg.
+    #[arg(long, value_name = "KG")]
+    mass: Option<u32>,
+    /// Maximum total mass with its trailer in kg; 0: no trailer.
+    #[arg(long, value_name = "KG")]
+    combination_mass: Option<u32>,
+    /// private, commercial-passenger, commercial-goods, public-bus, on-duty, dangerous-goods.
+    #[arg(long = "use", value_name = "USE", value_parser = words::read::<proto::VehicleUse>)]
+    vehicle_use: Option<proto::VehicleUse>,
+}
+
+impl VehicleArgs {
+    fn vehicle(&self) -> Option<proto::Vehicle> {
+        let class = self.class.map(|class| vehicle::Kind::Class(class.into()));
+        let kind = class.or_else(|| self.type_code.clone().map(vehicle::Kind::Ga164Code));
+        kind.map(|kind| proto::Vehicle {
+            kind: Some(kind),
+            automatic: self.automatic,
+            adapted: self.adapted,
+            seats: self.seats,
+            total_mass_kg: self.mass,
+            combination_mass_kg: self.combination_mass,
+            r#use: self.vehicle_use.map_or(0, Into::into),
+        })
+    }
+
+    fn required(&self) -> miette::Result<proto::Vehicle> {
+        self.vehicle()
+            .ok_or_else(|| miette!(help = "for example --class C1 or --type-code K33", "which vehicle?"))
+    }
+}
+
+/// Who is asked about, on what ground, and in which matter.
+#[derive(Args)]
+#[command(next_help_heading = "Subject and ground")]
+pub struct SubjectArgs {
+    /// The licence number; '-' reads number and name from standard input, a line each. Prefer the environment or
+    /// '-' for real numbers: arguments end up in the shell's history and in the list of processes.
+    #[arg(long, value_name = "NUMBER|-", env = "DRIVEGATE_NUMBER", hide_env_values = true)]
+    number: String,
+    /// The full name as printed on the licence.
+    #[arg(long, value_name = "NAME", env = "DRIVEGATE_NAME", hide_env_values = true, default_value = "")]
+    name: String,
+    /// The document the number belongs to.
+    #[arg(long, value_name = "DOCUMENT", default_value = "resident-id", value_parser = words::read::<proto::DocumentKind>)]
+    document: proto::DocumentKind,
+    /// The file number (档案编号), if you have it.
+    #[arg(long, value_name = "NUMBER", default_value = "", hide_default_value = true)]
+    file_number: String,
+    /// Why you may ask: consent, contract (the driver is a party to it), legal-duty.
+    #[arg(long, value_name = "GROUND", value_parser = words::read::<proto::GroundKind>)]
+    ground: proto::GroundKind,
+    /// With --ground consent: the record of consent you keep. Only its SHA-256 is sent.
+    #[arg(long, value_name = "FILE")]
+    consent_record: Option<PathBuf>,
+    /// With --ground consent: when it was given.
+    #[arg(long, value_name = "MOMENT", default_value = "-1m", allow_hyphen_values = true)]
+    consent_obtained: String,
+    /// With --ground consent: when it ends.
+    #[arg(long, value_name = "MOMENT", default_value = "+1d", allow_hyphen_values = true)]
+    consent_expires: String,
+    /// With --ground consent: the version of your notice.
+    #[arg(long, value_name = "VERSION", default_value = "1")]
+    notice_version: String,
+    /// Your serial for this matter.
+    #[arg(long, value_name = "SERIAL", default_value = "CLI-1")]
+    case_reference: String,
+    /// Your category of this matter.
+    #[arg(long, value_name = "CATEGORY", default_value = "", hide_default_value = true)]
+    case_category: String,
+    /// Your employee or terminal that asks.
+    #[arg(long, value_name = "ID", default_value = "cli")]
+    operator: String,
+    /// The fields you want, separated by commas [default: all your contract allows].
+    #[arg(long, value_name = "FIELD", value_delimiter = ',', value_parser = words::read::<proto::Field>)]
+    fields: Vec<proto::Field>,
+    /// The oldest reading you accept, in seconds; 0 asks the registry itself.
+    #[arg(long, value_name = "SECONDS")]
+    max_age: Option<u32>,
+    /// Idempotency key.
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    request_id: String,
+}
+
+impl std::fmt::Debug for SubjectArgs {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("SubjectArgs([elided])")
+    }
+}
+
+/// What goes out: one of the service's three calls.
+pub enum Call {
+    /// `Verify`.
+    Verify(Box<proto::VerifyRequest>),
+    /// `GetLimits`.
+    Limits,
+    /// `DescribeContract`.
+    Contract,
+}
+
+impl Question {
+    /// Puts the call together. `read_line` reads a line of the standard input, for a number given as '-'.
+    ///
+    /// # Errors
+    /// Says which argument cannot be used; never repeats an identifier.
+    pub fn into_call(
+        self,
+        now: Timestamp,
+        read_line: impl FnMut() -> std::io::Result<String>,
+    ) -> miette::Result<Call> {
+        use verify_request::Question as Asked;
+        let at = |name: &str, text: &str| moment_of(name, text, now);
+        let mut known = None;
+        let (subject, question) = match self {
+            Self::Limits => return Ok(Call::Limits),
+            Self::Contract => return Ok(Call::Contract),
+            Self::InsuranceClaim { occurred_at, edition, known_at, vehicle, subject } => {
+                known = known_at.map(|text| at("--known-at", &text)).transpose()?;
+                let asked = proto::InsuranceClaimQuestion {
+                    occurred_at: Some(at("--occurred-at", &occurred_at)?),
+                    vehicle: Some(vehicle.required()?),
+                    coverage_edition: edition.into(),
+                };
+                (subject, Asked::InsuranceClaim(asked))
+            }
+            Self::InsurancePurchase { vehicle, subject } => {
+                let vehicle = Some(vehicle.required()?);
+                (subject, Asked::InsurancePurchase(proto::InsurancePurchaseQuestion { vehicle }))
+            }
+            Self::Rental { pick_up, return_at, min_tenure, margin, vehicle, subject } => {
+                let asked = proto::RentalQuestion {
+                    pick_up: Some(at("--pick-up", &pick_up)?),
+                    r#return: Some(at("--return", &return_at)?),
+                    vehicle: Some(vehicle.required()?),
+                    min_tenure_months: min_tenure,
+                    validity_margin_days: margin,
+                };
+                (subject, Asked::Rental(asked))
+            }
+            Self::Recruitment { role, min_tenure, subject } => {
+                let asked = proto::RecruitmentQuestion {
+                    role: role.role.into(),
+                    min_tenure_months: min_tenure,
+                    class: role.class(),
+                };
+                (subject, Asked::Recruitment(asked))
+            }
+            Self::Transport { role, filed, subject } => {
+                let asked = proto::TransportQuestion { role: role.role.into(), filed, class: role.class() };
+                (subject, Asked::Transport(asked))
+            }
+            Self::Enforcement { vehicle, subject } => {
+                let vehicle = vehicle.vehicle();
+                (subject, Asked::Enforcement(proto::EnforcementQuestion { vehicle }))
+            }
+        };
+        let mut asked = subject.into_request(question, now, read_line)?;
+        asked.known_at = known;
+        Ok(Call::Verify(Box::new(asked)))
+    }
+}
+
+impl SubjectArgs {
+    fn into_request(
+        self,
+        question: verify_request::Question,
+        now: Timestamp,
+        mut read_line: impl FnMut() -> std::io::Result<String>,
+    ) -> miette::Result<proto::VerifyRequest> {
+        let ground = self.ground(now)?;
+        let (number, name) = if self.number == "-" {
+            let mut line = || read_line().into_diagnostic().wrap_err("cannot read the standard input");
+            let number = line()?;
+            let name = if self.name.is_empty() { line()? } else { self.name };
+            (number, name)
+        } else {
+            (self.number, self.name)
+        };
+        let claim = proto::Claim {
+            document_kind: self.document.into(),
+            licence_number: number,
+            full_name: name,
+            file_number: self.file_number,
+            ground: Some(ground),
+        };
+        Ok(proto::VerifyRequest {
+            case_category: self.case_category,
+            max_age: self.max_age.map(|seconds| prost_types::Duration { seconds: seconds.into(), nanos: 0 }),
+            fields: self.fields.into_iter().map(Into::into).collect(),
+            request_id: self.request_id,
+            ..request::request(claim, question, &self.case_reference, &self.operator)
+        })
+    }
+
+    fn ground(&self, now: Timestamp) -> miette::Result<proto::Ground> {
+        Ok(match self.ground {
+            proto::GroundKind::Contract => request::contract_ground(),
+            proto::GroundKind::Consent => {
+                let path = self.consent_record.as_deref().ok_or_else(|| {
+                    miette!(
+                        help = "give the record you keep with --consent-record FILE",
+                        "a consent needs its evidence"
+                    )
+                })?;
+                let record = std::fs::read(path)
+                    .into_diagnostic()
+                    .wrap_err_with(|| format!("cannot read the record of consent {}", path.display()))?;
+                let consent = proto::ConsentEvidence {
+                    obtained_at: Some(moment_of("--consent-obtained", &self.consent_obtained, now)?),
+                    expires_at: Some(moment_of("--consent-expires", &self.consent_expires, now)?),
+                    notice_version: self.notice_version.clone(),
+                    evidence_sha256: request::sha256(&record),
+                };
+                proto::Ground {
+                    kind: proto::GroundKind::Consent.into(),
+                    consent: Some(consent),
+                    subject_is_party: false,
+                }
+            }
+            kind => proto::Ground { kind: kind.into(), consent: None, subject_is_party: false },
+        })
+    }
+}
+
+fn moment_of(name: &str, text: &str, now: Timestamp) -> miette::Result<prost_types::Timestamp> {
+    moment::read(text, now).map(moment::to_proto).map_err(|fault| miette!("{name}: {fault}"))
+}

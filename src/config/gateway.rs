@@ -1,0 +1,371 @@
+//! `config.toml`: plain structs, a default with its reason beside every key, unknown keys refused.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::rules::RulesConfig;
+use crate::domain::closed_set::closed_set;
+
+closed_set! {
+    /// Which world a gateway speaks of.
+    pub enum Environment {
+        /// Real drivers.
+        Production = 1, "production";
+        /// Synthetic drivers: test numbers accepted, every answer says so.
+        Sandbox = 2, "sandbox";
+    }
+}
+
+closed_set! {
+    /// How log lines look.
+    pub enum LogFormat {
+        /// For people.
+        Pretty = 1, "pretty";
+        /// For machines.
+        Json = 2, "json";
+    }
+}
+
+/// A gateway's configuration. Relative paths are relative to the file's folder.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Which world this gateway speaks of.
+    pub environment: Environment,
+    /// Where it listens.
+    #[serde(default)]
+    pub listen: ListenConfig,
+    /// Its certificate, and whom it trusts.
+    pub tls: TlsConfig,
+    /// Contracts and standing.
+    #[serde(default)]
+    pub partners: PartnersConfig,
+    /// The licence registry.
+    #[serde(default)]
+    pub registry: RegistryConfig,
+    /// Facts in process and in Redis.
+    #[serde(default)]
+    pub cache: CacheConfig,
+    /// The evidence log.
+    #[serde(default)]
+    pub evidence: EvidenceConfig,
+    /// Bounds of the whole gateway.
+    #[serde(default)]
+    pub bounds: BoundsConfig,
+    /// Logs and traces.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+    /// Rules that no source settles.
+    #[serde(default)]
+    pub rules: RulesConfig,
+}
+
+/// Where a gateway listens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenConfig {
+    /// For partners: gRPC over mutual TLS 1.3. Loopback unless told otherwise.
+    pub partners: SocketAddr,
+    /// For the operator: read-only health, metrics, status. Never expose it.
+    pub admin: SocketAddr,
+    /// For the operator: the socket that changes state, mode 0600.
+    pub admin_socket: PathBuf,
+    /// Cores that serve connections; 0: all.
+    pub cores: usize,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self {
+            partners: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            admin_socket: PathBuf::from("data/admin.sock"),
+            cores: 0,
+        }
+    }
+}
+
+/// Certificates and trust, all PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The server's certificate chain.
+    pub certificate: PathBuf,
+    /// The server's private key, mode 0600.
+    pub key: PathBuf,
+    /// Authorities that issue partners' certificates.
+    pub client_authorities: Vec<PathBuf>,
+    /// Revocation lists: one for every issuer in a partner's chain.
+    pub revocation_lists: Vec<PathBuf>,
+}
+
+/// Contracts and standing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PartnersConfig {
+    /// One TOML file per partner.
+    pub folder: PathBuf,
+    /// One standing record per partner that was ever suspended.
+    pub standing: PathBuf,
+}
+
+impl Default for PartnersConfig {
+    fn default() -> Self {
+        Self { folder: PathBuf::from("partners"), standing: PathBuf::from("data/standing") }
+    }
+}
+
+/// The embedded registry.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistryConfig {
+    /// The folder the store's file `registry.redb` lies in.
+    pub folder: PathBuf,
+    /// Its keys, mode 0600. Losing them is losing the registry.
+    pub keys: PathBuf,
+    /// Memory for the store's own pages, in MiB. 64: the index of a million licences stays warm.
+    pub page_cache_mib: usize,
+    /// Threads that read the store. 2: a read that touches the disk does not hold up the others.
+    pub readers: usize,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            folder: PathBuf::from("data"),
+            keys: PathBuf::from("data/registry.keys"),
+            page_cache_mib: 64,
+            readers: 2,
+        }
+    }
+}
+
+/// Facts in process and in Redis.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheConfig {
+    /// Memory for parsed facts, in MiB; 0 turns the level off. 128: about 100,000 drivers.
+    pub in_process_mib: usize,
+    /// How old a reading may be when its answer leaves. 2 s: the product's promise.
+    pub freshness_ms: u64,
+    /// The shared level.
+    pub redis: Option<RedisConfig>,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { in_process_mib: 128, freshness_ms: 2_000, redis: None }
+    }
+}
+
+/// The shared level.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisConfig {
+    /// `redis://` or `rediss://`, with user and password where needed.
+    pub url: String,
+    /// The key values are sealed with and pseudonyms derived from, 32 bytes, mode 0600. Made at first start.
+    #[serde(default = "default_redis_key")]
+    pub key: PathBuf,
+    /// The longest wait for one answer. 50 ms: a registry read is quicker than a slow Redis.
+    #[serde(default = "default_redis_timeout_ms")]
+    pub timeout_ms: u64,
+    /// How long an entry may lie there: memory hygiene, never the safety argument.
+    #[serde(default = "default_redis_ttl_s")]
+    pub ttl_s: u64,
+}
+
+fn default_redis_key() -> PathBuf {
+    PathBuf::from("data/redis.key")
+}
+
+fn default_redis_timeout_ms() -> u64 {
+    50
+}
+
+fn default_redis_ttl_s() -> u64 {
+    3_600
+}
+
+/// The evidence log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvidenceConfig {
+    /// The journal's folder.
+    pub folder: PathBuf,
+    /// The replica's name, from which the log's is made: 1 to 63 characters of a-z, 0-9, '.' and '-'.
+    pub name: String,
+}
+
+impl Default for EvidenceConfig {
+    fn default() -> Self {
+        Self { folder: PathBuf::from("data/log"), name: "localhost".to_owned() }
+    }
+}
+
+/// Bounds of the whole gateway.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BoundsConfig {
+    /// Connections open at once. 4,096: 30 KiB each.
+    pub connections_max: usize,
+    /// Connections from one address. 256: a partner's egress proxy.
+    pub connections_per_address_max: usize,
+    /// Handshakes under way at once on one core. 32: each costs 0.4 ms.
+    pub handshakes_per_core_max: usize,
+    /// Calls served at once. 4,096: more only wait.
+    pub in_flight_max: usize,
+    /// The longest a call may take. 2 s.
+    pub call_ms_max: u64,
+    /// Answers about unconfirmed subjects leave so long after arrival. 25 ms: above every look-up's usual time.
+    pub unconfirmed_floor_ms: u64,
+    /// How long open calls may take when the gateway stops. 10 s.
+    pub drain_ms: u64,
+}
+
+impl Default for BoundsConfig {
+    fn default() -> Self {
+        Self {
+            connections_max: 4_096,
+            connections_per_address_max: 256,
+            handshakes_per_core_max: 32,
+            in_flight_max: 4_096,
+            call_ms_max: 2_000,
+            unconfirmed_floor_ms: 25,
+            drain_ms: 10_000,
+        }
+    }
+}
+
+/// Logs and traces.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryConfig {
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which lines are written, as in `info,drivegate=debug`.
+    pub log_filter: String,
+    /// Where traces go (OTLP over gRPC), as in `http://127.0.0.1:4317`. Absent: nowhere.
+    pub otlp_endpoint: Option<String>,
+    /// The part of calls traced when the caller does not say: 0.0 to 1.0. One in a thousand.
+    pub trace_ratio: f64,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self {
+            log_format: LogFormat::Json,
+            log_filter: "info".to_owned(),
+            otlp_endpoint: None,
+            trace_ratio: 0.001,
+        }
+    }
+}
+
+/// A configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no such configuration; the source names line and key.
+    #[error("{} is no drivegate configuration", path.display())]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: toml::de::Error,
+    },
+    /// A value lies outside its bounds.
+    #[error("{}: {key} {rule}", path.display())]
+    Value {
+        /// Which file.
+        path: PathBuf,
+        /// Which key.
+        key: &'static str,
+        /// The rule.
+        rule: &'static str,
+    },
+}
+
+impl GatewayConfig {
+    /// Reads a file; relative paths become relative to its folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, line and key.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, path).map(|config| config.resolved(folder))
+    }
+
+    /// Parses the text of a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the line and key.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self =
+            toml::from_str(text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
+        config.check(path)?;
+        Ok(config)
+    }
+
+    fn check(&self, path: &Path) -> Result<(), ConfigError> {
+        let demand = |holds: bool, key: &'static str, rule: &'static str| {
+            if holds { Ok(()) } else { Err(ConfigError::Value { path: path.to_owned(), key, rule }) }
+        };
+        let bounds = &self.bounds;
+        demand(!self.tls.client_authorities.is_empty(), "tls.client_authorities", "must name at least one file")?;
+        demand(!self.tls.revocation_lists.is_empty(), "tls.revocation_lists", "must name at least one file")?;
+        demand(self.registry.readers >= 1, "registry.readers", "must be at least 1")?;
+        demand((100..=60_000).contains(&self.cache.freshness_ms), "cache.freshness_ms", "must be 100 to 60000")?;
+        demand(bounds.connections_max >= 1, "bounds.connections_max", "must be at least 1")?;
+        demand(bounds.in_flight_max >= 1, "bounds.in_flight_max", "must be at least 1")?;
+        demand((10..=60_000).contains(&bounds.call_ms_max), "bounds.call_ms_max", "must be 10 to 60000")?;
+        demand(
+            bounds.unconfirmed_floor_ms < bounds.call_ms_max,
+            "bounds.unconfirmed_floor_ms",
+            "must be below bounds.call_ms_max",
+        )?;
+        demand(
+            (0.0..=1.0).contains(&self.telemetry.trace_ratio),
+            "telemetry.trace_ratio",
+            "must be 0.0 to 1.0",
+        )
+    }
+
+    fn resolved(mut self, folder: &Path) -> Self {
+        let tls = &mut self.tls;
+        let paths = [&mut tls.certificate, &mut tls.key]
+            .into_iter()
+            .chain(&mut tls.client_authorities)
+            .chain(&mut tls.revocation_lists)
+            .chain([
+                &mut self.listen.admin_socket,
+                &mut self.partners.folder,
+                &mut self.partners.standing,
+                &mut self.registry.folder,
+                &mut self.registry.keys,
+                &mut self.evidence.folder,
+            ])
+            .chain(self.cache.redis.as_mut().map(|redis| &mut redis.key));
+        for path in paths {
+            *path = folder.join(&*path);
+        }
+        self
+    }
+
+    /// The freshness bound.
+    pub fn freshness(&self) -> Duration {
+        Duration::from_millis(self.cache.freshness_ms)
+    }
+}

@@ -1,0 +1,240 @@
+//! Deciding: fold the history, look at what the purpose asks, decide over the criteria.
+
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan as _};
+
+use super::ground::{Ground, GroundSet, grounds};
+use super::outcome::{Advice, Criterion, CriterionKind, Decision, NotCovered, Reason, Remedy, Ruling};
+use super::period::{Relied, first_end};
+use super::{ages, claim, enforcement, probation, purchase, rental, role};
+use crate::domain::disclosure::Probation;
+use crate::domain::licence::{AsOf, ClassSet, History, Qualification};
+use crate::domain::question::{Purpose, Question};
+use crate::domain::rules::Rules;
+use crate::domain::time::{civil_day, months_after, start_of};
+use crate::domain::vehicle::{Coverage, Requirement};
+
+/// A ruling, and what a disclosure about it may draw on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ruled {
+    /// How the question came out.
+    pub ruling: Ruling,
+    /// What was held at the moment, as known then.
+    pub qualification: Qualification,
+    /// Held classes the age has not ended.
+    pub classes_in_force: ClassSet,
+    /// The last valid day, if it had passed less than a year before.
+    pub expired_on: Option<Date>,
+    /// The probation in which the vehicle asked about would be driven.
+    pub probation: Option<Probation>,
+    /// Whether business that follows from the state needs the paper licence.
+    pub paper_licence_needed: bool,
+}
+
+/// Decides a question about a confirmed subject. Pure: the same history, question and clocks give the same ruling.
+///
+/// `as_of` says which moment is asked about and as known when; `now` is when the question is asked.
+pub fn decide(question: &Question, history: &History, as_of: AsOf, now: Timestamp, rules: &Rules) -> Ruled {
+    let held = history.fold(as_of);
+    let case = Case {
+        history,
+        held: &held,
+        moment: as_of.moment,
+        day: civil_day(as_of.moment),
+        known_at: as_of.known_at,
+        rules,
+    };
+    let ruling = match case.record() {
+        Some(doubt) => ruling(question, vec![doubt], &case, now),
+        None => ruling(question, criteria(question, &case), &case, now),
+    };
+    let required = required(question, &case);
+    let expired = case.grounds().contains(Ground::Expired);
+    let (classes_in_force, paper_licence_needed) =
+        (case.classes_held_in_force(), enforcement::needs_paper_licence(&case));
+    Ruled {
+        ruling,
+        classes_in_force,
+        expired_on: held
+            .validity
+            .and_then(|validity| validity.last_day)
+            .filter(|last| expired && *last < case.day),
+        probation: probation::probation_with(&held, rules, case.day, required),
+        paper_licence_needed,
+        qualification: held,
+    }
+}
+
+/// One question about one subject at one moment.
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) history: &'a History,
+    pub(super) held: &'a Qualification,
+    pub(super) moment: Timestamp,
+    pub(super) day: Date,
+    pub(super) known_at: Timestamp,
+    pub(super) rules: &'a Rules,
+}
+
+impl<'a> Case<'a> {
+    /// The same case at another moment.
+    pub(super) fn at<'b>(&self, moment: Timestamp, held: &'b Qualification) -> Case<'b>
+    where
+        'a: 'b,
+    {
+        Case { held, moment, day: civil_day(moment), ..*self }
+    }
+
+    /// Returns the doubt about the record itself, which leaves nothing else to be said.
+    fn record(&self) -> Option<Criterion> {
+        if self.held.disputed {
+            Some(Criterion::unknown(CriterionKind::Record, Reason::RecordInDispute))
+        } else if self.held.history_from.is_some_and(|from| self.moment < from) {
+            Some(Criterion::unknown(CriterionKind::Record, Reason::HistoryNotHeld))
+        } else {
+            None
+        }
+    }
+
+    /// What stands against the licence.
+    pub(super) fn grounds(&self) -> GroundSet {
+        grounds(self.held, self.rules, self.day)
+    }
+
+    /// Whether a class in force permits what is needed. A class lost by age and a class never held look the same.
+    pub(super) fn class(&self, required: Requirement) -> Criterion {
+        match required.met_by_permitted(ages::classes_in_force(self.held, self.rules, self.day)) {
+            Coverage::Covered => Criterion::met(CriterionKind::Class),
+            Coverage::NotCovered => Criterion::not_met(CriterionKind::Class, Reason::ClassNotCovered),
+            Coverage::Unclear => Criterion::unknown(CriterionKind::Class, Reason::VehicleUnclear),
+        }
+    }
+
+    /// Months since first issue, counted to the moment.
+    pub(super) fn tenure(&self, months: u16) -> Criterion {
+        let held_long_enough =
+            self.held.first_issue.is_some_and(|first| months_after(first, i32::from(months)) <= self.day);
+        Criterion::met_if(held_long_enough, CriterionKind::Tenure, Reason::TenureShort)
+    }
+
+    /// Whether some first probation runs, for roles whose class is not held at all.
+    pub(super) fn is_in_any_first_probation(&self) -> bool {
+        self.held.first_car_class.is_some_and(|first| {
+            let months = self.rules.probation_on(first).map_or(0, |rule| i32::from(rule.months));
+            months_after(first, months) > self.day
+        })
+    }
+
+    fn classes_held_in_force(&self) -> ClassSet {
+        let held: ClassSet = self.held.classes.iter().map(|holding| holding.class).collect();
+        held.intersection(ages::classes_in_force(self.held, self.rules, self.day))
+    }
+}
+
+fn criteria(question: &Question, case: &Case<'_>) -> Vec<Criterion> {
+    match question {
+        Question::InsuranceClaim { vehicle, edition, .. } => claim::criteria(case, vehicle, *edition),
+        Question::InsurancePurchase { vehicle } => purchase::criteria(case, vehicle),
+        Question::Rental { vehicle, return_at, min_tenure_months, validity_margin_days, .. } => {
+            let terms = rental::Terms {
+                return_at: *return_at,
+                min_tenure_months: *min_tenure_months,
+                validity_margin_days: *validity_margin_days,
+            };
+            rental::criteria(case, vehicle, &terms)
+        }
+        Question::Recruitment { .. } | Question::Transport { .. } => match role_asked(question, case) {
+            Some(asked) => role::criteria(case, &asked),
+            None => vec![Criterion::unknown(CriterionKind::Class, Reason::VehicleUnclear)],
+        },
+        Question::Enforcement { vehicle } => enforcement::criteria(case, vehicle.as_ref()),
+    }
+}
+
+/// Reads a question about a role; `None` for other questions, and for a role without rule.
+fn role_asked<'a>(question: &Question, case: &Case<'a>) -> Option<role::Asked<'a>> {
+    let (role, class, min_tenure_months, filed) = match question {
+        Question::Recruitment { role, class, min_tenure_months } => {
+            (*role, *class, *min_tenure_months, false)
+        }
+        Question::Transport { role, class, filed } => (*role, *class, None, *filed),
+        _ => return None,
+    };
+    let rule = case.rules.role_on(role, case.day)?;
+    let sees_probation = matches!(question, Question::Transport { .. });
+    Some(role::Asked { rule, class, min_tenure_months, filed, sees_probation })
+}
+
+/// The classes a question needs.
+fn required(question: &Question, case: &Case<'_>) -> Requirement {
+    match question {
+        Question::InsuranceClaim { vehicle, .. }
+        | Question::InsurancePurchase { vehicle }
+        | Question::Rental { vehicle, .. }
+        | Question::Enforcement { vehicle: Some(vehicle) } => vehicle.required(),
+        Question::Recruitment { .. } | Question::Transport { .. } => {
+            role_asked(question, case).map_or(Requirement::UNCLEAR, |asked| asked.required())
+        }
+        Question::Enforcement { vehicle: None } => Requirement::UNCLEAR,
+    }
+}
+
+fn ruling(question: &Question, criteria: Vec<Criterion>, case: &Case<'_>, now: Timestamp) -> Ruling {
+    let decision = Decision::over(&criteria);
+    let reliance_until = match decision {
+        Decision::Qualified => reliance_until(question, case, now),
+        Decision::NotQualified | Decision::Indeterminate => None,
+    };
+    Ruling {
+        decision,
+        advice: advice(decision, &criteria),
+        not_covered: not_covered(question, case),
+        reliance_until,
+        remedies: remedies(question, case),
+        criteria,
+    }
+}
+
+/// Until when a QUALIFIED answer about the present may be relied on: the first end that can be computed today, and no
+/// later than the period asked about, or the configured number of days: a far end could tell a birthday.
+fn reliance_until(question: &Question, case: &Case<'_>, now: Timestamp) -> Option<Timestamp> {
+    let relied = match question {
+        Question::InsuranceClaim { .. } => return None,
+        Question::Recruitment { .. } | Question::Transport { .. } => role_asked(question, case)?.relied(),
+        _ => Relied { required: required(question, case), review_apart: false, age_max: None },
+    };
+    let days = i64::from(case.rules.reliance_days_max);
+    let furthest = match question {
+        Question::Rental { return_at, .. } => *return_at,
+        _ => start_of(civil_day(now).saturating_add(days.days())),
+    };
+    Some(first_end(case, &relied, furthest).unwrap_or(furthest))
+}
+
+fn advice(decision: Decision, criteria: &[Criterion]) -> Advice {
+    let vehicle_unclear = criteria.iter().any(|criterion| criterion.reason == Some(Reason::VehicleUnclear));
+    match decision {
+        Decision::Qualified => Advice::Nothing,
+        Decision::Indeterminate if vehicle_unclear => Advice::CheckInput,
+        Decision::NotQualified | Decision::Indeterminate => Advice::AskDriver,
+    }
+}
+
+fn not_covered(question: &Question, case: &Case<'_>) -> &'static [NotCovered] {
+    match question.purpose() {
+        Purpose::InsuranceClaim => claim::NOT_COVERED,
+        Purpose::InsurancePurchase => purchase::NOT_COVERED,
+        Purpose::Rental => rental::NOT_COVERED,
+        Purpose::Recruitment | Purpose::Transport => {
+            role_asked(question, case).map_or(&[], |asked| asked.rule.not_covered)
+        }
+        Purpose::Enforcement => enforcement::NOT_COVERED,
+    }
+}
+
+fn remedies(question: &Question, case: &Case<'_>) -> Vec<Remedy> {
+    match question.purpose() {
+        Purpose::Enforcement => enforcement::remedies(case),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,75 @@
+//! A partner's own contract and limits, as messages.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::response::moment_message;
+use super::words::WireSet;
+use crate::admission::{LimitLevel, LimitWindow};
+use crate::domain::partner::{Contract, PurposeTerms};
+use crate::domain::policy::POLICY_VERSION;
+use crate::gateway::proto;
+
+/// Converts a contract.
+pub(in crate::gateway) fn contract_message(contract: &Contract, certificate_expires_at: Timestamp) -> proto::Contract {
+    proto::Contract {
+        partner_id: contract.partner.as_str().to_owned(),
+        legal_name: contract.legal_name.clone(),
+        display_name: contract.display_name.clone(),
+        kind: contract.kind.wire(),
+        purposes: contract.purposes.iter().map(terms_message).collect(),
+        starts_at: Some(moment_message(contract.starts_at)),
+        ends_at: Some(moment_message(contract.ends_at)),
+        certificate_expires_at: Some(moment_message(certificate_expires_at)),
+        policy_version: POLICY_VERSION.to_owned(),
+    }
+}
+
+fn terms_message(terms: &PurposeTerms) -> proto::PurposeTerms {
+    proto::PurposeTerms {
+        purpose: terms.purpose.wire(),
+        grounds: terms.grounds.iter().map(|ground| ground.wire()).collect(),
+        fields: terms.fields.iter().map(WireSet::wire).collect(),
+        min_tenure_months: terms.tenure_months.iter().copied().map(u32::from).collect(),
+        validity_margin_days: terms.margin_days.iter().copied().map(u32::from).collect(),
+        coverage_editions: terms.editions.iter().map(|edition| edition.wire()).collect(),
+        roles: terms.roles.iter().map(|role| role.wire()).collect(),
+    }
+}
+
+/// Converts the levels of a contract's meters.
+pub(in crate::gateway) fn limits_message(levels: &[LimitLevel]) -> proto::GetLimitsResponse {
+    let mut message =
+        proto::GetLimitsResponse { mode: proto::LimitMode::Local.into(), ..proto::GetLimitsResponse::default() };
+    for level in levels {
+        match level.window {
+            LimitWindow::InFlight => (message.in_flight, message.in_flight_max) = used_of(level),
+            LimitWindow::Connections => (message.connections, message.connections_max) = used_of(level),
+            LimitWindow::Rate => message.limits.push(limit_message(level, proto::LimitKind::Rate, 1)),
+            LimitWindow::QuotaMinute => message.limits.push(limit_message(level, proto::LimitKind::QuotaMinute, 60)),
+            LimitWindow::QuotaHour => message.limits.push(limit_message(level, proto::LimitKind::QuotaHour, 3_600)),
+            LimitWindow::QuotaDay => message.limits.push(limit_message(level, proto::LimitKind::QuotaDay, 86_400)),
+        }
+    }
+    message
+}
+
+fn used_of(level: &LimitLevel) -> (u32, u32) {
+    let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    (narrow(level.limit.saturating_sub(level.remaining)), narrow(level.limit))
+}
+
+fn limit_message(level: &LimitLevel, kind: proto::LimitKind, window_seconds: i64) -> proto::Limit {
+    proto::Limit {
+        kind: kind.into(),
+        window: Some(prost_types::Duration { seconds: window_seconds, nanos: 0 }),
+        limit: level.limit,
+        remaining: level.remaining,
+        reset_after: duration_message(level.reset_after),
+    }
+}
+
+fn duration_message(duration: Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(duration).ok()
+}

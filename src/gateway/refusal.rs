@@ -1,0 +1,282 @@
+//! Every refusal and error of the edge, and the one table that maps them to gRPC.
+//!
+//! Sorted by whose turn it is: the partner's request, the partner's standing, the partner's limits, our load, us.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::convert::FieldFault;
+use super::proto::ErrorReason;
+use crate::admission::{LimitExceeded, LimitWindow, Meters, ratelimit};
+use crate::domain::partner::{Contract, Standing};
+use crate::domain::policy::AuthoriseRefusal;
+use crate::verification::NoAnswer;
+use crate::verification::ports::LookUpError;
+
+/// The domain of `ErrorInfo`.
+const ERROR_DOMAIN: &str = "drivegate.v1";
+/// Comes back after our own trouble: long enough to let it pass, short enough not to be felt.
+const RETRY_AFTER_TROUBLE: Duration = Duration::from_millis(500);
+
+/// Why a call gets no answer.
+#[derive(Clone, Debug)]
+pub(super) enum Refusal {
+    /// The partner may not call now.
+    Standing(Standing),
+    /// Policy or contract does not allow the question.
+    NotAuthorised(AuthoriseRefusal),
+    /// The message breaks rules of the contract.
+    Malformed(Vec<FieldFault>),
+    /// The message is larger than the cap.
+    TooLarge,
+    /// The message is compressed.
+    Compressed,
+    /// No such method.
+    MethodNotKnown,
+    /// A limit of the contract is reached; with the fields that say what is left of all of them.
+    Limit(LimitExceeded, Option<Box<LimitFields>>),
+    /// Too many different questions about one subject.
+    Variation {
+        /// When one more is admitted.
+        retry_after: Duration,
+    },
+    /// The gateway sheds load.
+    Overloaded,
+    /// Not in time.
+    DeadlineExceeded,
+    /// The registry cannot be read.
+    RegistryUnavailable,
+    /// The answer could not be recorded.
+    EvidenceUnavailable,
+    /// The facts could not be kept fresh.
+    FreshnessUnavailable,
+    /// Our fault.
+    Internal,
+}
+
+/// The `ratelimit` and `ratelimit-policy` fields of the current IETF draft.
+#[derive(Clone, Debug)]
+pub(super) struct LimitFields {
+    limit: String,
+    policy: String,
+}
+
+impl LimitFields {
+    /// Says what is left of every window of a contract.
+    pub(super) fn of(meters: &dyn Meters, contract: &Contract) -> Box<Self> {
+        let levels = meters.levels(&contract.partner, &contract.allowance);
+        Box::new(Self {
+            limit: ratelimit::limit_field(&levels),
+            policy: ratelimit::policy_field(&contract.allowance),
+        })
+    }
+}
+
+impl From<NoAnswer> for Refusal {
+    fn from(cause: NoAnswer) -> Self {
+        match cause {
+            NoAnswer::NotAuthorised(refusal) => Self::NotAuthorised(refusal),
+            NoAnswer::QuotaExceeded(exceeded) => Self::Limit(exceeded, None),
+            NoAnswer::VariationExceeded { retry_after } => Self::Variation { retry_after },
+            NoAnswer::StandingLost(standing) => Self::Standing(standing),
+            NoAnswer::NoFacts(LookUpError::RegistryUnavailable) => Self::RegistryUnavailable,
+            NoAnswer::NoFacts(LookUpError::RecordUnreadable) => Self::Internal,
+            NoAnswer::NoFacts(LookUpError::DeadlineExceeded) => Self::DeadlineExceeded,
+            NoAnswer::NoFacts(LookUpError::FreshnessUnavailable) | NoAnswer::NotFreshEnough => {
+                Self::FreshnessUnavailable
+            }
+            NoAnswer::NoEvidence => Self::EvidenceUnavailable,
+        }
+    }
+}
+
+impl Refusal {
+    /// Returns the code, the stable reason and the text a partner reads.
+    pub(super) fn row(&self) -> (Code, ErrorReason, &'static str) {
+        use ErrorReason as Why;
+        match self {
+            Self::Standing(Standing::NotListed) => {
+                (Code::Unauthenticated, Why::PartnerNotKnown, "no contract lists this certificate")
+            }
+            Self::Standing(Standing::CertificateNotAccepted) => (
+                Code::Unauthenticated,
+                Why::CertificateNotAccepted,
+                "the certificate of this connection is no longer accepted",
+            ),
+            Self::Standing(Standing::ContractNotInForce) => {
+                (Code::PermissionDenied, Why::ContractNotInForce, "the contract is not in force today")
+            }
+            Self::Standing(Standing::Suspended | Standing::Active) => {
+                (Code::PermissionDenied, Why::PartnerSuspended, "access is suspended; contact the operator")
+            }
+            Self::NotAuthorised(refusal) => authorise_row(refusal),
+            Self::Malformed(_) => (Code::InvalidArgument, Why::RequestMalformed, "the request breaks a rule"),
+            Self::TooLarge => (Code::ResourceExhausted, Why::RequestTooLarge, "the message is larger than 16 KiB"),
+            Self::Compressed => {
+                (Code::Unimplemented, Why::CompressionNotAccepted, "compressed messages are not accepted")
+            }
+            Self::MethodNotKnown => (Code::Unimplemented, Why::MethodNotKnown, "no such method"),
+            Self::Limit(exceeded, _) => limit_row(exceeded.window),
+            Self::Variation { .. } => (
+                Code::ResourceExhausted,
+                Why::QuestionVariationExceeded,
+                "too many different questions about one subject",
+            ),
+            Self::Overloaded => (Code::Unavailable, Why::Overloaded, "the gateway sheds load"),
+            Self::DeadlineExceeded => {
+                (Code::DeadlineExceeded, Why::DeadlineExceeded, "the answer was not ready in time")
+            }
+            Self::RegistryUnavailable => {
+                (Code::Unavailable, Why::RegistryUnavailable, "the registry cannot be read now")
+            }
+            Self::EvidenceUnavailable => {
+                (Code::Unavailable, Why::EvidenceUnavailable, "the answer cannot be put on record now")
+            }
+            Self::FreshnessUnavailable => {
+                (Code::Unavailable, Why::FreshnessUnavailable, "the reading cannot be kept fresh enough now")
+            }
+            Self::Internal => (Code::Internal, Why::Internal, "the gateway failed; quote the request id"),
+        }
+    }
+
+    /// Returns the reason as it is sent: without the enum's prefix.
+    pub(super) fn reason_word(&self) -> &'static str {
+        let name = self.row().1.as_str_name();
+        name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+    }
+
+    /// Makes the status that leaves.
+    pub(super) fn status(&self, request_id: &str) -> Status {
+        let (code, _, text) = self.row();
+        let mut details = ErrorDetails::new();
+        details.set_error_info(self.reason_word(), ERROR_DOMAIN, self.metadata());
+        details.set_request_info(request_id, "");
+        self.add_details(&mut details);
+        let headers = self.headers();
+        Status::with_error_details_and_metadata(code, text, details, MetadataMap::from_headers(headers))
+    }
+
+    fn metadata(&self) -> std::collections::HashMap<String, String> {
+        match self {
+            Self::NotAuthorised(AuthoriseRefusal::FieldNotPermitted(fields)) => {
+                let names: Vec<_> = fields.iter().map(|field| field.word()).collect();
+                [("fields".to_owned(), names.join(","))].into()
+            }
+            _ => std::collections::HashMap::new(),
+        }
+    }
+
+    fn add_details(&self, details: &mut ErrorDetails) {
+        match self {
+            Self::Malformed(faults) => {
+                for fault in faults {
+                    details.add_bad_request_violation(fault.path, fault.rule.as_str());
+                }
+            }
+            Self::NotAuthorised(refusal) => add_authorise_details(refusal, details),
+            Self::Limit(exceeded, _) => {
+                details.add_quota_failure_violation(ratelimit::name_of(exceeded.window), quota_text(exceeded));
+                details.set_retry_info(Some(exceeded.retry_after));
+            }
+            Self::Variation { retry_after } => {
+                details.add_quota_failure_violation("questions-per-subject", "at most 3 different ones in 24 h");
+                details.set_retry_info(Some(*retry_after));
+            }
+            Self::Overloaded
+            | Self::RegistryUnavailable
+            | Self::EvidenceUnavailable
+            | Self::FreshnessUnavailable => {
+                details.set_retry_info(Some(RETRY_AFTER_TROUBLE));
+            }
+            Self::TooLarge => {
+                details.add_bad_request_violation("", "must have at most 16384 bytes");
+            }
+            Self::Standing(_)
+            | Self::Compressed
+            | Self::MethodNotKnown
+            | Self::DeadlineExceeded
+            | Self::Internal => {}
+        }
+    }
+
+    /// The `ratelimit` fields of the current IETF draft, on refusals by a limit.
+    fn headers(&self) -> http::HeaderMap {
+        let mut headers = http::HeaderMap::new();
+        if let Self::Limit(_, Some(fields)) = self {
+            for (name, value) in [("ratelimit", &fields.limit), ("ratelimit-policy", &fields.policy)] {
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    headers.insert(HeaderName::from_static(name), value);
+                }
+            }
+        }
+        headers
+    }
+}
+
+fn authorise_row(refusal: &AuthoriseRefusal) -> (Code, ErrorReason, &'static str) {
+    use ErrorReason as Why;
+    match refusal {
+        AuthoriseRefusal::PurposeNotPermitted => {
+            (Code::PermissionDenied, Why::PurposeNotPermitted, "the contract does not list this purpose")
+        }
+        AuthoriseRefusal::FieldNotPermitted(_) => {
+            (Code::PermissionDenied, Why::FieldNotPermitted, "a field was asked for that is not permitted")
+        }
+        AuthoriseRefusal::BasisNotAccepted { .. } => {
+            (Code::PermissionDenied, Why::ConsentBasisNotAccepted, "the ground is not accepted for this purpose")
+        }
+        AuthoriseRefusal::QuestionNotInContract { .. } => (
+            Code::InvalidArgument,
+            Why::QuestionNotInContract,
+            "a threshold, edition or role is outside the contract's set",
+        ),
+        AuthoriseRefusal::SubjectUnderAge => {
+            (Code::FailedPrecondition, Why::SubjectUnderAge, "the subject is under age")
+        }
+    }
+}
+
+fn add_authorise_details(refusal: &AuthoriseRefusal, details: &mut ErrorDetails) {
+    match refusal {
+        AuthoriseRefusal::QuestionNotInContract { field, rule } => {
+            details.add_bad_request_violation(*field, *rule);
+        }
+        AuthoriseRefusal::BasisNotAccepted { accepted } => {
+            let words: Vec<_> = accepted.iter().map(|kind| kind.word()).collect();
+            let text = format!("accepted for this purpose: {}", words.join(", "));
+            details.add_precondition_failure_violation("GROUND", "claim.ground", text);
+        }
+        AuthoriseRefusal::PurposeNotPermitted
+        | AuthoriseRefusal::FieldNotPermitted(_)
+        | AuthoriseRefusal::SubjectUnderAge => {}
+    }
+}
+
+fn limit_row(window: LimitWindow) -> (Code, ErrorReason, &'static str) {
+    use ErrorReason as Why;
+    match window {
+        LimitWindow::Rate => (Code::ResourceExhausted, Why::RateExceeded, "the rate of the contract is spent"),
+        LimitWindow::InFlight | LimitWindow::Connections => {
+            (Code::ResourceExhausted, Why::InFlightExceeded, "too many requests are being served at once")
+        }
+        LimitWindow::QuotaMinute | LimitWindow::QuotaHour | LimitWindow::QuotaDay => {
+            (Code::ResourceExhausted, Why::QuotaExceeded, "a quota of the contract is spent")
+        }
+    }
+}
+
+fn quota_text(exceeded: &LimitExceeded) -> String {
+    let limit = exceeded.limit;
+    match exceeded.window {
+        LimitWindow::Rate => format!("{limit} requests per second"),
+        LimitWindow::InFlight => format!("{limit} requests at once"),
+        LimitWindow::Connections => format!("{limit} connections at once"),
+        LimitWindow::QuotaMinute => format!("{limit} answers per minute"),
+        LimitWindow::QuotaHour => format!("{limit} answers per hour"),
+        LimitWindow::QuotaDay => format!("{limit} answers per day"),
+    }
+}

@@ -1,0 +1,100 @@
+//! The stack, on one page. Every layer stands as far out as it can be refused cheaply, and not one step further.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tower::ServiceBuilder;
+
+use super::handlers::Handlers;
+use super::layers::{
+    DeadlineLayer, GateLayer, GuardLayer, ObserveLayer, ObserveOptions, RateGate, ShedGate, StandingGate, StatusLayer,
+};
+use super::observer::CallObserver;
+use super::proto::Environment;
+use super::routes::Routes;
+use super::serve::{Answers, ServeOptions, serve_core};
+use crate::admission::{Meters, RefusalLog};
+use crate::domain::licence::NumberRules;
+use crate::domain::time::Clock;
+use crate::identity::{CoreIncoming, Roster};
+use crate::verification::Verification;
+
+/// Everything the edge is made of.
+pub struct Gateway<H> {
+    /// The use case.
+    pub verification: Arc<Verification>,
+    /// Contracts and standing.
+    pub roster: Arc<Roster>,
+    /// Rates.
+    pub meters: Arc<dyn Meters>,
+    /// Refusals go on record here.
+    pub refusals: Arc<dyn RefusalLog>,
+    /// Hears of every call.
+    pub observer: Arc<dyn CallObserver>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// `grpc.health.v1`.
+    pub health: HealthServer<H>,
+    /// Bounds of a connection.
+    pub serve: ServeOptions,
+    /// The largest message, in bytes.
+    pub message_bytes_max: usize,
+    /// Calls served now, over all cores.
+    pub in_flight: Arc<AtomicUsize>,
+    /// The most that may be.
+    pub in_flight_max: usize,
+    /// The longest a call may take.
+    pub call_max: Duration,
+    /// Which numbers are accepted.
+    pub numbers: NumberRules,
+    /// Which world answers speak of.
+    pub environment: Environment,
+    /// A random start of the calls' names.
+    pub first_id: u64,
+}
+
+impl<H: Health> Gateway<H> {
+    /// Serves one core's connections until `drain` is cancelled. Call it once per core, on that core's own runtime.
+    pub fn serve(&self, incoming: CoreIncoming, drain: CancellationToken) -> impl Future<Output = ()> + use<H> {
+        serve_core(incoming, self.stack(), self.serve, drain)
+    }
+
+    fn stack(&self) -> impl Answers + use<H> {
+        ServiceBuilder::new()
+            // Outermost: what is refused below is counted, timed and traced all the same.
+            .layer(ObserveLayer::new(ObserveOptions {
+                clock: Arc::clone(&self.clock),
+                observer: Arc::clone(&self.observer),
+                call_max: self.call_max,
+                first_id: self.first_id,
+            }))
+            // Makes statuses of everything below; outside the guard, so that a panic leaves as one too.
+            .layer(StatusLayer::new(Arc::clone(&self.refusals)))
+            // Nothing below takes the connection down with it.
+            .layer(GuardLayer)
+            // Two atomic steps: the cheapest refusal first, and it protects all that follows.
+            .layer(GateLayer::new(ShedGate::new(Arc::clone(&self.in_flight), self.in_flight_max)))
+            // A call that is already late costs nothing more.
+            .layer(DeadlineLayer::new(Arc::clone(&self.clock)))
+            // Every call: a suspension bites on an open connection. Before the rate: the suspended spend none.
+            .layer(GateLayer::new(StandingGate::new(Arc::clone(&self.roster), Arc::clone(&self.clock))))
+            // Before the message is read: a flood costs us no decoding. Never refunded.
+            .layer(GateLayer::new(RateGate::new(Arc::clone(&self.meters))))
+            // Reads the message (16 KiB at most) and calls the use case.
+            .service(Routes::new(self.handlers(), self.health.clone(), self.message_bytes_max))
+    }
+
+    fn handlers(&self) -> Handlers {
+        Handlers {
+            verification: Arc::clone(&self.verification),
+            meters: Arc::clone(&self.meters),
+            roster: Arc::clone(&self.roster),
+            clock: Arc::clone(&self.clock),
+            numbers: self.numbers,
+            environment: self.environment,
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The embedded store: one redb file, records sealed, numbers only as keyed pseudonyms, one writer, a few reader threads.
+//!
+//! A commit is durable before its writer hears of it, and every observer hears of it in between. A reading and the feed's
+//! head it is told at come from one snapshot.
+
+mod error;
+mod feed;
+mod merge;
+mod readers;
+mod stats;
+mod store;
+mod tables;
+mod writer;
+
+pub use error::{RegistryError, StoreError};
+pub use feed::FeedRow;
+pub use stats::RegistryStats;
+pub use store::{EmbeddedRegistry, RegistryOptions, STORE_FILE};

@@ -1,0 +1,125 @@
+//! What the store holds, in numbers.
+
+use std::collections::BTreeMap;
+
+use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::error::{RegistryError, Trying as _};
+use super::store::EmbeddedRegistry;
+use super::tables::{FEED, META, META_REGISTRY_ID, NUMBERS, RECORDS, epoch_and_head, fixed};
+use crate::domain::licence::{ChangeKind, History};
+use crate::domain::subject::SubjectId;
+use crate::registry::codec;
+
+/// Counts over the whole store. Classes and letters are those last recorded, whenever they take effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RegistryStats {
+    /// The registry's own id, in hex.
+    pub registry_id: String,
+    /// The epoch in force.
+    pub epoch: u32,
+    /// The feed's head.
+    pub head_seq: u64,
+    /// Feed rows kept.
+    pub feed_rows: u64,
+    /// Subjects.
+    pub subjects: u64,
+    /// Numbers, old ones included.
+    pub numbers: u64,
+    /// Changes in all histories.
+    pub changes: u64,
+    /// Bytes of all sealed records.
+    pub sealed_bytes: u64,
+    /// Bytes of the largest sealed record.
+    pub sealed_bytes_max: u64,
+    /// Bytes of the file; 0 in memory.
+    pub file_bytes: u64,
+    /// Subjects per class held.
+    pub classes: BTreeMap<String, u64>,
+    /// Subjects per state letter carried.
+    pub letters: BTreeMap<char, u64>,
+    /// Records that cannot be read. Should always be zero.
+    pub unreadable: u64,
+}
+
+impl RegistryStats {
+    /// Returns the mean size of a sealed record in bytes.
+    #[allow(clippy::cast_precision_loss, reason = "a mean for people to read")]
+    pub fn sealed_bytes_mean(&self) -> f64 {
+        if self.subjects == 0 { 0.0 } else { self.sealed_bytes as f64 / self.subjects as f64 }
+    }
+
+    /// Returns the mean length of a history.
+    #[allow(clippy::cast_precision_loss, reason = "a mean for people to read")]
+    pub fn changes_mean(&self) -> f64 {
+        if self.subjects == 0 { 0.0 } else { self.changes as f64 / self.subjects as f64 }
+    }
+
+    fn count(&mut self, history: &History) {
+        self.changes += history.changes().len() as u64;
+        let (mut classes, mut letters) = (0_u32, 0_u32);
+        for change in history.changes() {
+            match &change.kind {
+                ChangeKind::ClassAdded { class } => classes |= 1 << class.code(),
+                ChangeKind::ClassRemoved { class } => classes &= !(1 << class.code()),
+                ChangeKind::StateSet { letter, .. } => letters |= letter_bit(*letter),
+                ChangeKind::StateLifted { letter } => letters &= !letter_bit(*letter),
+                _ => {}
+            }
+        }
+        for class in crate::domain::licence::VehicleClass::ALL {
+            if classes & (1 << class.code()) != 0 {
+                *self.classes.entry(class.word().to_owned()).or_default() += 1;
+            }
+        }
+        for letter in b'A'..=b'Z' {
+            if letters & letter_bit(letter) != 0 {
+                *self.letters.entry(char::from(letter)).or_default() += 1;
+            }
+        }
+    }
+}
+
+fn letter_bit(letter: u8) -> u32 {
+    1_u32.checked_shl(u32::from(letter.wrapping_sub(b'A'))).unwrap_or(0)
+}
+
+impl EmbeddedRegistry {
+    /// Counts over one snapshot of the whole store, opening every record.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`] or [`RegistryError::Damaged`].
+    pub fn stats(&self) -> Result<RegistryStats, RegistryError> {
+        let reading = self.shared.database.begin_read().trying_to("read")?;
+        let meta = reading.open_table(META).trying_to("read")?;
+        let (epoch, head_seq) = epoch_and_head(&meta)?;
+        let id: [u8; 16] = fixed(&meta, META_REGISTRY_ID)?;
+        let records = reading.open_table(RECORDS).trying_to("read")?;
+        let mut stats = RegistryStats {
+            registry_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            epoch,
+            head_seq,
+            feed_rows: reading.open_table(FEED).trying_to("read")?.len().trying_to("read")?,
+            subjects: records.len().trying_to("read")?,
+            numbers: reading.open_table(NUMBERS).trying_to("read")?.len().trying_to("read")?,
+            file_bytes: self.path().and_then(|path| path.metadata().ok()).map_or(0, |file| file.len()),
+            ..RegistryStats::default()
+        };
+        let mut scratch = Zeroizing::default();
+        for entry in records.iter().trying_to("read")? {
+            let (subject, sealed) = entry.trying_to("read")?;
+            let size = sealed.value().len() as u64;
+            stats.sealed_bytes += size;
+            stats.sealed_bytes_max = stats.sealed_bytes_max.max(size);
+            let opened = self.shared.keys.sealing.open(sealed.value(), subject.value(), &mut scratch);
+            let subject = SubjectId::from_bytes(*subject.value());
+            match opened.ok().and_then(|plain| codec::decode(subject, plain).ok()) {
+                Some(record) => stats.count(&record.history),
+                None => stats.unreadable += 1,
+            }
+        }
+        Ok(stats)
+    }
+}

@@ -1,0 +1,238 @@
+//! The store as a whole: opened, checked against its keys, shared between the writer and the readers.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use aws_lc_rs::rand;
+use redb::{Builder, Database, DatabaseError, ReadableDatabase as _};
+use zeroize::Zeroizing;
+
+use super::error::{RegistryError, Trying as _};
+use super::readers::Readers;
+use super::tables::{
+    FEED, META, META_EPOCH, META_FORMAT, META_HEAD, META_PSEUDONYM_CHECK, META_REGISTRY_ID,
+    META_SEALING_CHECK, NUMBERS, RECORDS, epoch_and_head, fixed,
+};
+use crate::domain::subject::Position;
+use crate::registry::keys::RegistryKeys;
+use crate::verification::ports::ChangeObserver;
+
+/// The name of the store's file in the data folder.
+pub const STORE_FILE: &str = "registry.redb";
+/// The layout of tables this program writes.
+const STORE_FORMAT: u32 = 1;
+const SEALING_CHECK: &[u8] = b"drivegate registry sealing check";
+/// The embedded store has one partition.
+pub(super) const PARTITION: u16 = 0;
+
+/// How the embedded store runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegistryOptions {
+    /// Memory the engine may use for pages, in bytes. Default 256 MiB: the upper levels of 50 million records.
+    pub cache_size: usize,
+    /// Reader threads. Default 2: enough to keep one disk busy, few enough to stay cheap on small machines.
+    pub readers: usize,
+    /// Look-ups that may wait for a reader. Default 1,024; beyond that the registry counts as unavailable.
+    pub queue_length: usize,
+    /// Feed rows kept. Default 1,000,000: far more than any cache entry lives.
+    pub feed_rows: u64,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        Self { cache_size: 256 << 20, readers: 2, queue_length: 1_024, feed_rows: 1_000_000 }
+    }
+}
+
+/// The embedded registry. Dropping it ends its readers and frees the file.
+pub struct EmbeddedRegistry {
+    pub(super) shared: Arc<Shared>,
+    pub(super) readers: Readers,
+    path: Option<PathBuf>,
+}
+
+/// What writer and readers share.
+pub(super) struct Shared {
+    pub(super) database: Database,
+    pub(super) keys: Arc<RegistryKeys>,
+    pub(super) feed_rows: u64,
+    /// Held from before a transaction until every observer has heard of it: observers hear in order of position.
+    pub(super) writing: Mutex<()>,
+    /// Counts commits; a reader's snapshot is current while this stands still.
+    pub(super) commits: AtomicU64,
+    pub(super) epoch: AtomicU32,
+    pub(super) head: AtomicU64,
+    pub(super) observers: RwLock<Vec<Arc<dyn ChangeObserver>>>,
+}
+
+impl std::fmt::Debug for EmbeddedRegistry {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("EmbeddedRegistry").field("path", &self.path).field("head", &self.head()).finish()
+    }
+}
+
+impl EmbeddedRegistry {
+    /// Opens the store in a data folder; makes it if there is none.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn open(
+        data: &Path,
+        keys: Arc<RegistryKeys>,
+        options: RegistryOptions,
+    ) -> Result<Self, RegistryError> {
+        let path = data.join(STORE_FILE);
+        // Made here so that the engine finds it private.
+        let made = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        made.map_err(|source| RegistryError::File { action: "open", path: path.clone(), source })?;
+        let opened = Builder::new().set_cache_size(options.cache_size).create(&path);
+        let database = match opened {
+            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(RegistryError::Locked(path)),
+            other => other.trying_to("open")?,
+        };
+        Self::start(database, keys, options, Some(path))
+    }
+
+    /// Makes a store that lives in memory only, for demos and tests.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn in_memory(keys: Arc<RegistryKeys>, options: RegistryOptions) -> Result<Self, RegistryError> {
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = Builder::new()
+            .set_cache_size(options.cache_size)
+            .create_with_backend(backend)
+            .trying_to("open")?;
+        Self::start(database, keys, options, None)
+    }
+
+    fn start(
+        database: Database,
+        keys: Arc<RegistryKeys>,
+        options: RegistryOptions,
+        path: Option<PathBuf>,
+    ) -> Result<Self, RegistryError> {
+        let (epoch, head) = prepare(&database, &keys)?;
+        let shared = Arc::new(Shared {
+            database,
+            keys,
+            feed_rows: options.feed_rows,
+            writing: Mutex::new(()),
+            commits: AtomicU64::new(0),
+            epoch: AtomicU32::new(epoch),
+            head: AtomicU64::new(head),
+            observers: RwLock::default(),
+        });
+        let readers = Readers::start(&shared, options.readers, options.queue_length)?;
+        Ok(Self { shared, readers, path })
+    }
+
+    /// Tells an observer of every change from now on.
+    pub fn observe(&self, observer: Arc<dyn ChangeObserver>) {
+        self.shared.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
+    }
+
+    /// Returns the feed's head: the position of the latest durable change.
+    pub fn head(&self) -> Position {
+        Position {
+            epoch: self.shared.epoch.load(Ordering::Acquire),
+            partition: PARTITION,
+            seq: self.shared.head.load(Ordering::Acquire),
+        }
+    }
+
+    /// Returns the keys the store is sealed with; they also make pseudonyms.
+    pub fn keys(&self) -> &Arc<RegistryKeys> {
+        &self.shared.keys
+    }
+
+    /// Returns the store's file; `None` in memory.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Begins a new epoch: every fact read before counts as outdated. Called after a restore.
+    ///
+    /// # Errors
+    /// [`RegistryError::Store`].
+    pub fn new_epoch(&self) -> Result<u32, RegistryError> {
+        let _writing = self.shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = self.shared.database.begin_write().trying_to("write")?;
+        let epoch = {
+            let mut meta = transaction.open_table(META).trying_to("write")?;
+            let (epoch, _) = epoch_and_head(&meta)?;
+            let next = epoch.checked_add(1).ok_or(RegistryError::Damaged("epochs have run out"))?;
+            meta.insert(META_EPOCH, next.to_be_bytes().as_slice()).trying_to("write")?;
+            next
+        };
+        transaction.commit().trying_to("write")?;
+        self.shared.epoch.store(epoch, Ordering::Release);
+        self.shared.commits.fetch_add(1, Ordering::Release);
+        Ok(epoch)
+    }
+}
+
+/// Makes the tables of a fresh store, or checks those of an old one. Returns epoch and head.
+fn prepare(database: &Database, keys: &RegistryKeys) -> Result<(u32, u64), RegistryError> {
+    let reading = database.begin_read().trying_to("read")?;
+    match reading.open_table(META) {
+        Ok(meta) => {
+            check(&meta, keys)?;
+            epoch_and_head(&meta)
+        }
+        Err(redb::TableError::TableDoesNotExist(_)) => {
+            drop(reading);
+            create(database, keys)?;
+            Ok((1, 0))
+        }
+        Err(error) => Err(error).trying_to("read"),
+    }
+}
+
+fn create(database: &Database, keys: &RegistryKeys) -> Result<(), RegistryError> {
+    let mut id = [0_u8; 16];
+    rand::fill(&mut id).map_err(|_| RegistryError::NoRandomness)?;
+    let sealed = keys.sealing.seal(SEALING_CHECK, &id).map_err(|_| RegistryError::WrongKeys)?;
+    let transaction = database.begin_write().trying_to("create")?;
+    {
+        transaction.open_table(NUMBERS).trying_to("create")?;
+        transaction.open_table(RECORDS).trying_to("create")?;
+        transaction.open_table(FEED).trying_to("create")?;
+        let mut meta = transaction.open_table(META).trying_to("create")?;
+        let facts: [(&str, &[u8]); 6] = [
+            (META_FORMAT, &STORE_FORMAT.to_be_bytes()),
+            (META_EPOCH, &1_u32.to_be_bytes()),
+            (META_HEAD, &0_u64.to_be_bytes()),
+            (META_REGISTRY_ID, &id),
+            (META_SEALING_CHECK, &sealed),
+            (META_PSEUDONYM_CHECK, &keys.check(&id)),
+        ];
+        for (name, value) in facts {
+            meta.insert(name, value).trying_to("create")?;
+        }
+    }
+    transaction.commit().trying_to("create")
+}
+
+fn check(
+    meta: &impl redb::ReadableTable<&'static str, &'static [u8]>,
+    keys: &RegistryKeys,
+) -> Result<(), RegistryError> {
+    let found = u32::from_be_bytes(fixed(meta, META_FORMAT)?);
+    if found > STORE_FORMAT {
+        return Err(RegistryError::NewerFormat { found, known: STORE_FORMAT });
+    }
+    let id: [u8; 16] = fixed(meta, META_REGISTRY_ID)?;
+    let sealed = meta.get(META_SEALING_CHECK).trying_to("read")?;
+    let sealed = sealed.ok_or(RegistryError::Damaged("a fact about the store is missing"))?;
+    let mut scratch = Zeroizing::new(Vec::new());
+    let opened = keys.sealing.open(sealed.value(), &id, &mut scratch);
+    let pseudonyms: [u8; 16] = fixed(meta, META_PSEUDONYM_CHECK)?;
+    if opened != Ok(SEALING_CHECK) || pseudonyms != keys.check(&id) {
+        return Err(RegistryError::WrongKeys);
+    }
+    Ok(())
+}

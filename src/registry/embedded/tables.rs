@@ -1,0 +1,40 @@
+//! The tables of the store, and the few facts about the store itself.
+
+use redb::{ReadableTable, TableDefinition};
+
+use super::error::{RegistryError, Trying as _};
+
+/// Number pseudonym → subject. Old numbers stay as aliases.
+pub(super) const NUMBERS: TableDefinition<'_, &[u8; 16], &[u8; 16]> = TableDefinition::new("numbers");
+/// Subject → sealed record, bound to the subject.
+pub(super) const RECORDS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("records");
+/// Sequence → epoch (4, big-endian) · subject (16) · pseudonyms (16 each).
+pub(super) const FEED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feed");
+/// Name → value.
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+
+pub(super) const META_FORMAT: &str = "format";
+pub(super) const META_EPOCH: &str = "epoch";
+pub(super) const META_HEAD: &str = "head";
+pub(super) const META_REGISTRY_ID: &str = "registry-id";
+pub(super) const META_SEALING_CHECK: &str = "sealing-check";
+pub(super) const META_PSEUDONYM_CHECK: &str = "pseudonym-check";
+
+/// Reads a fixed-size value of the meta table.
+pub(super) fn fixed<const N: usize>(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<[u8; N], RegistryError> {
+    let found = meta
+        .get(name)
+        .trying_to("read")?
+        .ok_or(RegistryError::Damaged("a fact about the store is missing"))?;
+    found.value().try_into().map_err(|_| RegistryError::Damaged("a fact about the store has the wrong size"))
+}
+
+/// Reads the epoch and the feed's head.
+pub(super) fn epoch_and_head(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+) -> Result<(u32, u64), RegistryError> {
+    Ok((u32::from_be_bytes(fixed(meta, META_EPOCH)?), u64::from_be_bytes(fixed(meta, META_HEAD)?)))
+}

@@ -1,0 +1,241 @@
+//! The one writer: batches in, durable changes out, observers told in between.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use aws_lc_rs::rand;
+use redb::{ReadableTable as _, Table, WriteTransaction};
+use zeroize::Zeroizing;
+
+use super::error::{RegistryError, Trying as _};
+use super::store::{EmbeddedRegistry, PARTITION, Shared};
+use super::tables::{FEED, META, META_HEAD, NUMBERS, RECORDS, epoch_and_head};
+use super::{feed, merge};
+use crate::domain::licence::{Change, ChangeKind, History, Record};
+use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
+use crate::registry::codec;
+use crate::registry::keys::RegistryKeys;
+use crate::registry::submission::{Extent, Outcome, Rejection, Submission};
+use crate::verification::ports::Pseudonyms as _;
+
+/// A change that will be told to the observers once it is durable.
+struct Written {
+    subject: SubjectId,
+    pseudonyms: Vec<NumberPseudonym>,
+    position: Position,
+}
+
+impl EmbeddedRegistry {
+    /// Applies a batch in one durable transaction. Outcomes stand in the batch's order; a rejected submission leaves
+    /// the others untouched. When this returns, every observer has heard of every change.
+    ///
+    /// # Errors
+    /// [`RegistryError`]; then nothing of the batch was taken.
+    pub fn apply(&self, batch: &[Submission]) -> Result<Vec<Outcome>, RegistryError> {
+        self.apply_after(batch, None)
+    }
+
+    /// As [`Self::apply`]; a whole history of a subject that was created after the feed stood at `began` is a duplicate.
+    pub(in crate::registry) fn apply_after(
+        &self,
+        batch: &[Submission],
+        began: Option<Position>,
+    ) -> Result<Vec<Outcome>, RegistryError> {
+        let shared = &*self.shared;
+        let _writing = shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = shared.database.begin_write().trying_to("write")?;
+        let (outcomes, written, head) = write_batch(&transaction, shared, batch, began)?;
+        if written.is_empty() {
+            transaction.abort().trying_to("write")?;
+            return Ok(outcomes);
+        }
+        transaction.commit().trying_to("write")?;
+        shared.publish(head, &written);
+        Ok(outcomes)
+    }
+}
+
+impl Shared {
+    /// Makes a commit known: first readers leave their snapshots, then observers hear, then the caller goes on.
+    fn publish(&self, head: u64, written: &[Written]) {
+        self.head.store(head, Ordering::Release);
+        self.commits.fetch_add(1, Ordering::Release);
+        let observers = self.observers.read().unwrap_or_else(PoisonError::into_inner);
+        for change in written {
+            for observer in &*observers {
+                observer.changed(&change.subject, &change.pseudonyms, change.position);
+            }
+        }
+    }
+}
+
+fn write_batch(
+    transaction: &WriteTransaction,
+    shared: &Shared,
+    batch: &[Submission],
+    began: Option<Position>,
+) -> Result<(Vec<Outcome>, Vec<Written>, u64), RegistryError> {
+    let mut meta = transaction.open_table(META).trying_to("write")?;
+    let (epoch, head) = epoch_and_head(&meta)?;
+    let mut batch_writer = BatchWriter {
+        keys: &shared.keys,
+        numbers: transaction.open_table(NUMBERS).trying_to("write")?,
+        records: transaction.open_table(RECORDS).trying_to("write")?,
+        feed: transaction.open_table(FEED).trying_to("write")?,
+        head: Position { epoch, partition: PARTITION, seq: head },
+        began,
+        written: Vec::new(),
+        plain: Zeroizing::default(),
+        scratch: Zeroizing::default(),
+    };
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for submission in batch {
+        outcomes.push(batch_writer.take(submission)?);
+    }
+    let BatchWriter { mut feed, head, written, .. } = batch_writer;
+    if !written.is_empty() {
+        feed::prune(&mut feed, head.seq, shared.feed_rows)?;
+        meta.insert(META_HEAD, head.seq.to_be_bytes().as_slice()).trying_to("write")?;
+    }
+    Ok((outcomes, written, head.seq))
+}
+
+struct BatchWriter<'t> {
+    keys: &'t RegistryKeys,
+    numbers: Table<'t, &'static [u8; 16], &'static [u8; 16]>,
+    records: Table<'t, &'static [u8; 16], &'static [u8]>,
+    feed: Table<'t, u64, &'static [u8]>,
+    head: Position,
+    began: Option<Position>,
+    written: Vec<Written>,
+    plain: Zeroizing<Vec<u8>>,
+    scratch: Zeroizing<Vec<u8>>,
+}
+
+impl BatchWriter<'_> {
+    fn take(&mut self, submission: &Submission) -> Result<Outcome, RegistryError> {
+        if let Err(rejection) = merge::check(submission) {
+            return Ok(Outcome::Rejected(rejection));
+        }
+        let pseudonym = self.keys.pseudonym(submission.document, &submission.number);
+        match self.owner(pseudonym)? {
+            Some(subject) => self.extend(subject, pseudonym, submission),
+            None if submission.extent == Extent::Whole => self.create(pseudonym, submission),
+            None => Ok(Outcome::Rejected(Rejection::UnknownSubject)),
+        }
+    }
+
+    fn create(
+        &mut self,
+        pseudonym: NumberPseudonym,
+        submission: &Submission,
+    ) -> Result<Outcome, RegistryError> {
+        let mut subject = [0_u8; 16];
+        let mut secret = Zeroizing::new([0_u8; 32]);
+        rand::fill(&mut subject)
+            .and_then(|()| rand::fill(secret.as_mut_slice()))
+            .map_err(|_| RegistryError::NoRandomness)?;
+        let position = self.next_position();
+        let changes = submission.changes.iter().cloned().map(|change| change.at(position)).collect();
+        let record = Record {
+            subject: SubjectId::from_bytes(subject),
+            secret: SubjectSecret::from_bytes(*secret),
+            history: History::from_changes(changes),
+        };
+        Ok(match self.write(&record, pseudonym, position)? {
+            Ok(()) => Outcome::Created(position),
+            Err(rejection) => Outcome::Rejected(rejection),
+        })
+    }
+
+    fn extend(
+        &mut self,
+        subject: SubjectId,
+        pseudonym: NumberPseudonym,
+        submission: &Submission,
+    ) -> Result<Outcome, RegistryError> {
+        let Some(record) = self.record(subject)? else {
+            return Ok(Outcome::Rejected(Rejection::RecordUnreadable));
+        };
+        if submission.extent == Extent::Whole && self.is_duplicate(&record) {
+            return Ok(Outcome::Rejected(Rejection::DuplicateNumber));
+        }
+        let fresh = match merge::fresh(submission, record.history.changes()) {
+            Ok([]) => return Ok(Outcome::Unchanged),
+            Ok(fresh) => fresh,
+            Err(rejection) => return Ok(Outcome::Rejected(rejection)),
+        };
+        let position = self.next_position();
+        let mut changes = record.history.changes().to_vec();
+        changes.extend(fresh.iter().cloned().map(|change| change.at(position)));
+        let record = Record { history: History::from_changes(changes), ..record };
+        Ok(match self.write(&record, pseudonym, position)? {
+            Ok(()) => Outcome::Appended(position),
+            Err(rejection) => Outcome::Rejected(rejection),
+        })
+    }
+
+    /// Says whether the subject came in with the same import.
+    fn is_duplicate(&self, record: &Record) -> bool {
+        let first = record.history.changes().first().map(|change| change.position);
+        matches!((self.began, first), (Some(began), Some(first)) if first > began)
+    }
+
+    /// Writes record, index and feed row; nothing at all when rejected.
+    fn write(
+        &mut self,
+        record: &Record,
+        pseudonym: NumberPseudonym,
+        position: Position,
+    ) -> Result<Result<(), Rejection>, RegistryError> {
+        let pseudonyms = self.pseudonyms(pseudonym, record.history.changes());
+        for pseudonym in &pseudonyms {
+            if self.owner(*pseudonym)?.is_some_and(|owner| owner != record.subject) {
+                return Ok(Err(Rejection::NumberTaken));
+            }
+        }
+        self.plain.clear();
+        if codec::encode(record, &mut self.plain).is_err() {
+            return Ok(Err(Rejection::Unencodable));
+        }
+        let key = record.subject.as_bytes();
+        let sealed = self.keys.sealing.seal(&self.plain, key).map_err(|_| RegistryError::WrongKeys)?;
+        self.records.insert(key, sealed.as_slice()).trying_to("write")?;
+        for pseudonym in &pseudonyms {
+            self.numbers.insert(pseudonym.as_bytes(), key).trying_to("write")?;
+        }
+        feed::append(&mut self.feed, position, &record.subject, &pseudonyms)?;
+        self.head = position;
+        self.written.push(Written { subject: record.subject, pseudonyms, position });
+        Ok(Ok(()))
+    }
+
+    fn next_position(&self) -> Position {
+        Position { seq: self.head.seq + 1, ..self.head }
+    }
+
+    fn owner(&self, pseudonym: NumberPseudonym) -> Result<Option<SubjectId>, RegistryError> {
+        let found = self.numbers.get(pseudonym.as_bytes()).trying_to("read")?;
+        Ok(found.map(|subject| SubjectId::from_bytes(*subject.value())))
+    }
+
+    fn record(&mut self, subject: SubjectId) -> Result<Option<Record>, RegistryError> {
+        let Some(sealed) = self.records.get(subject.as_bytes()).trying_to("read")? else { return Ok(None) };
+        let opened = self.keys.sealing.open(sealed.value(), subject.as_bytes(), &mut self.scratch);
+        Ok(opened.ok().and_then(|plain| codec::decode(subject, plain).ok()))
+    }
+
+    /// Collects the pseudonyms of every number the subject has or had.
+    fn pseudonyms(&self, known_by: NumberPseudonym, changes: &[Change]) -> Vec<NumberPseudonym> {
+        let mut pseudonyms = vec![known_by];
+        for change in changes {
+            if let ChangeKind::NumberSet { document, number } = &change.kind {
+                let pseudonym = self.keys.pseudonym(*document, number);
+                if !pseudonyms.contains(&pseudonym) {
+                    pseudonyms.push(pseudonym);
+                }
+            }
+        }
+        pseudonyms
+    }
+}

@@ -1,0 +1,366 @@
+//! A subject as a line of JSON, in and out.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::error::LineFault;
+use crate::domain::licence::{
+    ChangeKind, DocumentKind, FileNumber, FullName, LicenceNumber, NumberRules, Validity,
+};
+use crate::domain::time::Effective;
+use crate::registry::submission::{Extent, NewChange, NewSubject, Submission};
+
+/// A line as it stands. Texts stay texts, so that every fault can be named with its field.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubjectLine<'l> {
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    document: Option<Cow<'l, str>>,
+    #[serde(borrow)]
+    number: Cow<'l, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    name: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    birth_day: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    file_number: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    authority: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    changes: Option<Vec<ChangeLine<'l>>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    change: Option<ChangeLine<'l>>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeLine<'l> {
+    #[serde(borrow)]
+    effective: Cow<'l, str>,
+    #[serde(borrow)]
+    recorded_at: Cow<'l, str>,
+    #[serde(borrow)]
+    kind: Cow<'l, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    document: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    number: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    name: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    day: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    file_number: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    authority: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    class: Option<Cow<'l, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    years: Option<u8>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    endorsement: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    term: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    last_day: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    letter: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    original_end: Option<Cow<'l, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    points: Option<u8>,
+}
+
+/// Reads a line.
+pub(super) fn parse(line: &str, rules: NumberRules) -> Result<Submission, LineFault> {
+    // The parser's own message may quote the value, so only its place is kept.
+    let line: SubjectLine<'_> = serde_json::from_str(line).map_err(|error| match error.classify() {
+        serde_json::error::Category::Eof => LineFault::EndsEarly,
+        serde_json::error::Category::Data => LineFault::Shape(error.column()),
+        _ => LineFault::NotJson(error.column()),
+    })?;
+    let document = document(line.document.as_deref(), "document")?;
+    let number = number(document, &line.number, rules, "number")?;
+    match (&line.changes, &line.change) {
+        (Some(changes), None) => {
+            let changes = changes.iter().enumerate();
+            let parsed = changes.map(|(index, change)| change.parse(&format!("changes[{index}]"), rules));
+            whole(&line, document, number, parsed.collect::<Result<_, _>>()?)
+        }
+        (None, Some(change)) => {
+            let changes = vec![change.parse("change", rules)?];
+            Ok(Submission { document, number, extent: Extent::Continuation, changes })
+        }
+        _ => Err(LineFault::field("changes", "either changes or change must be there")),
+    }
+}
+
+fn whole(
+    line: &SubjectLine<'_>,
+    document: DocumentKind,
+    number: LicenceNumber,
+    mut changes: Vec<NewChange>,
+) -> Result<Submission, LineFault> {
+    let name = line.name.as_deref().ok_or_else(|| LineFault::field("name", "must be there"))?;
+    let name = FullName::parse(name).map_err(|fault| LineFault::field("name", fault))?;
+    let identity = identity(
+        [&line.birth_day, &line.file_number, &line.authority].map(Option::as_deref),
+        number.birth_day(document),
+    )?;
+    if let Some(first) = changes.first() {
+        let (effective, recorded_at) = (first.effective, first.recorded_at);
+        let said = identity.into_iter().map(|kind| NewChange { effective, recorded_at, kind });
+        changes.splice(0..0, said);
+    }
+    Ok(NewSubject { document, number, name, changes }.into_submission())
+}
+
+/// Reads what a subject line or a snapshot row says beside number and name.
+pub(super) fn identity(
+    [birth_day, file_number, authority]: [Option<&str>; 3],
+    born_by_number: Option<Date>,
+) -> Result<Vec<ChangeKind>, LineFault> {
+    let mut said = Vec::new();
+    if let Some(text) = birth_day {
+        let told = day(text, "birth_day")?;
+        match born_by_number {
+            Some(held) if held != told => {
+                return Err(LineFault::field("birth_day", "is not the one the number holds"));
+            }
+            Some(_) => {}
+            None => said.push(ChangeKind::BirthDaySet { day: told }),
+        }
+    }
+    if let Some(text) = file_number {
+        let number = FileNumber::parse(text).map_err(|fault| LineFault::field("file_number", fault))?;
+        said.push(ChangeKind::FileNumberSet { number });
+    }
+    if let Some(text) = authority {
+        said.push(ChangeKind::AuthoritySet { code: authority_code(text, "authority")? });
+    }
+    Ok(said)
+}
+
+impl ChangeLine<'_> {
+    fn parse(&self, path: &str, rules: NumberRules) -> Result<NewChange, LineFault> {
+        let at = |field: &str| format!("{path}.{field}");
+        let recorded_at = self.recorded_at.parse();
+        Ok(NewChange {
+            effective: effective(&self.effective, &at("effective"))?,
+            recorded_at: recorded_at.map_err(|_| LineFault::field(at("recorded_at"), "must be RFC 3339"))?,
+            kind: self.kind(path, rules)?,
+        })
+    }
+
+    fn kind(&self, path: &str, rules: NumberRules) -> Result<ChangeKind, LineFault> {
+        let at = |field: &str| format!("{path}.{field}");
+        let lacks = |field: &str| LineFault::field(at(field), "must be there");
+        let text = |value: &'_ Option<Cow<'_, str>>, field: &str| {
+            value.as_deref().map(str::to_owned).ok_or_else(|| lacks(field))
+        };
+        let class = || word(&text(&self.class, "class")?, &at("class"));
+        let endorsement = || word(&text(&self.endorsement, "endorsement")?, &at("endorsement"));
+        let letter = || letter(&text(&self.letter, "letter")?, &at("letter"));
+        let optional_day = |value: &Option<Cow<'_, str>>, field: &str| {
+            value.as_deref().map(|text| day(text, &at(field))).transpose()
+        };
+        Ok(match &*self.kind {
+            "issued" => ChangeKind::Issued,
+            "number-set" => {
+                let document = document(self.document.as_deref(), &at("document"))?;
+                let text = text(&self.number, "number")?;
+                ChangeKind::NumberSet { document, number: number(document, &text, rules, &at("number"))? }
+            }
+            "name-set" => {
+                let name = FullName::parse(&text(&self.name, "name")?);
+                ChangeKind::NameSet { name: name.map_err(|fault| LineFault::field(at("name"), fault))? }
+            }
+            "birth-day-set" => ChangeKind::BirthDaySet { day: day(&text(&self.day, "day")?, &at("day"))? },
+            "file-number-set" => {
+                let number = FileNumber::parse(&text(&self.file_number, "file_number")?);
+                let number = number.map_err(|fault| LineFault::field(at("file_number"), fault))?;
+                ChangeKind::FileNumberSet { number }
+            }
+            "authority-set" => {
+                let code = authority_code(&text(&self.authority, "authority")?, &at("authority"))?;
+                ChangeKind::AuthoritySet { code }
+            }
+            "class-added" => ChangeKind::ClassAdded { class: class()? },
+            "class-removed" => ChangeKind::ClassRemoved { class: class()? },
+            "age-extended" => {
+                let ceiling_years = self.years.ok_or_else(|| lacks("years"))?;
+                ChangeKind::AgeExtended { class: class()?, ceiling_years }
+            }
+            "endorsement-set" => ChangeKind::EndorsementSet { endorsement: endorsement()? },
+            "endorsement-lifted" => ChangeKind::EndorsementLifted { endorsement: endorsement()? },
+            "validity-set" => {
+                let term = word(&text(&self.term, "term")?, &at("term"))?;
+                let last_day = optional_day(&self.last_day, "last_day")?;
+                ChangeKind::ValiditySet { validity: validity(term, last_day, &at("last_day"))? }
+            }
+            "state-set" => {
+                let original_end = optional_day(&self.original_end, "original_end")?;
+                ChangeKind::StateSet { letter: letter()?, original_end }
+            }
+            "state-lifted" => ChangeKind::StateLifted { letter: letter()? },
+            "points-set" => ChangeKind::PointsSet { points: self.points.ok_or_else(|| lacks("points"))? },
+            "points-cleared" => ChangeKind::PointsCleared,
+            "points-reversed" => ChangeKind::PointsReversed,
+            "protection-set" => ChangeKind::ProtectionSet,
+            "protection-lifted" => ChangeKind::ProtectionLifted,
+            "history-begins" => ChangeKind::HistoryBegins,
+            "dispute-opened" => ChangeKind::DisputeOpened,
+            "dispute-settled" => ChangeKind::DisputeSettled,
+            _ => return Err(LineFault::field(at("kind"), "is not a known kind of change")),
+        })
+    }
+}
+
+/// Writes a whole history as one line that [`super::Importer`] reads back to the same changes.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn write_line(subject: &NewSubject, out: &mut impl Write) -> std::io::Result<()> {
+    let line = SubjectLine {
+        document: Some(subject.document.word().into()),
+        number: subject.number.expose().into(),
+        name: Some(subject.name.expose().into()),
+        changes: Some(subject.changes.iter().map(change_line).collect()),
+        ..SubjectLine::default()
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
+}
+
+fn change_line(change: &NewChange) -> ChangeLine<'_> {
+    let effective = match change.effective {
+        Effective::At(moment) => moment.to_string(),
+        Effective::On(day) => day.to_string(),
+    };
+    let line = ChangeLine {
+        effective: effective.into(),
+        recorded_at: change.recorded_at.to_string().into(),
+        ..ChangeLine::default()
+    };
+    let day_text = |day: &Date| Some(Cow::Owned(day.to_string()));
+    let letter_text = |letter: &u8| Some(Cow::Owned(char::from(*letter).to_string()));
+    let of = |kind: &'static str| ChangeLine { kind: kind.into(), ..line };
+    match &change.kind {
+        ChangeKind::Issued => of("issued"),
+        ChangeKind::NumberSet { document, number } => ChangeLine {
+            document: Some(document.word().into()),
+            number: Some(number.expose().into()),
+            ..of("number-set")
+        },
+        ChangeKind::NameSet { name } => ChangeLine { name: Some(name.expose().into()), ..of("name-set") },
+        ChangeKind::BirthDaySet { day } => ChangeLine { day: day_text(day), ..of("birth-day-set") },
+        ChangeKind::FileNumberSet { number } => {
+            ChangeLine { file_number: Some(number.expose().into()), ..of("file-number-set") }
+        }
+        ChangeKind::AuthoritySet { code } => {
+            ChangeLine { authority: Some(code.into()), ..of("authority-set") }
+        }
+        ChangeKind::ClassAdded { class } => {
+            ChangeLine { class: Some(class.word().into()), ..of("class-added") }
+        }
+        ChangeKind::ClassRemoved { class } => {
+            ChangeLine { class: Some(class.word().into()), ..of("class-removed") }
+        }
+        ChangeKind::AgeExtended { class, ceiling_years } => {
+            ChangeLine { class: Some(class.word().into()), years: Some(*ceiling_years), ..of("age-extended") }
+        }
+        ChangeKind::EndorsementSet { endorsement } => {
+            ChangeLine { endorsement: Some(endorsement.word().into()), ..of("endorsement-set") }
+        }
+        ChangeKind::EndorsementLifted { endorsement } => {
+            ChangeLine { endorsement: Some(endorsement.word().into()), ..of("endorsement-lifted") }
+        }
+        ChangeKind::ValiditySet { validity } => ChangeLine {
+            term: Some(validity.term.word().into()),
+            last_day: validity.last_day.as_ref().and_then(day_text),
+            ..of("validity-set")
+        },
+        ChangeKind::StateSet { letter, original_end } => ChangeLine {
+            letter: letter_text(letter),
+            original_end: original_end.as_ref().and_then(day_text),
+            ..of("state-set")
+        },
+        ChangeKind::StateLifted { letter } => {
+            ChangeLine { letter: letter_text(letter), ..of("state-lifted") }
+        }
+        ChangeKind::PointsSet { points } => ChangeLine { points: Some(*points), ..of("points-set") },
+        ChangeKind::PointsCleared => of("points-cleared"),
+        ChangeKind::PointsReversed => of("points-reversed"),
+        ChangeKind::ProtectionSet => of("protection-set"),
+        ChangeKind::ProtectionLifted => of("protection-lifted"),
+        ChangeKind::HistoryBegins => of("history-begins"),
+        ChangeKind::DisputeOpened => of("dispute-opened"),
+        ChangeKind::DisputeSettled => of("dispute-settled"),
+    }
+}
+
+pub(super) fn document(text: Option<&str>, field: &str) -> Result<DocumentKind, LineFault> {
+    text.map_or(Ok(DocumentKind::ResidentId), |text| word(text, field))
+}
+
+pub(super) fn number(
+    document: DocumentKind,
+    text: &str,
+    rules: NumberRules,
+    field: &str,
+) -> Result<LicenceNumber, LineFault> {
+    LicenceNumber::parse(document, text, rules).map_err(|fault| LineFault::field(field, fault))
+}
+
+/// Reads a word of a closed set.
+pub(super) fn word<T: std::str::FromStr<Err = crate::domain::closed_set::NotInSet>>(
+    text: &str,
+    field: &str,
+) -> Result<T, LineFault> {
+    text.parse().map_err(|fault| LineFault::field(field, fault))
+}
+
+pub(super) fn day(text: &str, field: &str) -> Result<Date, LineFault> {
+    let well_formed = text.len() == 10;
+    let parsed = if well_formed { text.parse().ok() } else { None };
+    parsed.ok_or_else(|| LineFault::field(field, "must be a date as in 2015-03-01"))
+}
+
+pub(super) fn validity(
+    term: crate::domain::licence::ValidityTerm,
+    last_day: Option<Date>,
+    field: &str,
+) -> Result<Validity, LineFault> {
+    let long_term = term == crate::domain::licence::ValidityTerm::LongTerm;
+    if long_term == last_day.is_some() {
+        return Err(LineFault::field(field, "must be there, except for a long-term licence"));
+    }
+    Ok(Validity { term, last_day })
+}
+
+fn effective(text: &str, field: &str) -> Result<Effective, LineFault> {
+    if text.len() == 10 {
+        return day(text, field).map(Effective::On);
+    }
+    let moment: Result<Timestamp, _> = text.parse();
+    moment.map(Effective::At).map_err(|_| LineFault::field(field, "must be a date or RFC 3339"))
+}
+
+fn letter(text: &str, field: &str) -> Result<u8, LineFault> {
+    match text.as_bytes() {
+        [letter] if letter.is_ascii_uppercase() => Ok(*letter),
+        _ => Err(LineFault::field(field, "must be one letter A-Z")),
+    }
+}
+
+fn authority_code(text: &str, field: &str) -> Result<String, LineFault> {
+    let count = text.chars().count();
+    if !(2..=8).contains(&count) || !text.chars().all(char::is_alphanumeric) {
+        return Err(LineFault::field(field, "must have 2 to 8 letters or digits"));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,212 @@
+//! The closed sets metrics and spans are labelled with. Nothing here is read from a request.
+
+/// Declares a label: a name and its values.
+macro_rules! label {
+    ($(#[$meta:meta])* pub enum $name:ident { $( $(#[$vmeta:meta])* $variant:ident = $word:literal; )+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $( $(#[$vmeta])* $variant ),+ }
+
+        impl $name {
+            /// Every value, in order of declaration.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// Returns the value's word.
+            pub const fn word(self) -> &'static str {
+                Self::WORDS[self as usize]
+            }
+        }
+    };
+}
+
+label! {
+    /// A method of the contract.
+    pub enum Method {
+        /// `VerificationService/Verify`
+        Verify = "Verify";
+        /// `VerificationService/GetLimits`
+        GetLimits = "GetLimits";
+        /// `VerificationService/DescribeContract`
+        DescribeContract = "DescribeContract";
+        /// `grpc.health.v1.Health`
+        Health = "Health";
+        /// Anything else, unknown methods included.
+        Other = "other";
+    }
+}
+
+label! {
+    /// How a request ended.
+    pub enum OutcomeLabel {
+        /// `Verify`: QUALIFIED.
+        Qualified = "qualified";
+        /// `Verify`: NOT_QUALIFIED.
+        NotQualified = "not-qualified";
+        /// `Verify`: INDETERMINATE.
+        Indeterminate = "indeterminate";
+        /// Another method's answer.
+        Answered = "answered";
+        /// We would not answer this partner.
+        Refused = "refused";
+        /// The request broke the contract's rules.
+        Malformed = "malformed";
+        /// We could not answer: UNAVAILABLE, DEADLINE_EXCEEDED.
+        Unavailable = "unavailable";
+        /// Our fault: INTERNAL.
+        Failed = "failed";
+        /// The partner went away.
+        Cancelled = "cancelled";
+    }
+}
+
+label! {
+    /// A level of the cache.
+    pub enum CacheLevel {
+        /// This process.
+        InProcess = "in-process";
+        /// Redis.
+        Redis = "redis";
+    }
+}
+
+label! {
+    /// What a level of the cache had.
+    pub enum CacheResult {
+        /// A usable fact.
+        Hit = "hit";
+        /// Nothing.
+        Miss = "miss";
+        /// A fact a change may have overtaken, or one too old for the caller.
+        Stale = "stale";
+        /// The level was not asked: breaker open or feed stalled.
+        Bypassed = "bypassed";
+    }
+}
+
+label! {
+    /// What went wrong with Redis.
+    pub enum RedisFault {
+        /// No answer in time.
+        TimedOut = "timed-out";
+        /// Connection or protocol.
+        Connection = "connection";
+        /// Redis said no (full, not permitted, read-only).
+        Refused = "refused";
+        /// A value that cannot be opened or decoded.
+        Unusable = "unusable-value";
+    }
+}
+
+label! {
+    /// The state of a breaker.
+    pub enum BreakerState {
+        /// Calls go through.
+        Closed = "closed";
+        /// One call at a time tries.
+        HalfOpen = "half-open";
+        /// Nothing goes through.
+        Open = "open";
+    }
+}
+
+label! {
+    /// How a reading of the registry ended.
+    pub enum RegistryRead {
+        /// A record.
+        Found = "found";
+        /// No such number.
+        Absent = "absent";
+        /// It could not be read.
+        Failed = "failed";
+        /// Not in time.
+        TimedOut = "timed-out";
+    }
+}
+
+label! {
+    /// A limit that was reached.
+    pub enum LimitLabel {
+        /// Requests per second.
+        Rate = "rate";
+        /// Requests at once.
+        InFlight = "in-flight";
+        /// Connections at once.
+        Connections = "connections";
+        /// Answers per minute.
+        QuotaMinute = "quota-minute";
+        /// Answers per hour.
+        QuotaHour = "quota-hour";
+        /// Answers per day.
+        QuotaDay = "quota-day";
+        /// Different questions about one subject.
+        QuestionVariation = "question-variation";
+        /// The gateway's own: it sheds load.
+        Overload = "overload";
+    }
+}
+
+label! {
+    /// How a handshake ended.
+    pub enum HandshakeLabel {
+        /// A connection of a partner.
+        Accepted = "accepted";
+        /// No client certificate.
+        NoCertificate = "no-certificate";
+        /// A certificate of another CA.
+        NotTrusted = "not-trusted";
+        /// Revoked.
+        Revoked = "revoked";
+        /// Outside its dates, or a revocation list is.
+        Expired = "expired";
+        /// No contract lists it.
+        NotListed = "not-listed";
+        /// Not in time.
+        TimedOut = "timed-out";
+        /// Too many at once.
+        Shed = "shed";
+        /// Anything else the protocol refuses: versions, ALPN, garbage.
+        Protocol = "protocol";
+    }
+}
+
+label! {
+    /// Something that expires.
+    pub enum Expiring {
+        /// The server's certificate.
+        ServerCertificate = "server-certificate";
+        /// The next of the trust roots.
+        TrustRoot = "trust-root";
+        /// The next of the revocation lists (nextUpdate).
+        RevocationList = "revocation-list";
+    }
+}
+
+label! {
+    /// Where partners stand.
+    pub enum StandingLabel {
+        /// May call.
+        Active = "active";
+        /// Suspended by the operator.
+        Suspended = "suspended";
+        /// Outside the contract's dates.
+        NotInForce = "not-in-force";
+    }
+}
+
+/// The words of a request without a purpose, then those of [`crate::domain::question::Purpose`] in order of its codes.
+pub(super) const PURPOSE_WORDS: &[&str] =
+    &["none", "insurance-claim", "insurance-purchase", "rental", "recruitment", "transport", "enforcement"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::question::Purpose;
+
+    #[test]
+    fn purposes_are_labelled_by_their_code() {
+        for purpose in Purpose::ALL {
+            assert_eq!(PURPOSE_WORDS[usize::from(purpose.code())], purpose.word());
+        }
+        assert_eq!(PURPOSE_WORDS.len(), Purpose::ALL.len() + 1);
+    }
+}

@@ -1,0 +1,221 @@
+//! Every metric: name, unit, what a healthy value is, labels, buckets. Labels come from closed sets; there is no label
+//! for a partner, because partner × method × code would grow without bound.
+
+use super::labels::{
+    BreakerState, CacheLevel, CacheResult, Expiring, HandshakeLabel, LimitLabel, Method, OutcomeLabel,
+    PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel,
+};
+
+/// A label and its values.
+pub(super) type Label = (&'static str, &'static [&'static str]);
+
+/// One metric.
+pub(super) struct Definition {
+    /// What kind.
+    pub(super) kind: Kind,
+    /// Its OpenTelemetry name; Prometheus sees underscores and the unit.
+    pub(super) name: &'static str,
+    /// Its UCUM unit.
+    pub(super) unit: &'static str,
+    /// What it says, and what is healthy.
+    pub(super) help: &'static str,
+    /// Its labels.
+    pub(super) labels: &'static [Label],
+}
+
+/// Kinds of metric.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down by one.
+    Level,
+    /// Is set.
+    Gauge,
+    /// Durations in buckets of [`BUCKETS_NS`].
+    Histogram,
+}
+
+impl Definition {
+    /// Returns how many label combinations there are.
+    pub(super) fn series_count(&self) -> usize {
+        self.labels.iter().map(|(_, values)| values.len()).product()
+    }
+}
+
+/// Upper bounds of all latency buckets, in nanoseconds: a warm answer takes tens of microseconds plus one sync, a cold
+/// one hundreds, and 2 s is the request's deadline.
+pub(super) const BUCKETS_NS: [u64; 16] = [
+    25_000,
+    50_000,
+    100_000,
+    200_000,
+    400_000,
+    800_000,
+    1_600_000,
+    3_200_000,
+    6_400_000,
+    12_800_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    1_000_000_000,
+    2_000_000_000,
+];
+
+/// The reasons of `error.proto`, without prefix; anything else counts as `OTHER`.
+pub(super) const REASONS: &[&str] = &[
+    "OTHER",
+    "PARTNER_NOT_KNOWN",
+    "PARTNER_SUSPENDED",
+    "CONTRACT_NOT_IN_FORCE",
+    "CERTIFICATE_NOT_ACCEPTED",
+    "PURPOSE_NOT_PERMITTED",
+    "FIELD_NOT_PERMITTED",
+    "CONSENT_BASIS_NOT_ACCEPTED",
+    "QUESTION_NOT_IN_CONTRACT",
+    "SUBJECT_UNDER_AGE",
+    "QUESTION_VARIATION_EXCEEDED",
+    "REQUEST_MALFORMED",
+    "REQUEST_TOO_LARGE",
+    "IDEMPOTENCY_CONFLICT",
+    "METHOD_NOT_KNOWN",
+    "RATE_EXCEEDED",
+    "QUOTA_EXCEEDED",
+    "IN_FLIGHT_EXCEEDED",
+    "OVERLOADED",
+    "DEADLINE_EXCEEDED",
+    "REGISTRY_UNAVAILABLE",
+    "EVIDENCE_UNAVAILABLE",
+    "FRESHNESS_UNAVAILABLE",
+    "DRAINING",
+    "INTERNAL",
+];
+
+/// Declares the metrics and an id for each.
+macro_rules! metrics {
+    ($( $id:ident: $kind:ident $name:literal [$unit:literal] $help:literal { $($label:literal: $values:expr),* } )+) => {
+        /// Names a metric.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Id { $($id),+ }
+
+        /// Every metric, in order of its id.
+        pub(super) const DEFINITIONS: &[Definition] = &[$(Definition {
+            kind: Kind::$kind,
+            name: $name,
+            unit: $unit,
+            help: $help,
+            labels: &[$(($label, $values)),*],
+        }),+];
+    };
+}
+
+metrics! {
+    Requests: Counter "drivegate.requests" ["{request}"]
+        "Requests ended. Healthy: `failed` always zero, `unavailable` near zero."
+        { "method": Method::WORDS, "purpose": PURPOSE_WORDS, "outcome": OutcomeLabel::WORDS }
+    RequestDuration: Histogram "drivegate.request.duration" ["s"]
+        "Time from the arrival of a request to its answer, refusals included. Healthy: p99 below 10 ms."
+        { "method": Method::WORDS, "purpose": PURPOSE_WORDS }
+    RequestsInFlight: Level "drivegate.requests.in_flight" ["{request}"]
+        "Requests being served. Healthy: far below the configured maximum."
+        {}
+    Refusals: Counter "drivegate.refusals" ["{request}"]
+        "Refusals and errors by reason of the contract. Healthy: INTERNAL always zero, EVIDENCE_UNAVAILABLE zero."
+        { "reason": REASONS }
+    LimitRefusals: Counter "drivegate.limit.refusals" ["{request}"]
+        "Refusals by the limit that was reached. Healthy: `overload` zero; the others are a partner's own doing."
+        { "limit": LimitLabel::WORDS }
+    Connections: Level "drivegate.connections" ["{connection}"]
+        "Connections of partners open. Healthy: steady, far below the configured maximum."
+        {}
+    Handshakes: Counter "drivegate.handshakes" ["{handshake}"]
+        "TLS handshakes by outcome. Healthy: mostly `accepted`; `shed` and `timed-out` near zero."
+        { "outcome": HandshakeLabel::WORDS }
+    HandshakeDuration: Histogram "drivegate.handshake.duration" ["s"]
+        "Time a handshake took, failed ones included. Healthy: p99 below 100 ms."
+        {}
+    CacheLookUps: Counter "drivegate.cache.look_ups" ["{look-up}"]
+        "Look-ups by level and result. Healthy: mostly `hit`; `bypassed` only while Redis or the feed is away."
+        { "level": CacheLevel::WORDS, "result": CacheResult::WORDS }
+    CacheEntries: Gauge "drivegate.cache.entries" ["{fact}"]
+        "Facts held in process. Healthy: steady once warm."
+        {}
+    RedisFaults: Counter "drivegate.redis.faults" ["{fault}"]
+        "Calls to Redis that failed. Healthy: zero; `unusable-value` should always be zero."
+        { "fault": RedisFault::WORDS }
+    RedisBreaker: Gauge "drivegate.redis.breaker" ["{state}"]
+        "1 for the state the breaker is in. Healthy: `closed`."
+        { "state": BreakerState::WORDS }
+    RegistryReads: Counter "drivegate.registry.reads" ["{read}"]
+        "Readings of the registry. Healthy: `failed` and `timed-out` zero."
+        { "result": RegistryRead::WORDS }
+    RegistryReadDuration: Histogram "drivegate.registry.read.duration" ["s"]
+        "Time a reading of the registry took, waiting for a reader included. Healthy: p99 below 5 ms."
+        {}
+    JournalEntries: Counter "drivegate.journal.entries" ["{entry}"]
+        "Entries made durable. Healthy: grows with answers."
+        {}
+    JournalBytes: Counter "drivegate.journal.size" ["By"]
+        "Bytes made durable. Healthy: at most 350 an entry."
+        {}
+    JournalSyncs: Histogram "drivegate.journal.sync.duration" ["s"]
+        "Time a sync of the journal took. Healthy: p99 below 10 ms; every answer waits for one."
+        {}
+    JournalFailures: Counter "drivegate.journal.failures" ["{failure}"]
+        "Writes or syncs that failed; each seals a segment. Should always be zero."
+        {}
+    JournalQueue: Gauge "drivegate.journal.queue" ["{entry}"]
+        "Entries waiting for a sync. Healthy: below a few hundred."
+        {}
+    Expiry: Gauge "drivegate.expiry" ["s"]
+        "Unix time at which the next of a kind expires; 0 when none is loaded. Healthy: more than 14 days ahead."
+        { "what": Expiring::WORDS }
+    PartnerFileFaults: Gauge "drivegate.partner_files.faults" ["{fault}"]
+        "Faults in partner files; the last good contracts are in force. Should be zero."
+        {}
+    Partners: Gauge "drivegate.partners" ["{partner}"]
+        "Partners by standing. Healthy: as many as were contracted."
+        { "standing": StandingLabel::WORDS }
+    Reloads: Counter "drivegate.reloads" ["{reload}"]
+        "Reloads of contracts, trust, revocation lists or certificate, by outcome. Healthy: `failed` zero."
+        { "outcome": &["done", "failed"] }
+    LogsSuppressed: Counter "drivegate.logs.suppressed" ["{line}"]
+        "Log lines left out by the rate bound. Healthy: zero but in a flood of refusals."
+        {}
+    SpansDropped: Counter "drivegate.spans.dropped" ["{span}"]
+        "Sampled spans that could not be exported. Healthy: zero."
+        {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_says_what_is_healthy_and_is_named_once() {
+        let mut names: Vec<_> = DEFINITIONS.iter().map(|definition| definition.name).collect();
+        for definition in DEFINITIONS {
+            let says = definition.help.contains("Healthy") || definition.help.contains("hould");
+            assert!(says, "{} does not say what is healthy", definition.name);
+            assert!(definition.series_count() <= 500, "{} has too many series", definition.name);
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), DEFINITIONS.len());
+    }
+
+    #[test]
+    fn every_reason_of_the_contract_is_counted_by_name() {
+        let contract = include_str!("../../proto/drivegate/v1/error.proto");
+        let reasons = contract
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("ERROR_REASON_"))
+            .filter_map(|line| line.split(' ').next())
+            .filter(|reason| *reason != "UNSPECIFIED");
+        for reason in reasons {
+            assert!(REASONS.contains(&reason), "{reason} is not counted by name");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Tells questions apart without keeping them.
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::ports::QuestionDigest;
+use crate::domain::licence::VehicleClass;
+use crate::domain::question::Question;
+use crate::domain::vehicle::{Vehicle, VehicleKind};
+
+/// Digests what is asked: the same question always gives the same digest. Moments count to the second.
+/// Nothing about the subject enters.
+pub(super) fn digest_question(question: &Question) -> QuestionDigest {
+    let mut bytes = Bytes(Vec::with_capacity(64));
+    bytes.byte(question.purpose().code());
+    match question {
+        Question::InsuranceClaim { occurred_at, vehicle, edition } => {
+            bytes.vehicle(vehicle).number(occurred_at.as_second()).byte(edition.code());
+        }
+        Question::InsurancePurchase { vehicle } => {
+            bytes.vehicle(vehicle);
+        }
+        Question::Rental { pick_up, return_at, vehicle, min_tenure_months, validity_margin_days } => {
+            bytes
+                .vehicle(vehicle)
+                .number(pick_up.as_second())
+                .number(return_at.as_second())
+                .optional(*min_tenure_months)
+                .number((*validity_margin_days).into());
+        }
+        Question::Recruitment { role, min_tenure_months, class } => {
+            bytes.byte(role.code()).optional(*min_tenure_months).optional(class.map(VehicleClass::code));
+        }
+        Question::Transport { role, filed, class } => {
+            bytes.byte(role.code()).byte((*filed).into()).optional(class.map(VehicleClass::code));
+        }
+        Question::Enforcement { vehicle } => {
+            if let Some(vehicle) = vehicle {
+                bytes.vehicle(vehicle);
+            }
+        }
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest(&SHA256, &bytes.0).as_ref()[..16]);
+    QuestionDigest(short)
+}
+
+/// Unambiguous bytes: every part has a fixed width, absent and present differ.
+struct Bytes(Vec<u8>);
+
+impl Bytes {
+    fn byte(&mut self, byte: u8) -> &mut Self {
+        self.0.push(byte);
+        self
+    }
+
+    fn number(&mut self, number: i64) -> &mut Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    fn optional(&mut self, value: Option<impl Into<i64>>) -> &mut Self {
+        match value {
+            None => self.byte(0).number(0),
+            Some(value) => self.byte(1).number(value.into()),
+        }
+    }
+
+    fn vehicle(&mut self, vehicle: &Vehicle) -> &mut Self {
+        match &vehicle.kind {
+            VehicleKind::Class(class) => {
+                self.byte(1).byte(class.code()).byte(0).byte(0);
+            }
+            VehicleKind::TypeCode(code) => {
+                self.byte(2);
+                self.0.extend(code.as_str().bytes().chain(std::iter::repeat(0)).take(3));
+            }
+        }
+        self.optional(vehicle.automatic.map(u8::from))
+            .optional(vehicle.adapted.map(u8::from))
+            .optional(vehicle.seats)
+            .optional(vehicle.total_mass_kg)
+            .optional(vehicle.combination_mass_kg)
+            .optional(vehicle.used_for.map(|used_for| used_for.code()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{Timestamp, ToSpan as _};
+
+    use super::*;
+    use crate::domain::question::CoverageEdition;
+
+    fn claim_at(occurred_at: Timestamp) -> Question {
+        let kind = VehicleKind::Class(VehicleClass::C1);
+        let vehicle = Vehicle {
+            kind,
+            automatic: None,
+            adapted: None,
+            seats: None,
+            total_mass_kg: None,
+            combination_mass_kg: None,
+            used_for: None,
+        };
+        Question::InsuranceClaim { occurred_at, vehicle, edition: CoverageEdition::Compulsory }
+    }
+
+    #[test]
+    fn questions_differ_by_the_second_and_by_what_is_absent() {
+        let moment = Timestamp::from_second(1_700_000_000).unwrap();
+        assert_eq!(digest_question(&claim_at(moment)), digest_question(&claim_at(moment + 1.millisecond())));
+        assert_ne!(digest_question(&claim_at(moment)), digest_question(&claim_at(moment + 1.second())));
+
+        let mut manual = claim_at(moment);
+        if let Question::InsuranceClaim { vehicle, .. } = &mut manual {
+            vehicle.automatic = Some(false);
+        }
+        assert_ne!(digest_question(&claim_at(moment)), digest_question(&manual));
+    }
+}

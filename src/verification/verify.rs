@@ -1,0 +1,200 @@
+//! The life of one question, once it is parsed: authorise, look up, decide, disclose, record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::answer::{Answer, Confirmed, NoAnswer};
+use super::digest::digest_question;
+use super::ports::{
+    AnswerToRecord, Deadline, EvidenceLog, Fact, Facts, Pseudonyms, Quotas, SubjectBudget, SubjectToRecord,
+};
+use super::request::Request;
+use crate::domain::decision::{Ruling, confirm, decide};
+use crate::domain::disclosure::{Disclosure, disclose};
+use crate::domain::licence::{AsOf, Record};
+use crate::domain::partner::{Contract, Standing};
+use crate::domain::policy::{POLICY_VERSION, Permit, authorise};
+use crate::domain::rules::Rules;
+use crate::domain::subject::NumberPseudonym;
+use crate::domain::time::Clock;
+
+/// How often facts that change under a question are read anew before it is given up.
+const READINGS_MAX: usize = 3;
+
+/// Answers questions. One for the whole gateway; holds no state of its own.
+pub struct Verification {
+    /// Derives pseudonyms.
+    pub pseudonyms: Arc<dyn Pseudonyms>,
+    /// Reads facts.
+    pub facts: Arc<dyn Facts>,
+    /// Counts answers.
+    pub quotas: Arc<dyn Quotas>,
+    /// Counts different questions.
+    pub budget: Arc<dyn SubjectBudget>,
+    /// Records answers.
+    pub evidence: Arc<dyn EvidenceLog>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// The dated rules that decide.
+    pub rules: Arc<Rules>,
+    /// The oldest a reading may be when its answer leaves: the freshness bound.
+    pub age_max: Duration,
+    /// Answers about unconfirmed subjects leave this long after the question arrived, so that their cause cannot be timed.
+    pub unconfirmed_floor: Duration,
+}
+
+/// Who asks: the contract as read for this request, and the standing, read again right before the record.
+pub struct Caller<'a> {
+    /// The contract in force.
+    pub contract: &'a Contract,
+    /// Reads the standing now.
+    pub standing: &'a (dyn Fn() -> Standing + Sync),
+}
+
+impl Verification {
+    /// Answers one question.
+    ///
+    /// Cancel-safe: dropped before the end, nothing is charged; the entry may stand without an answer.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] says whose turn it is.
+    pub async fn verify(&self, caller: Caller<'_>, request: &Request, deadline: Deadline) -> Result<Answer, NoAnswer> {
+        let arrived = self.clock.since_boot();
+        let now = self.clock.now();
+        let partner = &caller.contract.partner;
+        let permit =
+            authorise(caller.contract, &request.claim, &request.question, request.fields, now, &self.rules)
+                .map_err(NoAnswer::NotAuthorised)?;
+        let quota = self
+            .quotas
+            .reserve(partner, &caller.contract.allowance, request.request_id.as_deref())
+            .map_err(NoAnswer::QuotaExceeded)?;
+        let pseudonym = self.pseudonyms.pseudonym(request.claim.document, &request.claim.number);
+        let question_digest = digest_question(&request.question);
+        self.budget
+            .admit(partner, request.question.purpose(), pseudonym, question_digest, &request.case_reference)
+            .map_err(|exceeded| NoAnswer::VariationExceeded { retry_after: exceeded.retry_after })?;
+
+        let (fact, finding) = self.find(request, &permit, pseudonym, deadline, now).await?;
+        match (caller.standing)() {
+            Standing::Active => {}
+            lost => return Err(NoAnswer::StandingLost(lost)),
+        }
+        let read_at = self.clock.since_boot();
+        let charged = quota.counts();
+        let entry = self
+            .evidence
+            .record(&AnswerToRecord {
+                at: now,
+                partner,
+                purpose: request.question.purpose(),
+                claim: &request.claim,
+                case_reference: &request.case_reference,
+                case_category: &request.case_category,
+                operator_id: &request.operator_id,
+                request_id: request.request_id.as_deref(),
+                subject: finding.subject(fact.record.as_deref(), pseudonym),
+                question: &request.question,
+                question_digest,
+                ruling: &finding.ruling,
+                disclosure: &finding.disclosure,
+                position: fact.position,
+                known_at: request.known_at.unwrap_or(now),
+                policy_version: POLICY_VERSION,
+                charged,
+            })
+            .await
+            .map_err(|_unavailable| NoAnswer::NoEvidence)?;
+        if self.clock.since_boot().saturating_sub(read_at) > self.age_max {
+            return Err(NoAnswer::NotFreshEnough);
+        }
+        let confirmed = fact.record.as_deref().filter(|_| finding.confirmed).map(|record| Confirmed {
+            subject_ref: self.pseudonyms.subject_ref(&record.subject, partner),
+            position: fact.position,
+            source: fact.source,
+            changed_since: finding.changed_since,
+        });
+        if confirmed.is_none() {
+            self.wait_for_floor(arrived).await;
+        }
+        Ok(Answer {
+            ruling: finding.ruling,
+            disclosure: finding.disclosure,
+            confirmed,
+            observed_at: fact.observed_at,
+            known_at: request.known_at.unwrap_or(now),
+            entry,
+            charged: quota.charge(),
+        })
+    }
+
+    /// Looks up, confirms and decides on facts that are still usable right before the record.
+    async fn find(
+        &self,
+        request: &Request,
+        permit: &Permit,
+        pseudonym: NumberPseudonym,
+        deadline: Deadline,
+        now: Timestamp,
+    ) -> Result<(Fact, Finding), NoAnswer> {
+        for _ in 0..READINGS_MAX {
+            let fact =
+                self.facts.look_up(pseudonym, request.max_age, deadline).wait().await.map_err(NoAnswer::NoFacts)?;
+            let finding = self.judge(request, permit, fact.record.as_deref(), now);
+            if self.facts.still_usable(pseudonym, &fact) {
+                return Ok((fact, finding));
+            }
+        }
+        Err(NoAnswer::NotFreshEnough)
+    }
+
+    fn judge(&self, request: &Request, permit: &Permit, record: Option<&Record>, now: Timestamp) -> Finding {
+        let Some(record) = record else { return Finding::unconfirmed() };
+        let current = record.history.fold(AsOf { moment: now, known_at: now });
+        if !confirm(&request.claim, &current) {
+            return Finding::unconfirmed();
+        }
+        let as_of = AsOf { moment: request.question.moment(now), known_at: request.known_at.unwrap_or(now) };
+        let ruled = decide(&request.question, &record.history, as_of, now, &self.rules);
+        let disclosure = disclose(permit, &request.question, &ruled, as_of);
+        Finding { confirmed: true, changed_since: ruled.qualification.changed_since, ruling: ruled.ruling, disclosure }
+    }
+
+    async fn wait_for_floor(&self, arrived: Duration) {
+        let since_arrival = self.clock.since_boot().saturating_sub(arrived);
+        if let Some(rest) = self.unconfirmed_floor.checked_sub(since_arrival) {
+            tokio::time::sleep(rest).await;
+        }
+    }
+}
+
+/// What the rules found, before it is recorded.
+struct Finding {
+    confirmed: bool,
+    ruling: Ruling,
+    disclosure: Disclosure,
+    changed_since: Option<Timestamp>,
+}
+
+impl Finding {
+    /// No such number, another name, a protected person: one finding for all three.
+    fn unconfirmed() -> Self {
+        Self {
+            confirmed: false,
+            ruling: Ruling::not_confirmed(),
+            disclosure: Disclosure::nothing(),
+            changed_since: None,
+        }
+    }
+
+    /// Says whose keys the entry derives from: an attempt on a held number is one the driver may learn of.
+    fn subject<'a>(&self, record: Option<&'a Record>, pseudonym: NumberPseudonym) -> SubjectToRecord<'a> {
+        match record {
+            Some(record) if self.confirmed => SubjectToRecord::Confirmed(&record.secret),
+            Some(record) => SubjectToRecord::Unconfirmed(&record.secret),
+            None => SubjectToRecord::Unknown(pseudonym),
+        }
+    }
+}
