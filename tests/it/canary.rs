@@ -70,11 +70,9 @@ fn marked_identifiers_leave_no_trace(log_format: &str) {
     deployment.configure(|config| {
         let mut section = toml::Table::new();
         section.insert("url".to_owned(), redis.url().into());
-        config.insert("redis".to_owned(), section.into());
-        let mut section = toml::Table::new();
-        section.insert("format".to_owned(), log_format.into());
-        section.insert("filter".to_owned(), "trace".into());
-        config.insert("log".to_owned(), section.into());
+        table(config, "cache").insert("redis".to_owned(), section.into());
+        table(config, "telemetry").insert("log_format".to_owned(), log_format.into());
+        table(config, "telemetry").insert("log_filter".to_owned(), "trace".into());
     });
     let gateway = deployment.serve();
     let heard = block_on(send_everything(&gateway));
@@ -99,6 +97,12 @@ fn marked_identifiers_leave_no_trace(log_format: &str) {
     let traces = traces_under(deployment.everything(), &marks);
     assert!(traces.is_empty(), "\n{}", traces.join("\n"));
     assert_logs_were_loud(deployment.everything());
+}
+
+/// Returns a section of the configuration, made if absent.
+fn table<'a>(config: &'a mut toml::Table, name: &str) -> &'a mut toml::Table {
+    let section = config.entry(name).or_insert_with(|| toml::Table::new().into());
+    section.as_table_mut().expect("a section is a table")
 }
 
 /// Sends the marks along every way a request can take; returns all that partners heard about it but masks.

@@ -37,7 +37,17 @@ impl Deployment {
         let deployment = Self { home, said };
         let folder = deployment.folder();
         deployment.run(&["init", text(&folder)]);
-        deployment.run(&["registry", "generate", "--count", "50", "--seed", "7", "--with-test-drivers", "--into", text(&folder)]);
+        deployment.run(&[
+            "registry",
+            "generate",
+            "--count",
+            "50",
+            "--seed",
+            "7",
+            "--with-test-drivers",
+            "--into",
+            text(&folder),
+        ]);
         deployment
     }
 

@@ -11,15 +11,7 @@ import deployment as d  # noqa: E402
 
 
 #: The shared gateway's partners are not held back; limits have deployments of their own.
-PLENTY = dict(
-    rate_per_second=10_000,
-    burst=10_000,
-    in_flight_max=1_000,
-    connections_max=1_000,
-    quota_per_minute=1_000_000,
-    quota_per_hour=10_000_000,
-    quota_per_day=100_000_000,
-)
+PLENTY = dict(rate_per_second=100_000, burst=10_000, in_flight_max=1_000, connections_max=2_000)
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +25,8 @@ def redis(tmp_path_factory):
 def gateway(tmp_path_factory, redis):
     """The gateway most tests share: Redis as the second cache level, nobody changes its contracts."""
     house = d.Deployment(tmp_path_factory.mktemp("shared") / "gateway", drivers=2000)
-    house.configure(lambda config: config.__setitem__("redis", {"url": redis.url}))
+    house.configure(lambda config: config["cache"].update(redis={"url": redis.url}))
+    house.configure(lambda config: config.update(bounds={"connections_per_address_max": 2_000}))
     for partner in sorted((house.folder / "partners").glob("*.toml")):
         house.contract(partner.stem, lambda document: document["allowance"].update(PLENTY))
     house.serve()

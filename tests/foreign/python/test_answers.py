@@ -190,7 +190,7 @@ def test_the_answer_survives_the_loss_of_redis(tmp_path_factory):
     """Redis may lose, hang or die: it can only cost time."""
     redis = d.Redis(tmp_path_factory.mktemp("redis-lost"))
     house = d.Deployment(tmp_path_factory.mktemp("lost") / "gateway")
-    house.configure(lambda config: config.__setitem__("redis", {"url": redis.url}))
+    house.configure(lambda config: config["cache"].update(redis={"url": redis.url}))
     house.serve()
     try:
         desk = house.partner("rental-demo")
