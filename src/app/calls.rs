@@ -6,41 +6,99 @@ use tonic::Code;
 
 use crate::config::gateway::{LogFormat, TelemetryConfig};
 use crate::domain::decision::Decision;
+use crate::domain::time::Clock;
 use crate::gateway::{CallObserver, CallSpan, FinishedCall};
 use crate::telemetry::labels::{LimitLabel, Method, OutcomeLabel};
-use crate::telemetry::{Metrics, Tracer};
+use crate::telemetry::logs::{self, LogError, LogOptions, RequestLine, RequestLog, RequestLogOptions};
+use crate::telemetry::traces::{RequestSpan, Tracer};
+use crate::telemetry::Metrics;
+
+/// Starts the process's log.
+///
+/// # Errors
+/// [`LogError`] when the filter is malformed.
+pub fn start_logging(config: &TelemetryConfig) -> Result<(), LogError> {
+    let format = match config.log_format {
+        LogFormat::Pretty => logs::LogFormat::Pretty,
+        LogFormat::Json => logs::LogFormat::Json,
+    };
+    logs::install(&LogOptions { format, filter: config.log_filter.clone() })
+}
 
 /// Tells metrics, traces and logs of every call.
 pub(super) struct CallReporter {
     metrics: Arc<Metrics>,
     tracer: Arc<Tracer>,
+    log: RequestLog,
 }
 
 impl CallReporter {
     /// Builds the reporter.
-    pub(super) fn new(metrics: Arc<Metrics>, tracer: Arc<Tracer>) -> Self {
-        Self { metrics, tracer }
+    pub(super) fn new(metrics: &Arc<Metrics>, tracer: &Arc<Tracer>, clock: &Arc<dyn Clock>) -> Self {
+        let log = RequestLog::new(Arc::clone(clock), Arc::clone(metrics), RequestLogOptions::default());
+        Self { metrics: Arc::clone(metrics), tracer: Arc::clone(tracer), log }
+    }
+
+    fn log(&self, call: &FinishedCall<'_>, outcome: OutcomeLabel) {
+        let request = format!("{:016x}", call.id);
+        let line = RequestLine {
+            request: &request,
+            partner: call.partner,
+            method: call.method,
+            purpose: call.purpose,
+            outcome,
+            reason: call.reason,
+            took: call.elapsed,
+        };
+        match outcome {
+            OutcomeLabel::Qualified
+            | OutcomeLabel::NotQualified
+            | OutcomeLabel::Indeterminate
+            | OutcomeLabel::Answered => self.log.answer(&line),
+            OutcomeLabel::Refused | OutcomeLabel::Malformed => self.log.refusal(&line),
+            OutcomeLabel::Unavailable | OutcomeLabel::Failed => self.log.error(&line, None),
+            OutcomeLabel::Cancelled => {}
+        }
     }
 }
 
 impl CallObserver for CallReporter {
     fn started(&self, method: Method, traceparent: Option<&str>) -> Option<Box<dyn CallSpan>> {
         self.metrics.request_entered();
-        None
+        let mut span = self.tracer.start(traceparent, method.word())?;
+        span.method(method);
+        Some(Box::new(TracedCall(span)))
     }
 
     fn finished(&self, call: &FinishedCall<'_>, span: Option<Box<dyn CallSpan>>) {
+        let outcome = outcome_of(call);
         self.metrics.request_left();
-        self.metrics.request(call.method, call.purpose, outcome_of(call), call.elapsed);
+        self.metrics.request(call.method, call.purpose, outcome, call.elapsed);
         if let Some(reason) = call.reason {
             self.metrics.refusal(reason);
+            if let Some(limit) = limit_of(reason) {
+                self.metrics.limit_refused(limit);
+            }
         }
-        if let Some(limit) = call.reason.and_then(limit_of) {
-            self.metrics.limit_refused(limit);
-        }
+        self.log(call, outcome);
         if let Some(mut span) = span {
             span.finished(call);
         }
+    }
+}
+
+/// The span of a traced call.
+struct TracedCall(RequestSpan);
+
+impl CallSpan for TracedCall {
+    fn finished(&mut self, call: &FinishedCall<'_>) {
+        if let Some(purpose) = call.purpose {
+            self.0.purpose(purpose);
+        }
+        if let Some(reason) = call.reason {
+            self.0.reason(reason);
+        }
+        self.0.outcome(outcome_of(call));
     }
 }
 

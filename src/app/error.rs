@@ -6,6 +6,7 @@ use crate::cache::RedisOptionsFault;
 use crate::identity::IdentityError;
 use crate::registry::{KeyFault, RegistryError};
 use crate::telemetry::MetricsError;
+use crate::telemetry::traces::TraceError;
 
 /// A part that could not be started. The source names the file and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,9 @@ pub enum StartError {
     /// Metrics.
     #[error("cannot set up the metrics")]
     Metrics(#[from] MetricsError),
+    /// Traces.
+    #[error("cannot set up the traces")]
+    Traces(#[from] TraceError),
     /// Randomness, threads, runtimes.
     #[error("cannot {what}")]
     System {

@@ -35,13 +35,17 @@ use crate::identity::{
 use crate::limits::{LimitOptions, LocalLimits};
 use crate::registry::embedded::STORE_FILE;
 use crate::registry::{EmbeddedRegistry, RegistryKeys, RegistryOptions};
-use crate::telemetry::{Metrics, Tracer};
+use crate::telemetry::Metrics;
+use crate::telemetry::traces::{TraceOptions, Tracer};
 use crate::verification::Verification;
 
 /// The largest `Verify` message: a claim with every field takes 600 bytes.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Threads for everything that is not a call: Redis, the operator, traces. Two, so that one may be busy.
 const BACKGROUND_THREADS: usize = 2;
+
+/// How long the last traces may take to leave.
+const TRACES_WITHIN: Duration = Duration::from_secs(2);
 
 /// A gateway that serves. Dropping it without [`Self::stop`] ends it without a drain.
 pub struct RunningGateway {
@@ -78,7 +82,7 @@ impl RunningGateway {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let background = background_runtime()?;
         let metrics = Metrics::new(config.environment.word())?;
-        let tracer = start_tracer(config, &background)?;
+        let tracer = start_tracer(config, &clock, &metrics, &background)?;
         let identity = Identity::open(identity_files(config), Arc::clone(&clock))?;
         let keys = Arc::new(RegistryKeys::load_or_create(
             &config.registry.keys,
@@ -153,7 +157,7 @@ impl RunningGateway {
             roster: Arc::clone(parts.identity.roster()),
             meters: Arc::clone(&parts.limits) as _,
             refusals: Arc::clone(&parts.journal) as _,
-            observer: Arc::new(CallReporter::new(Arc::clone(&parts.metrics), Arc::clone(&tracer))),
+            observer: Arc::new(CallReporter::new(&parts.metrics, &tracer, &parts.clock)),
             clock: Arc::clone(&parts.clock),
             health,
             serve: ServeOptions { grace: Duration::from_millis(config.bounds.drain_ms), ..ServeOptions::default() },
@@ -246,8 +250,10 @@ impl RunningGateway {
         }
         self.parts.journal.close();
         self.background_stop.cancel();
-        self.tracer.shutdown();
         if let Some(background) = self.background.take() {
+            if let Err(error) = background.block_on(self.tracer.shutdown(TRACES_WITHIN)) {
+                tracing::warn!(%error, "the last traces were lost");
+            }
             background.shutdown_timeout(self.drain_max.min(Duration::from_secs(1)));
         }
     }
@@ -290,9 +296,21 @@ fn start_core<H: tonic_health::pb::health_server::Health>(
         .map_err(|source| StartError::System { what, source })
 }
 
-fn start_tracer(config: &GatewayConfig, background: &Runtime) -> Result<Arc<Tracer>, StartError> {
+fn start_tracer(
+    config: &GatewayConfig,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    background: &Runtime,
+) -> Result<Arc<Tracer>, StartError> {
     let _inside = background.enter();
-    todo!()
+    let options = TraceOptions {
+        endpoint: config.telemetry.otlp_endpoint.clone(),
+        ratio: config.telemetry.trace_ratio,
+        replica: config.evidence.name.clone(),
+        environment: config.environment.word().to_owned(),
+        ..TraceOptions::default()
+    };
+    Ok(Arc::new(Tracer::new(&options, Arc::clone(clock), Arc::clone(metrics))?))
 }
 
 fn start_redis(

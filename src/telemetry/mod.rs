@@ -4,8 +4,12 @@
 
 mod cells;
 mod exposition;
+pub mod fields;
 pub mod labels;
+pub mod logs;
 mod metrics;
 mod recorder;
+pub mod traceparent;
+pub mod traces;
 
 pub use recorder::{Metrics, MetricsError};
