@@ -1,0 +1,20 @@
+//! The one integration binary. Modules are named after behaviours; the harness starts the real server.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "these are tests: a failure is a panic with its reason, and time is the machine's"
+)]
+
+mod architecture;
+mod asks;
+mod bad_input;
+mod canary;
+mod compile_fail;
+mod drivers;
+mod durability;
+mod harness;
+mod limits;
+mod readme;
