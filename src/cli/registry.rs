@@ -14,6 +14,8 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use crate::admin::client::{AdminClient, AdminClientError};
 use crate::admin::report;
 use crate::app::SystemClock;
+use crate::config::GatewayConfig;
+use crate::config::gateway::Environment;
 use crate::domain::licence::NumberRules;
 use crate::domain::time::{Clock as _, civil_day};
 use crate::registry::generator::{POPULATION_MAX, Population, fixed_drivers};
@@ -87,7 +89,7 @@ struct Import {
     /// Where refused lines are named; FILE.rejects.ndjson unless given. Made only if there are any.
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Accepts test numbers (first digit 0): for a sandbox only.
+    /// Accepts test numbers (first digit 0), as a deployment whose configuration says sandbox does anyway.
     #[arg(long)]
     accept_test_numbers: bool,
 }
@@ -190,7 +192,7 @@ impl Import {
     fn run(self) -> miette::Result<ExitCode> {
         let options = ImportOptions::new(
             self.format(),
-            NumberRules { accept_test_numbers: self.accept_test_numbers },
+            NumberRules { accept_test_numbers: self.accept_test_numbers || is_sandbox(&self.dir) },
             self.as_of.unwrap_or_else(today),
         );
         let (input, bar) = self.input()?;
@@ -244,6 +246,11 @@ impl Import {
         path.push(".rejects.ndjson");
         path.into()
     }
+}
+
+/// Says whether the deployment's configuration makes it a sandbox; without one it is none.
+fn is_sandbox(dir: &Path) -> bool {
+    GatewayConfig::read(&dir.join("config.toml")).is_ok_and(|config| config.environment == Environment::Sandbox)
 }
 
 /// What is shown and kept of an import while it runs.

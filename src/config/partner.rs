@@ -1,7 +1,7 @@
 //! A partner's contract as a file: one TOML document per partner, read into the domain's `Contract` and written back.
 //!
-//! Faults name file, line and key, since an operator mends them in an editor. What policy says about a contract (which
-//! purpose fits which kind, which field fits which purpose) is the domain's business; here a file is only held to itself.
+//! Faults name file, line and key, since an operator mends them in an editor. What policy grants a kind of partner is the
+//! domain's business; a file that lists more is at fault here, with the line of the purpose.
 
 mod edit;
 mod place;
@@ -28,6 +28,7 @@ use crate::domain::claim::GroundKind;
 use crate::domain::disclosure::Field;
 use crate::domain::partner::{Allowance, Contract, PartnerIdFault, PartnerKind, PeerName, PurposeTerms};
 use crate::domain::question::{CoverageEdition, Purpose, Role};
+use crate::domain::rules::Rules;
 use crate::domain::time::{end_of, start_of};
 
 /// The longest contract file read: a real one has 2 KiB.
@@ -190,6 +191,7 @@ impl Document {
             .parse()
             .map_err(|fault: PartnerIdFault| place.fault(&self.id, "id", fault.to_string()))?;
         let (starts_at, ends_at) = dates(self.validity.get_ref(), place)?;
+        let named: Vec<_> = self.purpose.iter().map(|terms| terms.name.clone()).collect();
         let contract = Contract {
             partner,
             legal_name: prose(&self.legal_name, "legal_name", 200, place)?,
@@ -202,7 +204,19 @@ impl Document {
             ends_at: end_of(ends_at),
             contact: prose(&self.contact, "contact", 200, place)?,
         };
+        narrows_policy(&contract, &named, place)?;
         Ok(PartnerFile { contract, suspended: self.suspended })
+    }
+}
+
+/// A contract may only narrow what policy grants its kind of partner: a file that lists more is a mistake, not a wish.
+fn narrows_policy(contract: &Contract, named: &[Spanned<Purpose>], place: Place<'_>) -> Result<(), ContractFault> {
+    let faults = contract.faults(&Rules::default());
+    let Some(first) = faults.first() else { return Ok(()) };
+    let what = first.to_string();
+    match named.iter().find(|name| first.purpose() == *name.get_ref()) {
+        Some(name) => Err(place.fault(name, "purpose", what)),
+        None => Err(place.fault_at(0..0, "purpose", what)),
     }
 }
 

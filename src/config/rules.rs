@@ -1,4 +1,4 @@
-//! The optional `[rules]` table: what `domain.md` marks unverified can be set otherwise than by default.
+//! The optional `[rules]` table: what `docs/domain.md` marks unverified can be set otherwise than by default.
 //!
 //! ```toml
 //! [rules]

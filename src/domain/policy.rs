@@ -1,6 +1,6 @@
 //! The policy: who may ask what, on what ground, and how much they learn. Contracts may only narrow it.
 //!
-//! [`POLICY`] is the table of `answers.md` §3 with the reason per row; [`authorise`] holds a request to it and to the contract.
+//! [`POLICY`] is the table of `docs/policy.md` §3 with the reason per row; [`authorise`] holds a request to it and to the contract.
 
 mod authorise;
 
@@ -52,7 +52,7 @@ pub const POLICY: &[PolicyRow] = &[
         grounds: &[GroundKind::LegalDuty, GroundKind::Contract, GroundKind::Consent],
         fields: FieldSet::of(&[Field::MaskedName, Field::ExpiredOn, Field::Probation]),
         because: "交强险条例 art. 33 obliges the insurer to examine a claim; the clauses turn on expiry and probation, \
-                  so their dates are facts it needs (domain.md §6)",
+                  so their dates are facts it needs (docs/domain.md §6)",
     },
     PolicyRow {
         purpose: Purpose::InsurancePurchase,

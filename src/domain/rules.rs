@@ -1,6 +1,6 @@
 //! The rules as tables: each with the day it came into force and where it comes from. No date stands alone.
 //!
-//! What `domain.md` marks *unverified* can be overridden in the configuration (`config::rules`); the defaults are here.
+//! What `docs/domain.md` marks *unverified* can be overridden in the configuration (`config::rules`); the defaults are here.
 
 use jiff::civil::{Date, date};
 
@@ -38,9 +38,9 @@ pub struct Rules {
     pub roles: Vec<Dated<RoleRule>>,
     /// How long a consent may run, by purpose.
     pub consent_days_max: Vec<(Purpose, u16)>,
-    /// The closed sets thresholds come from (`answers.md` §4).
+    /// The closed sets thresholds come from (`docs/policy.md` §4).
     pub thresholds: Thresholds,
-    /// Nobody younger is asked about (`answers.md` §5).
+    /// Nobody younger is asked about (`docs/policy.md` §5).
     pub subject_age_min: u8,
     /// Days ahead at most of `reliance_until`: an end further off is nobody's business, for it could tell a birthday.
     pub reliance_days_max: u16,
@@ -129,7 +129,7 @@ pub struct RoleRule {
     pub not_covered: &'static [NotCovered],
 }
 
-/// States an insurance claim notes unless the edition names them (`answers.md` §2).
+/// States an insurance claim notes unless the edition names them (`docs/policy.md` §2).
 pub const CLAIM_NOTED: &[StateLetter] = &[
     StateLetter::PointsFull,
     StateLetter::Stopped,
@@ -207,7 +207,7 @@ fn probation() -> Vec<Dated<ProbationRule>> {
     ]
 }
 
-/// What the editions name (`domain.md` §6; the list of the 2020 edition is *unverified*).
+/// What the editions name (`docs/domain.md` §6; the list of the 2020 edition is *unverified*).
 fn editions() -> Vec<EditionRule> {
     let decides = EDITION_DECIDES.iter().copied().collect();
     let named =
@@ -228,7 +228,7 @@ const CRIME_AND_CERTIFICATE: &[NotCovered] =
 const CERTIFICATE: &[NotCovered] = &[NotCovered::OccupationalCertificate];
 const CRIME: &[NotCovered] = &[NotCovered::CriminalDrinkDrugRecord];
 
-/// What the roles demand (`domain.md` §5).
+/// What the roles demand (`docs/domain.md` §5).
 fn roles() -> Vec<Dated<RoleRule>> {
     use VehicleClass::{A1, A2, A3, B1, B2, C1, C2};
     let since = |in_force_from, source, rule| Dated { in_force_from, source, rule };

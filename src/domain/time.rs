@@ -25,7 +25,7 @@ pub fn start_of(day: Date) -> Timestamp {
     CHINA_STANDARD_TIME.to_timestamp(day.at(0, 0, 0, 0)).unwrap_or(Timestamp::MAX)
 }
 
-/// Returns the first moment after a civil day: an end date is inclusive (`domain.md` §6: the usual reading).
+/// Returns the first moment after a civil day: an end date is inclusive (`docs/domain.md` §6: the usual reading).
 pub fn end_of(day: Date) -> Timestamp {
     day.tomorrow().map_or(Timestamp::MAX, start_of)
 }

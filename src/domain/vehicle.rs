@@ -73,7 +73,7 @@ impl TypeCode {
 const FAMILIES: &[u8; 12] = b"KHQZDMNJGBTX";
 
 /// Mass of a combination from which A2 is needed. The annex gives C6 what is below and A2 what is above: exactly 4500 kg
-/// falls between and fails closed to A2 (`domain.md` §1, derived).
+/// falls between and fails closed to A2 (`docs/domain.md` §1, derived).
 const HEAVY_COMBINATION_KG: u32 = 4500;
 
 /// Goods and special vehicles from this mass are not light (GA 802-2019).
@@ -178,7 +178,7 @@ impl Vehicle {
         }
     }
 
-    /// Says which classes may drive it (Order 162 annex 1; the mapping of codes is derived, `domain.md` §1).
+    /// Says which classes may drive it (Order 162 annex 1; the mapping of codes is derived, `docs/domain.md` §1).
     pub fn required(&self) -> Requirement {
         let alone = match &self.kind {
             VehicleKind::Class(class) => self.required_by_class(*class),

@@ -1,4 +1,4 @@
-//! How many different questions a partner asked about one subject (`answers.md` §4: no bisection).
+//! How many different questions a partner asked about one subject (`docs/policy.md` §4: no bisection).
 //!
 //! Held in memory as keyed 8-byte hashes, per partner, so that one partner's flood cannot push out what is known of
 //! another. At the bound the oldest subject is forgotten, which admits more than the rule and never refuses wrongly;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::keyed::{ByHash, Hashes};
 use super::windows::Counted;
 
-/// How long a charged id is remembered: as long as its answer may be replayed (issue 5 §4).
+/// How long a charged id is remembered: as long as its answer may be replayed.
 const REMEMBERED_FOR: Duration = Duration::from_mins(10);
 
 /// The ids of one partner. Ids under way are few and stay in the processor's caches; charged ones are many and small.

@@ -181,7 +181,7 @@ pub trait QuotaReservation: Send {
     fn charge(self: Box<Self>) -> bool;
 }
 
-/// Limits how many different questions may be asked about one subject (`answers.md` §4). Implemented by `limits`.
+/// Limits how many different questions may be asked about one subject (`docs/policy.md` §4). Implemented by `limits`.
 /// Called after authorise, before the look-up.
 pub trait SubjectBudget: Send + Sync + 'static {
     /// Admits a question about a subject, or refuses it without a look-up.

@@ -12,6 +12,7 @@ mod architecture;
 mod asks;
 mod bad_input;
 mod canary;
+mod catalogue;
 mod compile_fail;
 mod drivers;
 mod durability;

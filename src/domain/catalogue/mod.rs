@@ -1,4 +1,4 @@
-//! The fixed test drivers of `answers.md` §7 as data: what happened to each, what is asked, and what must come out.
+//! The fixed test drivers of `docs/policy.md` §7 as data: what happened to each, what is asked, and what must come out.
 //!
 //! Numbers and names never change; every date is counted from the as-of day, so that nothing rots. Nobody's number begins
 //! with 0: none of these can be a real person. The registry's generator, the demo and the tests share this catalogue.
@@ -20,7 +20,7 @@ use super::time::Effective;
 /// One driver of the catalogue.
 #[derive(Clone, Debug)]
 pub struct TestDriver {
-    /// The row of `answers.md` §7.
+    /// The row of `docs/policy.md` §7.
     pub row: u8,
     /// Which of the row's drivers: empty for the first, a word for each twin.
     pub twin: &'static str,
@@ -45,7 +45,7 @@ pub struct TestDriver {
 /// One question to a test driver, and what must come out.
 #[derive(Clone, Debug)]
 pub struct Expectation {
-    /// The column of `answers.md` §7, and what is special about the question.
+    /// The column of `docs/policy.md` §7, and what is special about the question.
     pub label: &'static str,
     /// The question.
     pub question: Question,

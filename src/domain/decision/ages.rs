@@ -76,7 +76,7 @@ mod tests {
         }
     }
 
-    /// The table of `domain.md` §3: class, ceiling before and from 2025; 0: none.
+    /// The table of `docs/domain.md` §3: class, ceiling before and from 2025; 0: none.
     const CEILINGS: [(&str, u8, u8); 17] = [
         ("A1", 60, 63),
         ("A2", 60, 63),

@@ -42,7 +42,7 @@ fn licence(grounds: GroundSet, edition: Option<&EditionRule>) -> Vec<Criterion> 
     grounds.iter().map(|ground| weighed(ground, edition)).collect()
 }
 
-/// What a ground weighs in a claim (`answers.md` §2).
+/// What a ground weighs in a claim (`docs/policy.md` §2).
 fn weighed(ground: Ground, edition: Option<&EditionRule>) -> Criterion {
     let by_letter = |letter: StateLetter| {
         // An edition nobody described is decided by everything.

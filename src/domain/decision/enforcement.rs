@@ -44,7 +44,7 @@ fn has_pending(case: &Case<'_>) -> bool {
     states.contains(StateLetter::ViolationPending) || states.contains(StateLetter::AccidentPending)
 }
 
-/// What heals each state (`domain.md` §0 no. 14-17, §2). Each remedy once, in the order of their codes.
+/// What heals each state (`docs/domain.md` §0 no. 14-17, §2). Each remedy once, in the order of their codes.
 pub(super) fn remedies(case: &Case<'_>) -> Vec<Remedy> {
     let mut found: Vec<Remedy> = case.grounds().iter().flat_map(remedies_of).copied().collect();
     if has_pending(case) {
@@ -69,7 +69,7 @@ const fn remedies_of(ground: Ground) -> &'static [Remedy] {
     }
 }
 
-/// Business that follows from these states still needs the paper licence (`domain.md` §0 no. 14-17): 注销, 撤销, 吊销,
+/// Business that follows from these states still needs the paper licence (`docs/domain.md` §0 no. 14-17): 注销, 撤销, 吊销,
 /// 暂扣, 扣留, 扣押, 转籍, 12 points, stopped use, renewal.
 pub(super) fn needs_paper_licence(case: &Case<'_>) -> bool {
     let grounds = case.grounds();

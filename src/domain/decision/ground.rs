@@ -119,7 +119,7 @@ impl GroundSet {
     }
 }
 
-/// What a letter means (`answers.md` §2, `domain.md` §2). `None`: nothing stands against the licence.
+/// What a letter means (`docs/policy.md` §2, `docs/domain.md` §2). `None`: nothing stands against the licence.
 const fn ground_of(letter: StateLetter) -> Option<Ground> {
     use StateLetter as Letter;
     match letter {

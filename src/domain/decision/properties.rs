@@ -193,7 +193,7 @@ fn plain(first_years: i64) -> Vec<Change> {
     ]
 }
 
-/// `answers.md` §2 for claims: every letter, what it is under the 2020 edition, and everywhere else.
+/// `docs/policy.md` §2 for claims: every letter, what it is under the 2020 edition, and everywhere else.
 #[test]
 fn every_letter_in_a_claim_and_elsewhere() {
     use Outcome::{Met, NotMet, Noted, Unknown};

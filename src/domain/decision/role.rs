@@ -84,7 +84,7 @@ fn probation(case: &Case<'_>, asked: &Asked<'_>) -> Option<Criterion> {
 }
 
 /// Tenure as the role or the question demands. For a recruiter a forbidden probation is a tenure that is short:
-/// `answers.md` §3 shows recruiters no other reason.
+/// `docs/policy.md` §3 shows recruiters no other reason.
 fn tenure(case: &Case<'_>, asked: &Asked<'_>) -> Option<Criterion> {
     let by_probation = !asked.sees_probation && asked.forbidden_in_probation();
     let in_probation = by_probation && in_probation(case, asked);

@@ -7,7 +7,7 @@ use crate::domain::licence::FullName;
 pub struct MaskedName(String);
 
 impl MaskedName {
-    /// Masks a name (`domain.md` §5):
+    /// Masks a name (`docs/domain.md` §5):
     ///
     /// | name | mask |
     /// |---|---|

@@ -84,7 +84,7 @@ pub enum ClassesFault {
 }
 
 impl VehicleClass {
-    /// Returns what this class permits besides itself: the last column of the annex, as printed in `domain.md` §1.
+    /// Returns what this class permits besides itself: the last column of the annex, as printed in `docs/domain.md` §1.
     pub const fn also_covers(self) -> ClassSet {
         use VehicleClass::{A1, A2, A3, B1, B2, C1, C2, C3, C4, C5, C6, D, E, F, M, N, P};
         ClassSet::of(match self {
@@ -240,7 +240,7 @@ mod tests {
 
     use super::*;
 
-    /// The annex as tabled in `domain.md` §1, written down a second time.
+    /// The annex as tabled in `docs/domain.md` §1, written down a second time.
     const ANNEX: [(&str, &str); 17] = [
         ("A1", "A3B1B2C1C2C3C4M"),
         ("A2", "B1B2C1C2C3C4C6M"),

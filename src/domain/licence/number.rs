@@ -80,7 +80,7 @@ impl LicenceNumber {
     /// | document | form |
     /// |---|---|
     /// | resident card | 18 characters, first digit 1-8, birth date, check character |
-    /// | residence permits | the same, beginning 81 or 82 (HK, Macao), 83 (Taiwan); *unverified*, `domain.md` §4 |
+    /// | residence permits | the same, beginning 81 or 82 (HK, Macao), 83 (Taiwan); *unverified*, `docs/domain.md` §4 |
     /// | permanent resident card | the same, beginning 9; before 1 Dec 2023: 3 letters and 12 digits |
     /// | passports, travel permits, diplomats | 5 to 20 of A-Z and 0-9 |
     ///

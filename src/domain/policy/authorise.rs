@@ -144,7 +144,7 @@ fn check_consent(consent: &ConsentEvidence, days_max: u16, now: Timestamp) -> Re
     Ok(())
 }
 
-/// Holds thresholds, editions and roles to the closed sets of contract and policy (`answers.md` §4).
+/// Holds thresholds, editions and roles to the closed sets of contract and policy (`docs/policy.md` §4).
 fn check_question(question: &Question, terms: &PurposeTerms, rules: &Rules) -> Result<(), AuthoriseRefusal> {
     let sets = &rules.thresholds;
     let tenure_listed =
@@ -214,6 +214,20 @@ pub enum ContractFault {
     /// A margin outside the closed set.
     #[error("purpose {0}: a margin of {1} days is not in the closed set")]
     Margin(Purpose, u16),
+}
+
+impl ContractFault {
+    /// Returns the purpose whose terms are at fault.
+    pub fn purpose(&self) -> Purpose {
+        match self {
+            Self::Purpose(purpose)
+            | Self::Twice(purpose)
+            | Self::Ground(purpose, _)
+            | Self::Fields { purpose, .. }
+            | Self::Tenure(purpose, _)
+            | Self::Margin(purpose, _) => *purpose,
+        }
+    }
 }
 
 impl Contract {
