@@ -13,6 +13,7 @@ mod asks;
 mod bad_input;
 mod canary;
 mod compile_fail;
+mod deadline;
 mod drivers;
 mod durability;
 mod harness;
