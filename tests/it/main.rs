@@ -14,6 +14,7 @@ mod bad_input;
 mod canary;
 mod catalogue;
 mod compile_fail;
+mod deadline;
 mod drivers;
 mod durability;
 mod harness;

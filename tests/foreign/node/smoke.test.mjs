@@ -60,7 +60,8 @@ const read = (name) => readFileSync(join(folder, "pki", name));
 async function as(partner, use) {
   const identity = partner ? [read(`${partner}.key`), read(`${partner}.pem`)] : [];
   const credentials = grpc.credentials.createSsl(read("ca.pem"), ...identity);
-  const client = new VerificationService(address, credentials, { "grpc.enable_retries": 0 });
+  const options = { "grpc.enable_retries": 0, "grpc.ssl_target_name_override": "localhost" };
+  const client = new VerificationService(address, credentials, options);
   try {
     return await use(client);
   } finally {

@@ -10,7 +10,7 @@ from drivegate.v1 import question_pb2 as q
 from drivegate.v1 import subject_pb2 as s
 from drivegate.v1 import verification_service_pb2 as v
 from google.protobuf.timestamp_pb2 import Timestamp
-from outcomes import assert_refused, refusal, refused
+from outcomes import assert_refused, refused
 
 NORMAL = driver("1")
 
@@ -102,8 +102,8 @@ RENTAL = [
     ("max_age below zero", lambda: rental_with(lambda r: r.max_age.FromSeconds(-1)), "max_age"),
     ("max_age of two days", lambda: rental_with(lambda r: r.max_age.FromSeconds(172_800)), "max_age"),
     ("known_at on a rental", lambda: rental_with(lambda r: r.known_at.CopyFrom(asks.at(asks.days(-1)))), "known_at"),
-    ("unspecified field", lambda: rental_with(lambda r: r.fields.append(0)), "fields[0]"),
-    ("unknown field", lambda: rental_with(lambda r: r.fields.append(99)), "fields[0]"),
+    ("unspecified field", lambda: rental_with(lambda r: r.fields.append(0)), "fields"),
+    ("unknown field", lambda: rental_with(lambda r: r.fields.append(99)), "fields"),
     ("17 fields", lambda: rental_with(lambda r: r.fields.extend([a.FIELD_MASKED_NAME] * 17)), "fields"),
 ]
 
@@ -217,22 +217,11 @@ def test_an_unknown_method_and_service_are_told_so(gateway):
         assert_refused(found, grpc.StatusCode.UNIMPLEMENTED, "METHOD_NOT_KNOWN")
 
 
-def test_a_deadline_of_nothing_is_exceeded_and_not_charged(gateway):
+def test_a_deadline_that_has_passed_is_exceeded_and_not_charged(gateway):
+    """What the server says to a deadline in the header is asked in `tests/it/deadline.rs`: a library ends the call itself."""
     stub = gateway.partner("insurer-demo")
-    stub.GetLimits(v.GetLimitsRequest(), timeout=5)
     before = [limit.remaining for limit in stub.GetLimits(v.GetLimitsRequest(), timeout=5).limits[1:]]
-    for timeout in (0, 0.000_001):
-        with pytest.raises(grpc.RpcError) as fault:
-            stub.Verify(asks.insurance_purchase(NORMAL), timeout=timeout)
-        assert fault.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert [limit.remaining for limit in stub.GetLimits(v.GetLimitsRequest(), timeout=5).limits[1:]] == before
-
-
-def test_the_server_itself_says_deadline_exceeded(gateway):
-    """A client library ends the call by its own clock; the header alone shows what the server says."""
-    verify = gateway.channel("rental-demo").unary_unary("/drivegate.v1.VerificationService/Verify")
     with pytest.raises(grpc.RpcError) as fault:
-        verify(asks.rental(NORMAL).SerializeToString(), metadata=[("grpc-timeout", "1n")], timeout=5)
+        stub.Verify(asks.insurance_purchase(NORMAL), timeout=-1)
     assert fault.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    with_details = refusal(fault.value)
-    assert with_details.reason == "DEADLINE_EXCEEDED"
+    assert [limit.remaining for limit in stub.GetLimits(v.GetLimitsRequest(), timeout=5).limits[1:]] == before

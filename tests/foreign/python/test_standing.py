@@ -132,7 +132,7 @@ def test_a_contract_that_is_removed_no_longer_lists_its_certificate(house):
     desk = house.partner("rental-demo")
     desk.Verify(asks.rental(NORMAL), timeout=5)
     (house.folder / "partners" / "rental-demo.toml").unlink()
-    assert_refused(cut_off(desk), UNKNOWN, "CERTIFICATE_NOT_ACCEPTED")
+    assert_refused(cut_off(desk), UNKNOWN, "PARTNER_NOT_KNOWN")
 
 
 def test_a_bad_contract_file_keeps_the_last_good_one_and_degrades_health(house):
