@@ -5,6 +5,4 @@
 mod ports;
 pub mod ratelimit;
 
-pub use ports::{
-    InFlight, LimitExceeded, LimitLevel, LimitWindow, Meters, RefusalLog, RefusalNote, Standings,
-};
+pub use ports::{InFlight, LimitExceeded, LimitLevel, LimitWindow, Meters, RefusalLog, RefusalNote};

@@ -2,14 +2,8 @@
 
 use std::time::Duration;
 
-use crate::domain::partner::{Allowance, PartnerId, PeerIdentity, Standing};
+use crate::domain::partner::{Allowance, PartnerId};
 use crate::domain::question::Purpose;
-
-/// Says whether a partner may call now. Implemented by `identity`. Read on every request: must cost nanoseconds.
-pub trait Standings: Send + Sync + 'static {
-    /// Reads the standing of a connection's partner: the strictest of contract, record and certificate.
-    fn standing(&self, partner: &PartnerId, peer: &PeerIdentity) -> Standing;
-}
 
 /// Holds partners to their rates. Implemented by `limits`.
 pub trait Meters: Send + Sync + 'static {

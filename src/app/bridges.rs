@@ -103,7 +103,9 @@ impl HandshakeObserver for MetricsBridge {
             HandshakeOutcome::NoCertificate => HandshakeLabel::NoCertificate,
             HandshakeOutcome::UnknownAuthority => HandshakeLabel::NotTrusted,
             HandshakeOutcome::Revoked => HandshakeLabel::Revoked,
-            HandshakeOutcome::OutsideValidity | HandshakeOutcome::RevocationListExpired => HandshakeLabel::Expired,
+            HandshakeOutcome::OutsideValidity | HandshakeOutcome::RevocationListExpired => {
+                HandshakeLabel::Expired
+            }
             HandshakeOutcome::ConnectionsFull
             | HandshakeOutcome::AddressFull
             | HandshakeOutcome::PartnerFull
@@ -145,6 +147,8 @@ fn redis_fault(fault: RedisFault) -> labels::RedisFault {
         RedisFault::Timeout => labels::RedisFault::TimedOut,
         RedisFault::NotAsked | RedisFault::Busy | RedisFault::Disconnected => labels::RedisFault::Connection,
         RedisFault::ReadOnly | RedisFault::Full | RedisFault::Refused => labels::RedisFault::Refused,
-        RedisFault::Unsealable | RedisFault::Undecodable | RedisFault::Unwritable => labels::RedisFault::Unusable,
+        RedisFault::Unsealable | RedisFault::Undecodable | RedisFault::Unwritable => {
+            labels::RedisFault::Unusable
+        }
     }
 }

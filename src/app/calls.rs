@@ -8,10 +8,10 @@ use crate::config::gateway::{LogFormat, TelemetryConfig};
 use crate::domain::decision::Decision;
 use crate::domain::time::Clock;
 use crate::gateway::{CallObserver, CallSpan, FinishedCall};
+use crate::telemetry::Metrics;
 use crate::telemetry::labels::{LimitLabel, Method, OutcomeLabel};
 use crate::telemetry::logs::{self, LogError, LogOptions, RequestLine, RequestLog, RequestLogOptions};
 use crate::telemetry::traces::{RequestSpan, Tracer};
-use crate::telemetry::Metrics;
 
 /// Starts the process's log.
 ///

@@ -22,7 +22,8 @@ use super::operator::{GatewayOperator, ReplicaFacts};
 use super::secrets::load_or_make_key;
 use crate::audit::{Journal, JournalOptions};
 use crate::cache::{
-    CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable, Watermark,
+    CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable,
+    Watermark,
 };
 use crate::config::GatewayConfig;
 use crate::config::gateway::{Environment, RedisConfig};
@@ -130,15 +131,8 @@ impl RunningGateway {
             unconfirmed_floor: Duration::from_millis(config.bounds.unconfirmed_floor_ms),
         });
         let accepts_test_numbers = config.environment == Environment::Sandbox;
-        let parts = Arc::new(Parts {
-            clock,
-            identity,
-            registry,
-            journal,
-            limits,
-            metrics,
-            accepts_test_numbers,
-        });
+        let parts =
+            Arc::new(Parts { clock, identity, registry, journal, limits, metrics, accepts_test_numbers });
         Self::serve(config, parts, verification, bridge, tracer, background)
     }
 
@@ -160,7 +154,10 @@ impl RunningGateway {
             observer: Arc::new(CallReporter::new(&parts.metrics, &tracer, &parts.clock)),
             clock: Arc::clone(&parts.clock),
             health,
-            serve: ServeOptions { grace: Duration::from_millis(config.bounds.drain_ms), ..ServeOptions::default() },
+            serve: ServeOptions {
+                grace: Duration::from_millis(config.bounds.drain_ms),
+                ..ServeOptions::default()
+            },
             message_bytes_max: MESSAGE_BYTES_MAX,
             in_flight: Arc::new(AtomicUsize::new(0)),
             in_flight_max: config.bounds.in_flight_max,

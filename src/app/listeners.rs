@@ -40,13 +40,14 @@ pub(super) fn start(
 
 /// Reflection is for the operator's tools: partners have the proto files.
 fn reflection() -> Result<
-    tonic_reflection::server::v1::ServerReflectionServer<
-        impl tonic_reflection::server::v1::ServerReflection,
-    >,
+    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
     StartError,
 > {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .build_v1()
-        .map_err(|error| StartError::System { what: "set up reflection", source: std::io::Error::other(error) })
+        .map_err(|error| StartError::System {
+            what: "set up reflection",
+            source: std::io::Error::other(error),
+        })
 }

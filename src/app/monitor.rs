@@ -40,7 +40,8 @@ impl Monitor {
                 self.health.set_service_status("", status).await;
                 self.health.set_service_status(SERVICE, status).await;
             }
-            if told.is_some_and(|before| before != serving) || (told.is_none() && !serving) {
+            let turned = told.is_some_and(|before| before != serving) || (told.is_none() && !serving);
+            if turned && !self.drain.is_cancelled() {
                 tell(serving, &report);
             }
             told = Some(serving);

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use super::gateway::Parts;
 use crate::admin::ports::{Health, ImportBody, Later, Operator, OperatorError, Status};
 use crate::admin::report::{
-    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, ReloadReport, StatusReport,
+    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, ReloadReport,
+    StatusReport,
 };
 use crate::audit::JournalHealth;
 use crate::config::GatewayConfig;
@@ -32,7 +33,9 @@ impl Parts {
         let mut report = HealthReport::default();
         report = match self.journal.health() {
             JournalHealth::Writing => report.healthy("evidence"),
-            JournalHealth::Closed(reason) => report.unhealthy("evidence", Condition::Failing, reason.to_string()),
+            JournalHealth::Closed(reason) => {
+                report.unhealthy("evidence", Condition::Failing, reason.to_string())
+            }
         };
         let faults = self.identity.faults();
         report = if faults.is_empty() {
@@ -160,7 +163,8 @@ impl Operator for GatewayOperator {
         Box::pin(async move {
             let slot = self.slot(&partner)?;
             let book = self.parts.identity.standing();
-            book.suspend(&partner, &reason, BY_SOCKET, self.parts.clock.now()).map_err(|error| not_written(&error))?;
+            book.suspend(&partner, &reason, BY_SOCKET, self.parts.clock.now())
+                .map_err(|error| not_written(&error))?;
             tracing::info!(partner = partner.as_str(), "partner suspended");
             Ok(self.line(&slot))
         })
@@ -170,7 +174,8 @@ impl Operator for GatewayOperator {
         Box::pin(async move {
             let slot = self.slot(&partner)?;
             let book = self.parts.identity.standing();
-            book.resume(&partner, "resumed", BY_SOCKET, self.parts.clock.now()).map_err(|error| not_written(&error))?;
+            book.resume(&partner, "resumed", BY_SOCKET, self.parts.clock.now())
+                .map_err(|error| not_written(&error))?;
             tracing::info!(partner = partner.as_str(), "partner resumed");
             Ok(self.line(&slot))
         })

@@ -28,7 +28,9 @@ pub(super) fn load_or_make_key(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>
 fn read_key(path: &Path) -> std::io::Result<Zeroizing<[u8; KEY_BYTES]>> {
     let mut file = std::fs::File::open(path)?;
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        return Err(std::io::Error::other("others may read this key: chmod 600, or remove it and let a new one be made"));
+        return Err(std::io::Error::other(
+            "others may read this key: chmod 600, or remove it and let a new one be made",
+        ));
     }
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     file.read_exact(key.as_mut_slice())?;

@@ -79,7 +79,8 @@ fn check(path: &Path) -> Vec<Finding> {
         findings.push(Finding {
             part: "listen.admin",
             severity: Severity::Warning,
-            message: "the operator's pages are not on loopback: metrics and reflection become reachable".to_owned(),
+            message: "the operator's pages are not on loopback: metrics and reflection become reachable"
+                .to_owned(),
         });
     }
     findings

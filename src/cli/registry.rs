@@ -250,7 +250,8 @@ impl Import {
 
 /// Says whether the deployment's configuration makes it a sandbox; without one it is none.
 fn is_sandbox(dir: &Path) -> bool {
-    GatewayConfig::read(&dir.join("config.toml")).is_ok_and(|config| config.environment == Environment::Sandbox)
+    GatewayConfig::read(&dir.join("config.toml"))
+        .is_ok_and(|config| config.environment == Environment::Sandbox)
 }
 
 /// What is shown and kept of an import while it runs.

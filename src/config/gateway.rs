@@ -334,10 +334,18 @@ impl GatewayConfig {
         };
         self.rules.over_defaults().map_err(|source| ConfigError::Rule { path: path.to_owned(), source })?;
         let bounds = &self.bounds;
-        demand(!self.tls.client_authorities.is_empty(), "tls.client_authorities", "must name at least one file")?;
+        demand(
+            !self.tls.client_authorities.is_empty(),
+            "tls.client_authorities",
+            "must name at least one file",
+        )?;
         demand(!self.tls.revocation_lists.is_empty(), "tls.revocation_lists", "must name at least one file")?;
         demand(self.registry.readers >= 1, "registry.readers", "must be at least 1")?;
-        demand((100..=60_000).contains(&self.cache.freshness_ms), "cache.freshness_ms", "must be 100 to 60000")?;
+        demand(
+            (100..=60_000).contains(&self.cache.freshness_ms),
+            "cache.freshness_ms",
+            "must be 100 to 60000",
+        )?;
         demand(bounds.connections_max >= 1, "bounds.connections_max", "must be at least 1")?;
         demand(bounds.in_flight_max >= 1, "bounds.in_flight_max", "must be at least 1")?;
         demand((10..=60_000).contains(&bounds.call_ms_max), "bounds.call_ms_max", "must be 10 to 60000")?;

@@ -210,7 +210,11 @@ impl Document {
 }
 
 /// A contract may only narrow what policy grants its kind of partner: a file that lists more is a mistake, not a wish.
-fn narrows_policy(contract: &Contract, named: &[Spanned<Purpose>], place: Place<'_>) -> Result<(), ContractFault> {
+fn narrows_policy(
+    contract: &Contract,
+    named: &[Spanned<Purpose>],
+    place: Place<'_>,
+) -> Result<(), ContractFault> {
     let faults = contract.faults(&Rules::default());
     let Some(first) = faults.first() else { return Ok(()) };
     let what = first.to_string();

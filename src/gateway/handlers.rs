@@ -8,8 +8,8 @@ use super::context::CallContext;
 use super::convert::{RequestRules, answer_message, contract_message, limits_message, parse_request};
 use super::proto::verification_service_server::VerificationService;
 use super::proto::{
-    DescribeContractRequest, DescribeContractResponse, Environment, GetLimitsRequest, GetLimitsResponse, VerifyRequest,
-    VerifyResponse,
+    DescribeContractRequest, DescribeContractResponse, Environment, GetLimitsRequest, GetLimitsResponse,
+    VerifyRequest, VerifyResponse,
 };
 use super::refusal::{LimitFields, Refusal};
 use crate::admission::Meters;
@@ -35,7 +35,8 @@ impl VerificationService for Handlers {
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
         let (call, contract) = caller(&request)?;
         let rules = RequestRules { numbers: self.numbers, now: self.clock.now() };
-        let asked = parse_request(request.into_inner(), rules).map_err(|faults| call.refuse(Refusal::Malformed(faults)))?;
+        let asked = parse_request(request.into_inner(), rules)
+            .map_err(|faults| call.refuse(Refusal::Malformed(faults)))?;
         let _set_once = call.purpose.set(asked.question.purpose());
         let standing = || call.connection.standing(&self.roster, self.clock.now());
         let Some(deadline) = call.deadline else { return Err(call.refuse(Refusal::Internal)) };
@@ -49,7 +50,10 @@ impl VerificationService for Handlers {
         }
     }
 
-    async fn get_limits(&self, request: Request<GetLimitsRequest>) -> Result<Response<GetLimitsResponse>, Status> {
+    async fn get_limits(
+        &self,
+        request: Request<GetLimitsRequest>,
+    ) -> Result<Response<GetLimitsResponse>, Status> {
         let (_, contract) = caller(&request)?;
         let levels = self.meters.levels(&contract.partner, &contract.allowance);
         Ok(Response::new(limits_message(&levels)))

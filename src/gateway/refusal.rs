@@ -115,7 +115,9 @@ impl Refusal {
             }
             Self::NotAuthorised(refusal) => authorise_row(refusal),
             Self::Malformed(_) => (Code::InvalidArgument, Why::RequestMalformed, "the request breaks a rule"),
-            Self::TooLarge => (Code::ResourceExhausted, Why::RequestTooLarge, "the message is larger than 16 KiB"),
+            Self::TooLarge => {
+                (Code::ResourceExhausted, Why::RequestTooLarge, "the message is larger than 16 KiB")
+            }
             Self::Compressed => {
                 (Code::Unimplemented, Why::CompressionNotAccepted, "compressed messages are not accepted")
             }
@@ -179,11 +181,13 @@ impl Refusal {
             }
             Self::NotAuthorised(refusal) => add_authorise_details(refusal, details),
             Self::Limit(exceeded, _) => {
-                details.add_quota_failure_violation(ratelimit::name_of(exceeded.window), quota_text(exceeded));
+                details
+                    .add_quota_failure_violation(ratelimit::name_of(exceeded.window), quota_text(exceeded));
                 details.set_retry_info(Some(exceeded.retry_after));
             }
             Self::Variation { retry_after } => {
-                details.add_quota_failure_violation("questions-per-subject", "at most 3 different ones in 24 h");
+                details
+                    .add_quota_failure_violation("questions-per-subject", "at most 3 different ones in 24 h");
                 details.set_retry_info(Some(*retry_after));
             }
             Self::Overloaded
@@ -226,9 +230,11 @@ fn authorise_row(refusal: &AuthoriseRefusal) -> (Code, ErrorReason, &'static str
         AuthoriseRefusal::FieldNotPermitted(_) => {
             (Code::PermissionDenied, Why::FieldNotPermitted, "a field was asked for that is not permitted")
         }
-        AuthoriseRefusal::BasisNotAccepted { .. } => {
-            (Code::PermissionDenied, Why::ConsentBasisNotAccepted, "the ground is not accepted for this purpose")
-        }
+        AuthoriseRefusal::BasisNotAccepted { .. } => (
+            Code::PermissionDenied,
+            Why::ConsentBasisNotAccepted,
+            "the ground is not accepted for this purpose",
+        ),
         AuthoriseRefusal::QuestionNotInContract { .. } => (
             Code::InvalidArgument,
             Why::QuestionNotInContract,
@@ -245,7 +251,8 @@ fn authorise_row(refusal: &AuthoriseRefusal) -> (Code, ErrorReason, &'static str
 
 fn add_authorise_details(refusal: &AuthoriseRefusal, details: &mut ErrorDetails) {
     match refusal {
-        AuthoriseRefusal::QuestionNotInContract { field, rule } | AuthoriseRefusal::Invalid { field, rule } => {
+        AuthoriseRefusal::QuestionNotInContract { field, rule }
+        | AuthoriseRefusal::Invalid { field, rule } => {
             details.add_bad_request_violation(*field, *rule);
         }
         AuthoriseRefusal::BasisNotAccepted { accepted } => {
@@ -262,7 +269,9 @@ fn add_authorise_details(refusal: &AuthoriseRefusal, details: &mut ErrorDetails)
 fn limit_row(window: LimitWindow) -> (Code, ErrorReason, &'static str) {
     use ErrorReason as Why;
     match window {
-        LimitWindow::Rate => (Code::ResourceExhausted, Why::RateExceeded, "the rate of the contract is spent"),
+        LimitWindow::Rate => {
+            (Code::ResourceExhausted, Why::RateExceeded, "the rate of the contract is spent")
+        }
         LimitWindow::InFlight | LimitWindow::Connections => {
             (Code::ResourceExhausted, Why::InFlightExceeded, "too many requests are being served at once")
         }

@@ -109,7 +109,8 @@ async fn serve_connection(
     drain: CancellationToken,
 ) {
     let connection = stream.connection().clone();
-    let jitter = options.age_max.mul_f64(f64::from(u8::try_from(connection.id() % 200).unwrap_or(0)) / 1_000.0);
+    let jitter =
+        options.age_max.mul_f64(f64::from(u8::try_from(connection.id() % 200).unwrap_or(0)) / 1_000.0);
     let calls = Arc::new(Calls::default());
     let service = ConnectionService { stack, connection, calls: Arc::clone(&calls) };
     let mut http = pin!(

@@ -10,7 +10,8 @@ use tower::ServiceBuilder;
 
 use super::handlers::Handlers;
 use super::layers::{
-    DeadlineLayer, GateLayer, GuardLayer, ObserveLayer, ObserveOptions, RateGate, ShedGate, StandingGate, StatusLayer,
+    DeadlineLayer, GateLayer, GuardLayer, ObserveLayer, ObserveOptions, RateGate, ShedGate, StandingGate,
+    StatusLayer,
 };
 use super::observer::CallObserver;
 use super::proto::Environment;
@@ -58,7 +59,11 @@ pub struct Gateway<H> {
 
 impl<H: Health> Gateway<H> {
     /// Serves one core's connections until `drain` is cancelled. Call it once per core, on that core's own runtime.
-    pub fn serve(&self, incoming: CoreIncoming, drain: CancellationToken) -> impl Future<Output = ()> + use<H> {
+    pub fn serve(
+        &self,
+        incoming: CoreIncoming,
+        drain: CancellationToken,
+    ) -> impl Future<Output = ()> + use<H> {
         serve_core(incoming, self.stack(), self.serve, drain)
     }
 

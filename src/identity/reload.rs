@@ -68,9 +68,9 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`]: TLS files must be good at start; single bad contracts or records are [`Self::faults`].
     pub fn open(files: IdentityFiles, clock: Arc<dyn Clock>) -> Result<Arc<Self>, IdentityError> {
-        let trust = Arc::new(Trust::open(files.trust, Arc::clone(&clock))?);
+        let trust = Arc::new(Trust::open(files.trust, clock)?);
         let book = Arc::new(StandingBook::open(&files.standing)?);
-        let roster = Arc::new(Roster::open(&files.partners, Arc::clone(&book), Arc::clone(&trust), clock)?);
+        let roster = Arc::new(Roster::open(&files.partners, Arc::clone(&book), Arc::clone(&trust))?);
         Ok(Arc::new(Self { trust, book, roster, reading: Mutex::new(()) }))
     }
 

@@ -17,9 +17,7 @@ use jiff::Timestamp;
 use self::folder::Folder;
 use super::standing::StandingBook;
 use super::trust::Trust;
-use crate::admission::Standings;
 use crate::domain::partner::{Contract, PartnerId, PeerIdentity, PeerName, Standing};
-use crate::domain::time::Clock;
 
 /// The folder of contracts cannot be read at start.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +42,6 @@ pub struct PartnerSlot {
 pub struct Roster {
     trust: Arc<Trust>,
     book: Arc<StandingBook>,
-    clock: Arc<dyn Clock>,
     contracts: ArcSwap<Contracts>,
     generation: AtomicU64,
     folder: Mutex<Folder>,
@@ -77,16 +74,11 @@ impl Roster {
     ///
     /// # Errors
     /// [`RosterError`]: without the folder nobody could call.
-    pub fn open(
-        folder: &Path,
-        book: Arc<StandingBook>,
-        trust: Arc<Trust>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, RosterError> {
+    pub fn open(folder: &Path, book: Arc<StandingBook>, trust: Arc<Trust>) -> Result<Self, RosterError> {
         let mut folder = Folder::new(folder);
         folder.read().map_err(|source| RosterError { path: folder.path().to_path_buf(), source })?;
         let contracts = ArcSwap::from_pointee(Contracts::of(folder.slots()));
-        Ok(Self { trust, book, clock, contracts, generation: AtomicU64::new(1), folder: Mutex::new(folder) })
+        Ok(Self { trust, book, contracts, generation: AtomicU64::new(1), folder: Mutex::new(folder) })
     }
 
     /// Reads the folder again. A file that turned bad keeps its last good contract.
@@ -158,13 +150,6 @@ impl Roster {
             Standing::Active
         };
         Judgement { epoch, from, until, standing, contract: Some(Arc::clone(contract)) }
-    }
-}
-
-impl Standings for Roster {
-    /// Judges from scratch; a connection's requests ask [`super::Connection::standing`], which remembers.
-    fn standing(&self, partner: &PartnerId, peer: &PeerIdentity) -> Standing {
-        self.judge(peer, Some(partner), self.clock.now()).standing
     }
 }
 

@@ -351,7 +351,10 @@ mod tests {
         let causes = LogError::Filter(EnvFilter::builder().parse("a=b=c").unwrap_err());
         let lines = written_by(LogFormat::Json, "info", |log, _, _| {
             log.error(&RequestLine { outcome: OutcomeLabel::Failed, ..line("INTERNAL") }, Some(&causes));
-            log.error(&RequestLine { outcome: OutcomeLabel::Unavailable, ..line("OVERLOADED") }, Some(&causes));
+            log.error(
+                &RequestLine { outcome: OutcomeLabel::Unavailable, ..line("OVERLOADED") },
+                Some(&causes),
+            );
         });
         let levels: Vec<_> = lines
             .text()

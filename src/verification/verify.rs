@@ -60,7 +60,12 @@ impl Verification {
     ///
     /// # Errors
     /// [`NoAnswer`] says whose turn it is.
-    pub async fn verify(&self, caller: Caller<'_>, request: &Request, deadline: Deadline) -> Result<Answer, NoAnswer> {
+    pub async fn verify(
+        &self,
+        caller: Caller<'_>,
+        request: &Request,
+        deadline: Deadline,
+    ) -> Result<Answer, NoAnswer> {
         let arrived = self.clock.since_boot();
         let now = self.clock.now();
         let partner = &caller.contract.partner;
@@ -140,8 +145,12 @@ impl Verification {
         now: Timestamp,
     ) -> Result<(Fact, Finding), NoAnswer> {
         for _ in 0..READINGS_MAX {
-            let fact =
-                self.facts.look_up(pseudonym, request.max_age, deadline).wait().await.map_err(NoAnswer::NoFacts)?;
+            let fact = self
+                .facts
+                .look_up(pseudonym, request.max_age, deadline)
+                .wait()
+                .await
+                .map_err(NoAnswer::NoFacts)?;
             let finding = self.judge(request, permit, fact.record.as_deref(), now);
             if self.facts.still_usable(pseudonym, &fact) {
                 return Ok((fact, finding));
@@ -159,7 +168,12 @@ impl Verification {
         let as_of = AsOf { moment: request.question.moment(now), known_at: request.known_at.unwrap_or(now) };
         let ruled = decide(&request.question, &record.history, as_of, now, &self.rules);
         let disclosure = disclose(permit, &request.question, &ruled, as_of);
-        Finding { confirmed: true, changed_since: ruled.qualification.changed_since, ruling: ruled.ruling, disclosure }
+        Finding {
+            confirmed: true,
+            changed_since: ruled.qualification.changed_since,
+            ruling: ruled.ruling,
+            disclosure,
+        }
     }
 
     async fn wait_for_floor(&self, arrived: Duration) {

@@ -7,8 +7,8 @@ use miette::{Context as _, IntoDiagnostic as _};
 use serde::Serialize;
 
 use crate::domain::time::civil_day;
-use crate::identity::{Existing, write_file};
 use crate::identity::pki::DevelopmentCa;
+use crate::identity::{Existing, write_file};
 
 /// The partners of a sandbox: id and contract. `{from}` and `{until}` become dates.
 pub const PARTNERS: [(&str, &str); 7] = [
@@ -105,7 +105,12 @@ pub fn write_deployment(dir: &Path, options: &InitOptions, now: Timestamp) -> mi
     })
 }
 
-fn write_certificates(pki: &Path, options: &InitOptions, existing: Existing, now: Timestamp) -> miette::Result<()> {
+fn write_certificates(
+    pki: &Path,
+    options: &InitOptions,
+    existing: Existing,
+    now: Timestamp,
+) -> miette::Result<()> {
     let mut authority = DevelopmentCa::create(pki, REVOCATION_LIST_DAYS, now, existing).into_diagnostic()?;
     let server = authority.issue_server("server", &options.hosts, CERTIFICATE_DAYS, now).into_diagnostic()?;
     server.write(pki, "server", existing).into_diagnostic()?;

@@ -12,7 +12,10 @@ use crate::domain::policy::POLICY_VERSION;
 use crate::gateway::proto;
 
 /// Converts a contract.
-pub(in crate::gateway) fn contract_message(contract: &Contract, certificate_expires_at: Timestamp) -> proto::Contract {
+pub(in crate::gateway) fn contract_message(
+    contract: &Contract,
+    certificate_expires_at: Timestamp,
+) -> proto::Contract {
     proto::Contract {
         partner_id: contract.partner.as_str().to_owned(),
         legal_name: contract.legal_name.clone(),
@@ -40,16 +43,24 @@ fn terms_message(terms: &PurposeTerms) -> proto::PurposeTerms {
 
 /// Converts the levels of a contract's meters.
 pub(in crate::gateway) fn limits_message(levels: &[LimitLevel]) -> proto::GetLimitsResponse {
-    let mut message =
-        proto::GetLimitsResponse { mode: proto::LimitMode::Local.into(), ..proto::GetLimitsResponse::default() };
+    let mut message = proto::GetLimitsResponse {
+        mode: proto::LimitMode::Local.into(),
+        ..proto::GetLimitsResponse::default()
+    };
     for level in levels {
         match level.window {
             LimitWindow::InFlight => (message.in_flight, message.in_flight_max) = used_of(level),
             LimitWindow::Connections => (message.connections, message.connections_max) = used_of(level),
             LimitWindow::Rate => message.limits.push(limit_message(level, proto::LimitKind::Rate, 1)),
-            LimitWindow::QuotaMinute => message.limits.push(limit_message(level, proto::LimitKind::QuotaMinute, 60)),
-            LimitWindow::QuotaHour => message.limits.push(limit_message(level, proto::LimitKind::QuotaHour, 3_600)),
-            LimitWindow::QuotaDay => message.limits.push(limit_message(level, proto::LimitKind::QuotaDay, 86_400)),
+            LimitWindow::QuotaMinute => {
+                message.limits.push(limit_message(level, proto::LimitKind::QuotaMinute, 60))
+            }
+            LimitWindow::QuotaHour => {
+                message.limits.push(limit_message(level, proto::LimitKind::QuotaHour, 3_600))
+            }
+            LimitWindow::QuotaDay => {
+                message.limits.push(limit_message(level, proto::LimitKind::QuotaDay, 86_400))
+            }
         }
     }
     message

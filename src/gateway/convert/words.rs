@@ -32,8 +32,24 @@ macro_rules! same_codes {
 }
 
 same_codes!(
-    Advice, CoverageEdition, CriterionKind, Decision, DocumentKind, Field, GroundKind, NotCovered, Outcome, PartnerKind,
-    ProbationKind, Purpose, Reason, Remedy, Role, TenureBand, VehicleClass, VehicleUse,
+    Advice,
+    CoverageEdition,
+    CriterionKind,
+    Decision,
+    DocumentKind,
+    Field,
+    GroundKind,
+    NotCovered,
+    Outcome,
+    PartnerKind,
+    ProbationKind,
+    Purpose,
+    Reason,
+    Remedy,
+    Role,
+    TenureBand,
+    VehicleClass,
+    VehicleUse,
 );
 
 #[cfg(test)]

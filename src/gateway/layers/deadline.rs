@@ -60,7 +60,10 @@ where
         let Some(call) = context_of(&request) else { return BoundedFuture::refused(Refusal::Internal) };
         let Some(deadline) = call.deadline else {
             let rule = "must be up to 8 digits and a unit H, M, S, m, u or n".to_owned();
-            return BoundedFuture::refused(Refusal::Malformed(vec![FieldFault { path: "grpc-timeout", rule }]));
+            return BoundedFuture::refused(Refusal::Malformed(vec![FieldFault {
+                path: "grpc-timeout",
+                rule,
+            }]));
         };
         match deadline.since_boot.checked_sub(self.clock.since_boot()).filter(|left| !left.is_zero()) {
             None => BoundedFuture::refused(Refusal::DeadlineExceeded),

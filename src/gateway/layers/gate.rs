@@ -94,7 +94,9 @@ where
 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            GatedProjection::Refused { refusal } => Poll::Ready(Err(refusal.take().unwrap_or(Refusal::Internal))),
+            GatedProjection::Refused { refusal } => {
+                Poll::Ready(Err(refusal.take().unwrap_or(Refusal::Internal)))
+            }
             GatedProjection::Passed { inner, .. } => inner.poll(task),
         }
     }

@@ -9,7 +9,7 @@ mod shed;
 mod standing;
 mod status;
 
-pub(super) use deadline::{DeadlineLayer};
+pub(super) use deadline::DeadlineLayer;
 pub(super) use gate::GateLayer;
 pub(super) use guard::GuardLayer;
 pub(super) use observe::{ObserveLayer, ObserveOptions};
@@ -22,10 +22,7 @@ use std::sync::Arc;
 
 use super::context::CallContext;
 
-/// Returns the context the outermost layer put into the request.
-///
-/// # Panics
-/// Never in the stack: `Observe` stands outermost and inserts it; a request without it cannot reach a layer.
+/// Returns the context the outermost layer put into the request; `None` only for a request that did not pass it.
 fn context_of<B>(request: &http::Request<B>) -> Option<&Arc<CallContext>> {
     request.extensions().get()
 }

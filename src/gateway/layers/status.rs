@@ -19,6 +19,7 @@ use crate::admission::{RefusalLog, RefusalNote};
 use crate::gateway::context::CallContext;
 use crate::gateway::convert::FieldFault;
 use crate::gateway::refusal::Refusal;
+use crate::telemetry::labels::Method;
 
 /// Makes statuses of a service's refusals.
 #[derive(Clone)]
@@ -91,10 +92,13 @@ where
         };
         let refusal = match outcome {
             Err(refusal) => refusal,
-            Ok(response) => match response.extensions().get::<Status>() {
-                None => return Poll::Ready(Ok(response)),
-                Some(status) => call.refusal.get().cloned().unwrap_or_else(|| refusal_behind(status)),
-            },
+            // A status of the library's own, or a handler's, travels in the headers; an answer's comes behind it.
+            Ok(response) if !response.headers().contains_key(Status::GRPC_STATUS) => {
+                return Poll::Ready(Ok(response));
+            }
+            // Health answers by its own contract: NOT_FOUND is one of its answers.
+            Ok(response) if call.method == Method::Health => return Poll::Ready(Ok(response)),
+            Ok(response) => call.refusal.get().cloned().unwrap_or_else(|| refusal_behind(&response)),
         };
         note(this.log.as_ref(), call, &refusal);
         let response = refusal.status(&call.id.to_string()).into_http();
@@ -104,10 +108,11 @@ where
 }
 
 /// Says what the gRPC library meant by a status of its own.
-fn refusal_behind(status: &Status) -> Refusal {
-    match status.code() {
+fn refusal_behind(response: &Response<Body>) -> Refusal {
+    let code = Status::from_header_map(response.headers()).map_or(Code::Unknown, |status| status.code());
+    match code {
         Code::OutOfRange | Code::ResourceExhausted => Refusal::TooLarge,
-        Code::Unimplemented if status.metadata().contains_key("grpc-accept-encoding") => Refusal::Compressed,
+        Code::Unimplemented if response.headers().contains_key("grpc-accept-encoding") => Refusal::Compressed,
         Code::Unimplemented => Refusal::MethodNotKnown,
         Code::DeadlineExceeded => Refusal::DeadlineExceeded,
         _ => Refusal::Malformed(vec![FieldFault {

@@ -13,7 +13,11 @@ use crate::gateway::proto::{self, verify_request};
 const NAME_BYTES_MAX: usize = 400;
 
 /// Parses the subject.
-pub(super) fn parse_claim(faults: &mut Faults, subject: Option<verify_request::Subject>, rules: RequestRules) -> Option<Claim> {
+pub(super) fn parse_claim(
+    faults: &mut Faults,
+    subject: Option<verify_request::Subject>,
+    rules: RequestRules,
+) -> Option<Claim> {
     let Some(verify_request::Subject::Claim(claim)) = subject else {
         return faults.refuse("subject", "exactly one must be set");
     };
@@ -56,7 +60,11 @@ fn parse_ground(faults: &mut Faults, ground: Option<proto::Ground>, now: Timesta
     }
 }
 
-fn parse_consent(faults: &mut Faults, consent: proto::ConsentEvidence, now: Timestamp) -> Option<ConsentEvidence> {
+fn parse_consent(
+    faults: &mut Faults,
+    consent: proto::ConsentEvidence,
+    now: Timestamp,
+) -> Option<ConsentEvidence> {
     let obtained_at = faults.moment("claim.ground.consent.obtained_at", consent.obtained_at);
     let expires_at = faults.moment("claim.ground.consent.expires_at", consent.expires_at);
     faults.printable("claim.ground.consent.notice_version", &consent.notice_version, 1..=32);
@@ -73,4 +81,3 @@ fn parse_consent(faults: &mut Faults, consent: proto::ConsentEvidence, now: Time
         evidence_sha256: digest?,
     })
 }
-

@@ -39,7 +39,11 @@ impl Faults {
         None
     }
 
-    pub(super) fn parsed<T>(&mut self, path: &'static str, parsed: Result<T, impl std::fmt::Display>) -> Option<T> {
+    pub(super) fn parsed<T>(
+        &mut self,
+        path: &'static str,
+        parsed: Result<T, impl std::fmt::Display>,
+    ) -> Option<T> {
         parsed.map_err(|fault| self.demand(false, path, &fault.to_string())).ok()
     }
 
@@ -61,14 +65,22 @@ impl Faults {
         }
     }
 
-    pub(super) fn moment(&mut self, path: &'static str, moment: Option<prost_types::Timestamp>) -> Option<Timestamp> {
+    pub(super) fn moment(
+        &mut self,
+        path: &'static str,
+        moment: Option<prost_types::Timestamp>,
+    ) -> Option<Timestamp> {
         if moment.is_none() {
             return self.refuse(path, "is required");
         }
         self.optional_moment(path, moment)
     }
 
-    pub(super) fn optional_moment(&mut self, path: &'static str, moment: Option<prost_types::Timestamp>) -> Option<Timestamp> {
+    pub(super) fn optional_moment(
+        &mut self,
+        path: &'static str,
+        moment: Option<prost_types::Timestamp>,
+    ) -> Option<Timestamp> {
         let moment = moment?;
         let well_formed = (0..1_000_000_000).contains(&moment.nanos);
         let parsed = Timestamp::new(moment.seconds, moment.nanos).ok().filter(|_| well_formed);
@@ -76,7 +88,12 @@ impl Faults {
         parsed
     }
 
-    pub(super) fn printable(&mut self, path: &'static str, text: &str, length: std::ops::RangeInclusive<usize>) {
+    pub(super) fn printable(
+        &mut self,
+        path: &'static str,
+        text: &str,
+        length: std::ops::RangeInclusive<usize>,
+    ) {
         let permitted = length.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         if !permitted {
             let rule = format!("must have {} to {} visible ASCII characters", length.start(), length.end());

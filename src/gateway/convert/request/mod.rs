@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub(in crate::gateway) use self::faults::FieldFault;
 use self::claim::parse_claim;
 use self::faults::Faults;
+pub(in crate::gateway) use self::faults::FieldFault;
 use self::question::parse_question;
 use crate::domain::disclosure::{Field, FieldSet};
 use crate::domain::licence::NumberRules;
@@ -52,7 +52,10 @@ pub(in crate::gateway) fn parse_request(
     faults.printable("case_reference", &message.case_reference, 1..=64);
     faults.demand(
         message.case_category.len() <= 32
-            && message.case_category.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+            && message
+                .case_category
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
         "case_category",
         "must have at most 32 characters of a-z, 0-9 and '-'",
     );

@@ -15,6 +15,30 @@ const PICK_UP_PAST: SignedDuration = SignedDuration::from_hours(24);
 /// Nobody drove on a licence of the present registry before 1950-01-01T00:00:00Z.
 const EARLIEST_SECOND: i64 = -631_152_000;
 
+/// The paths of a vehicle's fields, below the question it stands in.
+struct VehiclePaths {
+    whole: &'static str,
+    class: &'static str,
+    type_code: &'static str,
+    seats: &'static str,
+    total_mass: &'static str,
+    combination_mass: &'static str,
+    used_for: &'static str,
+}
+
+macro_rules! vehicle_paths {
+    ($whole:literal) => {
+        VehiclePaths {
+            whole: $whole,
+            class: concat!($whole, ".class"),
+            type_code: concat!($whole, ".ga164_code"),
+            seats: concat!($whole, ".seats"),
+            total_mass: concat!($whole, ".total_mass_kg"),
+            combination_mass: concat!($whole, ".combination_mass_kg"),
+            used_for: concat!($whole, ".use"),
+        }
+    };
+}
 /// Parses the question.
 pub(super) fn parse_question(
     faults: &mut Faults,
@@ -25,7 +49,8 @@ pub(super) fn parse_question(
         None => faults.refuse("question", "exactly one must be set"),
         Some(verify_request::Question::InsuranceClaim(asked)) => parse_insurance_claim(faults, asked, now),
         Some(verify_request::Question::InsurancePurchase(asked)) => {
-            let vehicle = parse_vehicle(faults, "insurance_purchase.vehicle", asked.vehicle)?;
+            let vehicle =
+                parse_vehicle(faults, &vehicle_paths!("insurance_purchase.vehicle"), asked.vehicle)?;
             Some(Question::InsurancePurchase { vehicle })
         }
         Some(verify_request::Question::Rental(asked)) => parse_rental(faults, asked, now),
@@ -43,14 +68,18 @@ pub(super) fn parse_question(
         Some(verify_request::Question::Enforcement(asked)) => {
             let vehicle = match asked.vehicle {
                 None => None,
-                given => Some(parse_vehicle(faults, "enforcement.vehicle", given)?),
+                given => Some(parse_vehicle(faults, &vehicle_paths!("enforcement.vehicle"), given)?),
             };
             Some(Question::Enforcement { vehicle })
         }
     }
 }
 
-fn parse_insurance_claim(faults: &mut Faults, asked: proto::InsuranceClaimQuestion, now: Timestamp) -> Option<Question> {
+fn parse_insurance_claim(
+    faults: &mut Faults,
+    asked: proto::InsuranceClaimQuestion,
+    now: Timestamp,
+) -> Option<Question> {
     let occurred_at = faults.moment("insurance_claim.occurred_at", asked.occurred_at);
     if let Some(moment) = occurred_at {
         faults.demand(moment <= now, "insurance_claim.occurred_at", "must not lie in the future");
@@ -60,7 +89,7 @@ fn parse_insurance_claim(faults: &mut Faults, asked: proto::InsuranceClaimQuesti
             "must not lie before 1950",
         );
     }
-    let vehicle = parse_vehicle(faults, "insurance_claim.vehicle", asked.vehicle);
+    let vehicle = parse_vehicle(faults, &vehicle_paths!("insurance_claim.vehicle"), asked.vehicle);
     let edition = faults.member("insurance_claim.coverage_edition", asked.coverage_edition);
     Some(Question::InsuranceClaim { occurred_at: occurred_at?, vehicle: vehicle?, edition: edition? })
 }
@@ -68,7 +97,7 @@ fn parse_insurance_claim(faults: &mut Faults, asked: proto::InsuranceClaimQuesti
 fn parse_rental(faults: &mut Faults, asked: proto::RentalQuestion, now: Timestamp) -> Option<Question> {
     let pick_up = faults.moment("rental.pick_up", asked.pick_up);
     let return_at = faults.moment("rental.return", asked.r#return);
-    let vehicle = parse_vehicle(faults, "rental.vehicle", asked.vehicle);
+    let vehicle = parse_vehicle(faults, &vehicle_paths!("rental.vehicle"), asked.vehicle);
     let min_tenure_months = faults.months("rental.min_tenure_months", asked.min_tenure_months);
     let margin = u16::try_from(asked.validity_margin_days).ok().filter(|days| *days <= 366);
     faults.demand(margin.is_some(), "rental.validity_margin_days", "must be at most 366");
@@ -93,30 +122,30 @@ fn parse_rental(faults: &mut Faults, asked: proto::RentalQuestion, now: Timestam
     })
 }
 
-fn parse_vehicle(faults: &mut Faults, path: &'static str, vehicle: Option<proto::Vehicle>) -> Option<Vehicle> {
-    let Some(vehicle) = vehicle else { return faults.refuse(path, "is required") };
+fn parse_vehicle(faults: &mut Faults, at: &VehiclePaths, vehicle: Option<proto::Vehicle>) -> Option<Vehicle> {
+    let Some(vehicle) = vehicle else { return faults.refuse(at.whole, "is required") };
     let kind = match vehicle.kind {
-        None => faults.refuse(path, "exactly one of class and ga164_code must be set"),
-        Some(proto::vehicle::Kind::Class(number)) => faults.member(path, number).map(VehicleKind::Class),
+        None => faults.refuse(at.whole, "exactly one of class and ga164_code must be set"),
+        Some(proto::vehicle::Kind::Class(number)) => faults.member(at.class, number).map(VehicleKind::Class),
         Some(proto::vehicle::Kind::Ga164Code(code)) => match TypeCode::parse(&code) {
             Some(code) => Some(VehicleKind::TypeCode(code)),
-            None => faults.refuse(path, "ga164_code must be a vehicle type code of GA/T 16.4-2012"),
+            None => faults.refuse(at.type_code, "must be a vehicle type code of GA/T 16.4-2012"),
         },
     };
     let seats = match vehicle.seats {
         None => None,
         Some(seats @ 1..=300) => u16::try_from(seats).ok(),
-        Some(_) => faults.refuse(path, "seats must be 1 to 300"),
+        Some(_) => faults.refuse(at.seats, "must be 1 to 300"),
     };
     faults.demand(
         vehicle.total_mass_kg.is_none_or(|mass| (1..=200_000).contains(&mass)),
-        path,
-        "total_mass_kg must be 1 to 200000",
+        at.total_mass,
+        "must be 1 to 200000",
     );
     faults.demand(
         vehicle.combination_mass_kg.is_none_or(|mass| mass <= 500_000),
-        path,
-        "combination_mass_kg must be at most 500000",
+        at.combination_mass,
+        "must be at most 500000",
     );
     Some(Vehicle {
         kind: kind?,
@@ -125,7 +154,6 @@ fn parse_vehicle(faults: &mut Faults, path: &'static str, vehicle: Option<proto:
         seats,
         total_mass_kg: vehicle.total_mass_kg,
         combination_mass_kg: vehicle.combination_mass_kg,
-        used_for: faults.optional_member::<VehicleUse>(path, vehicle.r#use),
+        used_for: faults.optional_member::<VehicleUse>(at.used_for, vehicle.r#use),
     })
 }
-

@@ -20,7 +20,12 @@ fn small_car() -> Option<proto::Vehicle> {
 }
 
 fn rental() -> proto::RentalQuestion {
-    proto::RentalQuestion { pick_up: moment(1), r#return: moment(73), vehicle: small_car(), ..Default::default() }
+    proto::RentalQuestion {
+        pick_up: moment(1),
+        r#return: moment(73),
+        vehicle: small_car(),
+        ..Default::default()
+    }
 }
 
 fn well_formed() -> proto::VerifyRequest {
@@ -92,7 +97,9 @@ fn absent_parts_are_blamed_by_name() {
 
 #[test]
 fn numbers_and_names_are_held_to_their_rules() {
-    let number = |text: &'static str| move |message: &mut proto::VerifyRequest| claim(message).licence_number = text.into();
+    let number = |text: &'static str| {
+        move |message: &mut proto::VerifyRequest| claim(message).licence_number = text.into()
+    };
     assert_blamed("claim.licence_number", number("000000199001010013"));
     assert_blamed("claim.licence_number", number("000000199002300017"));
     assert_blamed("claim.licence_number", number(" 000000199001010018"));
@@ -141,13 +148,16 @@ fn unknown_values_are_no_values() {
     });
     assert_blamed("fields", |message| message.fields = vec![99]);
     assert_blamed("fields", |message| message.fields = vec![1; 17]);
-    assert_blamed("rental.vehicle", |message| {
+    assert_blamed("rental.vehicle.ga164_code", |message| {
         asked_rental(message).vehicle = Some(proto::Vehicle {
             kind: Some(proto::vehicle::Kind::Ga164Code("?!".to_owned())),
             ..proto::Vehicle::default()
         });
     });
-    assert_blamed("rental.vehicle", |message| {
+    assert_blamed("rental.vehicle.use", |message| {
+        asked_rental(message).vehicle.as_mut().unwrap().r#use = 99;
+    });
+    assert_blamed("rental.vehicle.seats", |message| {
         asked_rental(message).vehicle.as_mut().unwrap().seats = Some(0);
     });
 }
@@ -156,8 +166,11 @@ fn unknown_values_are_no_values() {
 fn consent_needs_its_evidence() {
     let consent = |consent: Option<proto::ConsentEvidence>| {
         move |message: &mut proto::VerifyRequest| {
-            claim(message).ground =
-                Some(proto::Ground { kind: proto::GroundKind::Consent.into(), consent, subject_is_party: false });
+            claim(message).ground = Some(proto::Ground {
+                kind: proto::GroundKind::Consent.into(),
+                consent,
+                subject_is_party: false,
+            });
         }
     };
     let given = || proto::ConsentEvidence {
