@@ -1,9 +1,11 @@
 //! Serves one core's connections: HTTP/2 with every bound set, an age with jitter, a drain with a deadline.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -11,6 +13,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -63,6 +66,9 @@ impl Default for ServeOptions {
         }
     }
 }
+
+/// How long a connection without open calls may take to say goodbye: several round trips.
+const FAREWELL: Duration = Duration::from_millis(250);
 
 /// A service that answers every request of a connection.
 pub(super) trait Answers:
@@ -135,20 +141,39 @@ async fn serve_connection(
             () = drain.cancelled() => break,
             () = sleep_until(oldest) => break,
             () = sleep_until(look_again) => {
-                let count = calls.0.load(Ordering::Relaxed);
-                if count == counted { break }
-                counted = count;
+                let begun = calls.begun.load(Ordering::Relaxed);
+                if begun == counted && calls.open() == 0 { break }
+                counted = begun;
                 look_again += options.idle_max;
             }
         }
     }
     http.as_mut().graceful_shutdown();
-    let _in_time = tokio::time::timeout(options.grace, http).await;
+    let last = Instant::now() + options.grace;
+    while Instant::now() < last {
+        tokio::select! {
+            _closed = http.as_mut() => return,
+            () = tokio::time::sleep(FAREWELL) => {}
+        }
+        // Nothing is being served, and what was has had time to leave: a peer that does not say goodbye is not waited for.
+        if calls.open() == 0 {
+            return;
+        }
+    }
 }
 
-/// Calls so far on one connection.
+/// Calls on one connection.
 #[derive(Default)]
-struct Calls(AtomicU64);
+struct Calls {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Calls {
+    fn open(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed).saturating_sub(self.ended.load(Ordering::Relaxed))
+    }
+}
 
 /// The stack, knowing which connection a call came on.
 struct ConnectionService<S> {
@@ -160,12 +185,37 @@ struct ConnectionService<S> {
 impl<S: Answers> hyper::service::Service<Request<Incoming>> for ConnectionService<S> {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = S::Future;
+    type Future = OpenCall<S::Future>;
 
-    fn call(&self, mut request: Request<Incoming>) -> S::Future {
-        self.calls.0.fetch_add(1, Ordering::Relaxed);
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.calls.begun.fetch_add(1, Ordering::Relaxed);
         request.extensions_mut().insert(self.connection.clone());
         // The stack's layers refuse instead of waiting: ready at any time.
-        self.stack.clone().call(request)
+        OpenCall { inner: self.stack.clone().call(request), _ended: Ended(Arc::clone(&self.calls)) }
+    }
+}
+
+pin_project! {
+    /// A call that counts as open until it ends, however it ends.
+    struct OpenCall<F> {
+        #[pin]
+        inner: F,
+        _ended: Ended,
+    }
+}
+
+impl<F: Future> Future for OpenCall<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().inner.poll(task)
+    }
+}
+
+struct Ended(Arc<Calls>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -88,30 +88,26 @@ impl Verification {
             lost => return Err(NoAnswer::StandingLost(lost)),
         }
         let read_at = self.clock.since_boot();
-        let charged = quota.counts();
-        let entry = self
-            .evidence
-            .record(&AnswerToRecord {
-                at: now,
-                partner,
-                purpose: request.question.purpose(),
-                claim: &request.claim,
-                case_reference: &request.case_reference,
-                case_category: &request.case_category,
-                operator_id: &request.operator_id,
-                request_id: request.request_id.as_deref(),
-                subject: finding.subject(fact.record.as_deref(), pseudonym),
-                question: &request.question,
-                question_digest,
-                ruling: &finding.ruling,
-                disclosure: &finding.disclosure,
-                position: fact.position,
-                known_at: request.known_at.unwrap_or(now),
-                policy_version: POLICY_VERSION,
-                charged,
-            })
-            .await
-            .map_err(|_unavailable| NoAnswer::NoEvidence)?;
+        let to_record = AnswerToRecord {
+            at: now,
+            partner,
+            purpose: request.question.purpose(),
+            claim: &request.claim,
+            case_reference: &request.case_reference,
+            case_category: &request.case_category,
+            operator_id: &request.operator_id,
+            request_id: request.request_id.as_deref(),
+            subject: finding.subject(fact.record.as_deref(), pseudonym),
+            question: &request.question,
+            question_digest,
+            ruling: &finding.ruling,
+            disclosure: &finding.disclosure,
+            position: fact.position,
+            known_at: request.known_at.unwrap_or(now),
+            policy_version: POLICY_VERSION,
+            charged: quota.counts(),
+        };
+        let entry = self.evidence.record(&to_record).await.map_err(|_unavailable| NoAnswer::NoEvidence)?;
         if self.clock.since_boot().saturating_sub(read_at) > self.age_max {
             return Err(NoAnswer::NotFreshEnough);
         }

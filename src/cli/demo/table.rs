@@ -105,9 +105,13 @@ impl Played {
 
     fn level(&self) -> String {
         match &self.outcome {
-            Outcome::Answer(given) => given.provenance.as_ref().map_or_else(String::new, |one| {
-                short::<proto::Source>(one.source).to_ascii_lowercase().replace('_', " ")
-            }),
+            Outcome::Answer(given) => match &given.provenance {
+                // About an unconfirmed subject an answer does not say where it came from.
+                Some(one) if one.source() != proto::Source::Unspecified => {
+                    short::<proto::Source>(one.source).to_ascii_lowercase().replace('_', " ")
+                }
+                _ => "not told".to_owned(),
+            },
             _ => String::new(),
         }
     }

@@ -88,9 +88,9 @@ pub(super) struct StandingArgs {
     partner: PartnerId,
     #[command(flatten)]
     deployment: Deployment,
-    /// Why, for the operators who come after.
+    /// Why, for the operators who come after. Required to suspend.
     #[arg(long)]
-    reason: String,
+    reason: Option<String>,
     /// Who says so.
     #[arg(long, env = "USER", default_value = "operator")]
     by: String,
@@ -163,16 +163,21 @@ impl RotateArgs {
 
 impl StandingArgs {
     pub(super) fn suspend(&self) -> miette::Result<ExitCode> {
-        self.put_down(StandingBook::suspend)
+        let Some(reason) = &self.reason else {
+            let next = "say why, for the operators who come after: --reason \"invoice overdue\"";
+            return Err(miette::miette!(help = next, "a suspension needs a reason"));
+        };
+        self.put_down(StandingBook::suspend, reason)
     }
 
     pub(super) fn resume(&self) -> miette::Result<ExitCode> {
-        self.put_down(StandingBook::resume)
+        self.put_down(StandingBook::resume, self.reason.as_deref().unwrap_or("resumed"))
     }
 
     fn put_down<E: std::error::Error>(
         &self,
         verb: fn(&StandingBook, &PartnerId, &str, &str, jiff::Timestamp) -> Result<StandingRecord, E>,
+        reason: &str,
     ) -> miette::Result<ExitCode> {
         // A typing error must not suspend nobody without a word.
         let contract = self.deployment.contract(&self.partner);
@@ -182,7 +187,7 @@ impl StandingArgs {
         }
         let next = "check --dir, and that you may write there";
         let book = StandingBook::open(&self.deployment.standing()).map_err(|error| told(&error, next))?;
-        let record = verb(&book, &self.partner, &self.reason, &self.by, SystemClock.now())
+        let record = verb(&book, &self.partner, reason, &self.by, SystemClock.now())
             .map_err(|error| told(&error, next))?;
         if self.json {
             return say(&format!("{:#}", json!({ "id": self.partner.as_str(), "standing_record": record })));

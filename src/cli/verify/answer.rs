@@ -116,6 +116,9 @@ pub fn render(answer: &proto::VerifyResponse, terminal: Terminal) -> String {
 }
 
 fn source(provenance: &proto::Provenance) -> String {
+    if provenance.source() == proto::Source::Unspecified {
+        return "not told about an unconfirmed subject".to_owned();
+    }
     let source = short::<proto::Source>(provenance.source);
     match &provenance.position {
         Some(at) => format!("{source} as of ({}, {}, {})", at.epoch, at.partition, at.seq),
