@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::terminal::{Terminal, Tone, say};
 use crate::app::{SystemClock, identity_files};
 use crate::config::GatewayConfig;
-use crate::identity::{Identity, Trust};
+use crate::identity::{Identity, Trust, error_chain};
 use crate::registry::RegistryKeys;
 use crate::registry::embedded::STORE_FILE;
 
@@ -140,15 +140,7 @@ fn fine(part: &'static str, message: String) -> Finding {
 }
 
 fn wrong(part: &'static str, error: &dyn std::error::Error) -> Finding {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let text = source.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = source.source();
-    }
+    let message = error_chain(error);
     Finding { part, severity: Severity::Error, message }
 }
 

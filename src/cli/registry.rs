@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
+use super::terminal::say;
 use crate::admin::client::{AdminClient, AdminClientError};
 use crate::admin::report;
 use crate::app::SystemClock;
@@ -138,7 +139,7 @@ impl Generate {
         }
         bar.finish_and_clear();
         if self.into.is_some() || self.out != Path::new("-") {
-            say(&format!("{total} drivers as of {as_of}, seed {}\n", self.seed))?;
+            say(&format!("{total} drivers as of {as_of}, seed {}", self.seed));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -282,9 +283,9 @@ impl Watch {
     fn finish(self, told: &Told) -> miette::Result<ExitCode> {
         self.bar.finish_and_clear();
         let path = self.rejects.finish().and_then(|path| self.unwritten.map_or(Ok(path), Err));
-        say(&format!("{}\n", told.summary))?;
+        say(&told.summary);
         if let Some(path) = path.into_diagnostic().wrap_err("cannot write the rejects file")? {
-            say(&format!("refused lines and their reasons: {}\n", path.display()))?;
+            say(&format!("refused lines and their reasons: {}", path.display()));
         }
         Ok(if told.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
     }
@@ -354,9 +355,9 @@ impl Stats {
             let mut json = serde_json::to_value(&stats).into_diagnostic()?;
             json["sealed_bytes_mean"] = stats.sealed_bytes_mean().into();
             json["changes_mean"] = stats.changes_mean().into();
-            say(&format!("{json:#}\n"))?;
+            say(&format!("{json:#}"));
         } else {
-            say(&table(&stats))?;
+            say(table(&stats).trim_end());
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -453,12 +454,5 @@ fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
-}
-
-fn say(text: &str) -> miette::Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other.into_diagnostic().wrap_err("cannot write to standard output"),
     }
 }

@@ -44,7 +44,7 @@ impl VerificationService for Handlers {
         match self.verification.verify(caller, &asked, deadline).await {
             Ok(answer) => {
                 let _set_once = call.decision.set(answer.ruling.decision);
-                Ok(Response::new(answer_message(answer, self.environment)))
+                Ok(Response::new(answer_message(&answer, self.environment)))
             }
             Err(cause) => Err(call.refuse(self.refusal_with_levels(cause.into(), &contract))),
         }

@@ -1,6 +1,5 @@
 //! `partner add`, `rotate`, `suspend` and `resume`.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +12,7 @@ use serde_json::json;
 
 use super::{Deployment, told};
 use crate::app::SystemClock;
+use crate::cli::terminal::{say, say_json};
 use crate::config::partner::{self, PartnerFile};
 use crate::config::{hex, unhex};
 use crate::domain::partner::{Contract, PartnerId, PartnerKind, PeerName};
@@ -112,7 +112,8 @@ impl AddArgs {
         std::fs::create_dir_all(self.deployment.partners()).into_diagnostic()?;
         let existing = if self.force { Existing::Replace } else { Existing::Keep };
         save(&path, &text, existing)?;
-        say(&format!("{} written; narrow its purposes and allowance in an editor", path.display()))
+        say(&format!("{} written; narrow its purposes and allowance in an editor", path.display()));
+        Ok(ExitCode::SUCCESS)
     }
 
     fn contract(&self) -> miette::Result<PartnerFile> {
@@ -157,7 +158,8 @@ impl RotateArgs {
         };
         let next = "drivegate partner show lists the keys; two may stand side by side";
         save(&path, &changed.map_err(|error| told(&error, next))?, Existing::Replace)?;
-        say(&format!("{}: {what}", path.display()))
+        say(&format!("{}: {what}", path.display()));
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -190,9 +192,11 @@ impl StandingArgs {
         let record = verb(&book, &self.partner, reason, &self.by, SystemClock.now())
             .map_err(|error| told(&error, next))?;
         if self.json {
-            return say(&format!("{:#}", json!({ "id": self.partner.as_str(), "standing_record": record })));
+            say_json(&json!({ "id": self.partner.as_str(), "standing_record": record }));
+            return Ok(ExitCode::SUCCESS);
         }
-        say(&format!("{}: {} since {} by {}", self.partner, record.state, record.since, record.by))
+        say(&format!("{}: {} since {} by {}", self.partner, record.state, record.since, record.by));
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -215,9 +219,4 @@ fn save(path: &Path, text: &str, existing: Existing) -> miette::Result<()> {
         }
         _ => miette::miette!("cannot write {}: {error}", path.display()),
     })
-}
-
-fn say(line: &str) -> miette::Result<ExitCode> {
-    writeln!(std::io::stdout().lock(), "{line}").into_diagnostic()?;
-    Ok(ExitCode::SUCCESS)
 }

@@ -48,20 +48,21 @@ pub(in crate::gateway) fn limits_message(levels: &[LimitLevel]) -> proto::GetLim
         ..proto::GetLimitsResponse::default()
     };
     for level in levels {
-        match level.window {
-            LimitWindow::InFlight => (message.in_flight, message.in_flight_max) = used_of(level),
-            LimitWindow::Connections => (message.connections, message.connections_max) = used_of(level),
-            LimitWindow::Rate => message.limits.push(limit_message(level, proto::LimitKind::Rate, 1)),
-            LimitWindow::QuotaMinute => {
-                message.limits.push(limit_message(level, proto::LimitKind::QuotaMinute, 60))
+        let (kind, window_seconds) = match level.window {
+            LimitWindow::InFlight => {
+                (message.in_flight, message.in_flight_max) = used_of(level);
+                continue;
             }
-            LimitWindow::QuotaHour => {
-                message.limits.push(limit_message(level, proto::LimitKind::QuotaHour, 3_600))
+            LimitWindow::Connections => {
+                (message.connections, message.connections_max) = used_of(level);
+                continue;
             }
-            LimitWindow::QuotaDay => {
-                message.limits.push(limit_message(level, proto::LimitKind::QuotaDay, 86_400))
-            }
-        }
+            LimitWindow::Rate => (proto::LimitKind::Rate, 1),
+            LimitWindow::QuotaMinute => (proto::LimitKind::QuotaMinute, 60),
+            LimitWindow::QuotaHour => (proto::LimitKind::QuotaHour, 3_600),
+            LimitWindow::QuotaDay => (proto::LimitKind::QuotaDay, 86_400),
+        };
+        message.limits.push(limit_message(level, kind, window_seconds));
     }
     message
 }

@@ -15,10 +15,10 @@ use crate::verification::{Answer, Confirmed};
 
 /// Converts an answer. About an unconfirmed subject it says nothing that depends on why: same fields, same size.
 pub(in crate::gateway) fn answer_message(
-    answer: Answer,
+    answer: &Answer,
     environment: proto::Environment,
 ) -> proto::VerifyResponse {
-    let provenance = provenance_message(&answer);
+    let provenance = provenance_message(answer);
     proto::VerifyResponse {
         decision: answer.ruling.decision.wire(),
         criteria: answer.ruling.criteria.iter().map(criterion_message).collect(),

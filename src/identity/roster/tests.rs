@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::partner::{PartnerFile, render};
 use crate::domain::partner::{Allowance, PartnerKind};
+use crate::domain::time::Clock;
 use crate::identity::Connection;
 use crate::identity::pki::{CA_CERTIFICATE, CRL, DevelopmentCa, Existing};
 use crate::identity::testing::SetClock;
