@@ -40,9 +40,8 @@ impl CallReporter {
     }
 
     fn log(&self, call: &FinishedCall<'_>, outcome: OutcomeLabel) {
-        let request = format!("{:016x}", call.id);
         let line = RequestLine {
-            request: &request,
+            request: call.id,
             partner: call.partner,
             method: call.method,
             purpose: call.purpose,

@@ -80,8 +80,8 @@ fn subscriber(
 /// What a line about a request says.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLine<'a> {
-    /// The gateway's own id of the request.
-    pub request: &'a str,
+    /// The gateway's own id of the request, shown as 16 hexadecimal digits.
+    pub request: u64,
     /// Who asked, once known.
     pub partner: Option<&'a PartnerId>,
     /// What was called.
@@ -138,7 +138,7 @@ impl RequestLog {
         let number = self.answers.fetch_add(1, Ordering::Relaxed);
         if number.is_multiple_of(self.options.answers_one_in.max(1)) {
             tracing::info!(
-                { REQUEST } = line.request,
+                { REQUEST } = %format_args!("{:016x}", line.request),
                 { PARTNER } = line.partner.map(PartnerId::as_str),
                 { METHOD } = line.method.word(),
                 { PURPOSE } = line.purpose.map(Purpose::word),
@@ -153,7 +153,7 @@ impl RequestLog {
     pub fn refusal(&self, line: &RequestLine<'_>) {
         if let Some(suppressed) = self.admit(line) {
             tracing::info!(
-                { REQUEST } = line.request,
+                { REQUEST } = %format_args!("{:016x}", line.request),
                 { PARTNER } = line.partner.map(PartnerId::as_str),
                 { METHOD } = line.method.word(),
                 { PURPOSE } = line.purpose.map(Purpose::word),
@@ -172,7 +172,7 @@ impl RequestLog {
         let causes = causes.map(chain);
         if line.outcome == OutcomeLabel::Failed {
             tracing::error!(
-                { REQUEST } = line.request,
+                { REQUEST } = %format_args!("{:016x}", line.request),
                 { PARTNER } = line.partner.map(PartnerId::as_str),
                 { METHOD } = line.method.word(),
                 { REASON } = line.reason,
@@ -183,7 +183,7 @@ impl RequestLog {
             );
         } else {
             tracing::info!(
-                { REQUEST } = line.request,
+                { REQUEST } = %format_args!("{:016x}", line.request),
                 { PARTNER } = line.partner.map(PartnerId::as_str),
                 { METHOD } = line.method.word(),
                 { REASON } = line.reason,
@@ -291,7 +291,7 @@ mod tests {
 
     fn line(reason: &'static str) -> RequestLine<'static> {
         RequestLine {
-            request: "0198",
+            request: 0x0198,
             partner: None,
             method: Method::Verify,
             purpose: Some(Purpose::Rental),
@@ -310,7 +310,7 @@ mod tests {
         let object: serde_json::Value = serde_json::from_str(lines.text().trim()).unwrap();
         for (field, value) in [
             ("partner", "rental-demo"),
-            ("request", "0198"),
+            ("request", "0000000000000198"),
             ("method", "Verify"),
             ("purpose", "rental"),
             ("reason", "FIELD_NOT_PERMITTED"),
