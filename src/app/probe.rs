@@ -74,7 +74,7 @@ mod tests {
     impl RecordSource for Moody {
         fn read(&self, _pseudonym: NumberPseudonym) -> Later<'_, Result<Reading, LookUpError>> {
             let answers = self.0.load(Ordering::Relaxed);
-            let position = Position { epoch: 1, seq: 1 };
+            let position = Position { epoch: 1, partition: 0, seq: 1 };
             let reading = answers.then_some(Reading { record: None, position });
             Box::pin(std::future::ready(reading.ok_or(LookUpError::RegistryUnavailable)))
         }

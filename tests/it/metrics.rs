@@ -1,0 +1,176 @@
+//! What the operator's pages say of a gateway to which things happen: a metric nobody feeds is a lamp that never lights.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use drivegate::gateway::proto::Decision;
+use drivegate::identity::client::ClientTls;
+use tonic::Status;
+use tonic_types::StatusExt as _;
+
+use super::asks::{NAME, NUMBER, insurance_claim, rental};
+use super::harness::{Deployment, Gateway, Partner, block_on};
+
+/// A well-formed number that no test driver has.
+const NOBODY: &str = "000000199001019995";
+/// Gauges are set and files looked at within a second; the machine may be busy.
+const SHOWN_WITHIN: Duration = Duration::from_secs(10);
+const DAY: f64 = 86_400.0;
+
+/// Goal: every metric an operator would watch moves when its cause happens. Method: one gateway, each cause in turn.
+#[test]
+fn what_happens_is_counted_under_its_own_label() {
+    let deployment = Deployment::new();
+    allow(&deployment, "rental-demo", &[("rate_per_second", 1), ("burst", 8)]);
+    allow(&deployment, "insurer-demo", &[("quota_per_minute", 1), ("connections_max", 1)]);
+    let gateway = deployment.serve();
+    block_on(async {
+        let mut rental_demo = gateway.partner("rental-demo").await;
+        answers_are_counted(&gateway, &mut rental_demo).await;
+        spent_limits_are_counted(&gateway, &mut rental_demo).await;
+        strangers_are_counted(&gateway, &deployment).await;
+        eventually(&gateway, "drivegate_connections", &[], |open| open >= 1.0);
+    });
+    // The clients are gone, and so are their connections.
+    eventually(&gateway, "drivegate_connections", &[], |open| open == 0.0);
+    ends_are_shown(&gateway);
+    faults_are_shown(&gateway, &deployment);
+    assert!(gateway.stop());
+}
+
+async fn answers_are_counted(gateway: &Gateway<'_>, partner: &mut Partner) {
+    for _ in 0..2 {
+        let answer = partner.verify(rental(NUMBER, NAME)).await.expect("an answer").into_inner();
+        assert_eq!(answer.decision(), Decision::Qualified);
+    }
+    partner.verify(rental(NOBODY, NAME)).await.expect("an answer that confirms nothing");
+    let malformed = partner.verify(rental("12", NAME)).await.expect_err("no number");
+    assert_eq!(reason(&malformed), "REQUEST_MALFORMED");
+    for (name, labels) in [
+        (
+            "drivegate_requests_total",
+            &[("method", "Verify"), ("purpose", "rental"), ("outcome", "qualified")][..],
+        ),
+        ("drivegate_requests_total", &[("outcome", "indeterminate")]),
+        ("drivegate_requests_total", &[("outcome", "malformed")]),
+        ("drivegate_refusals_total", &[("reason", "REQUEST_MALFORMED")]),
+        ("drivegate_cache_look_ups_total", &[("level", "in-process"), ("result", "miss")]),
+        ("drivegate_cache_look_ups_total", &[("level", "in-process"), ("result", "hit")]),
+        ("drivegate_registry_reads_total", &[("result", "found")]),
+        ("drivegate_registry_reads_total", &[("result", "absent")]),
+        ("drivegate_registry_read_duration_seconds_count", &[]),
+        ("drivegate_handshakes_total", &[("outcome", "accepted")]),
+        ("drivegate_journal_entries_total", &[]),
+        ("drivegate_journal_size_bytes_total", &[]),
+        ("drivegate_cache_entries", &[]),
+    ] {
+        eventually(gateway, name, labels, |value| value >= 1.0);
+    }
+}
+
+async fn spent_limits_are_counted(gateway: &Gateway<'_>, rental_demo: &mut Partner) {
+    let spent = refused(rental_demo, || rental(NUMBER, NAME)).await;
+    assert_eq!(reason(&spent), "RATE_EXCEEDED");
+    let mut insurer = gateway.partner("insurer-demo").await;
+    let spent = refused(&mut insurer, || insurance_claim(NUMBER, NAME)).await;
+    assert_eq!(reason(&spent), "QUOTA_EXCEEDED");
+    // One connection is allowed, and it is open.
+    let second = gateway.tls("insurer-demo").connect(gateway.address(), "localhost", Duration::from_secs(5));
+    drop(second.await);
+    for (name, labels) in [
+        ("drivegate_requests_total", ("outcome", "refused")),
+        ("drivegate_refusals_total", ("reason", "RATE_EXCEEDED")),
+        ("drivegate_refusals_total", ("reason", "QUOTA_EXCEEDED")),
+        ("drivegate_limit_refusals_total", ("limit", "rate")),
+        ("drivegate_limit_refusals_total", ("limit", "quota-minute")),
+        ("drivegate_limit_refusals_total", ("limit", "connections")),
+        ("drivegate_handshakes_total", ("outcome", "shed")),
+    ] {
+        eventually(gateway, name, &[labels], |value| value >= 1.0);
+    }
+    assert_eq!(read(gateway, "drivegate_limit_refusals_total", &[("limit", "quota-day")]), 0.0);
+}
+
+/// Who brings no certificate gets no further than the handshake.
+async fn strangers_are_counted(gateway: &Gateway<'_>, deployment: &Deployment) {
+    let authority = deployment.folder().join("pki/ca.pem");
+    let stranger = ClientTls::from_files(&authority, None).expect("the authority's file is usable");
+    drop(stranger.connect(gateway.address(), "localhost", Duration::from_secs(5)).await);
+    let refused = [("outcome", "no-certificate")];
+    eventually(gateway, "drivegate_handshakes_total", &refused, |value| value >= 1.0);
+}
+
+fn ends_are_shown(gateway: &Gateway<'_>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    for what in ["server-certificate", "trust-root", "revocation-list"] {
+        eventually(gateway, "drivegate_expiry_seconds", &[("what", what)], |at| at > now + 14.0 * DAY);
+    }
+}
+
+fn faults_are_shown(gateway: &Gateway<'_>, deployment: &Deployment) {
+    let faults = |test: fn(f64) -> bool| eventually(gateway, "drivegate_partner_files_faults", &[], test);
+    faults(|count| count == 0.0);
+    let file = deployment.folder().join("partners/broken.toml");
+    std::fs::write(&file, "id = 3").expect("the folder can be written");
+    faults(|count| count >= 1.0);
+    eventually(gateway, "drivegate_reloads_total", &[("outcome", "failed")], |count| count >= 1.0);
+    let (status, page) = gateway.page("/readyz");
+    assert_eq!(status, 200, "the last good contracts are in force: {page}");
+    std::fs::remove_file(&file).expect("the file is there");
+    faults(|count| count == 0.0);
+    let done = read(gateway, "drivegate_reloads_total", &[("outcome", "done")]);
+    rustix::process::kill_process(gateway.process(), rustix::process::Signal::HUP).expect("it is running");
+    eventually(gateway, "drivegate_reloads_total", &[("outcome", "done")], |count| count > done);
+}
+
+/// Asks until it is refused: a bucket refills and a window may turn while we ask.
+async fn refused(
+    partner: &mut Partner,
+    question: impl Fn() -> drivegate::gateway::proto::VerifyRequest,
+) -> Status {
+    for _ in 0..100 {
+        if let Err(status) = partner.verify(question()).await {
+            return status;
+        }
+    }
+    panic!("nothing was refused");
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+fn allow(deployment: &Deployment, partner: &str, terms: &[(&str, i64)]) {
+    deployment.contract(partner, |document| {
+        let allowance = document["allowance"].as_table_mut().expect("a table");
+        for (key, value) in terms {
+            allowance.insert((*key).to_owned(), (*value).into());
+        }
+    });
+}
+
+/// Waits until a metric is as it should be.
+fn eventually(gateway: &Gateway<'_>, name: &str, labels: &[(&str, &str)], test: impl Fn(f64) -> bool) {
+    let end = Instant::now() + SHOWN_WITHIN;
+    loop {
+        let value = read(gateway, name, labels);
+        if test(value) {
+            return;
+        }
+        assert!(Instant::now() < end, "{name}{labels:?} stays {value}:\n{}", gateway.page("/metrics").1);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Sums the series of a metric that carry the labels.
+fn read(gateway: &Gateway<'_>, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let (status, page) = gateway.page("/metrics");
+    assert_eq!(status, 200);
+    let wanted: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+    let series = page.lines().filter_map(|line| line.strip_prefix(name)).filter_map(|line| {
+        let (carried, value) = line.rsplit_once(' ')?;
+        let is_it = carried.is_empty() || carried.starts_with('{');
+        (is_it && wanted.iter().all(|label| carried.contains(label.as_str())))
+            .then(|| value.parse::<f64>().ok())?
+    });
+    series.sum()
+}
