@@ -74,8 +74,8 @@ async fn spent_limits_are_counted(gateway: &Gateway<'_>, rental_demo: &mut Partn
     let spent = refused(&mut insurer, || insurance_claim(NUMBER, NAME)).await;
     assert_eq!(reason(&spent), "QUOTA_EXCEEDED");
     // One connection is allowed, and it is open.
-    let second = gateway.tls("insurer-demo").connect(gateway.address(), "localhost", Duration::from_secs(5));
-    drop(second.await);
+    let tls = gateway.tls("insurer-demo");
+    drop(tls.connect(gateway.address(), "localhost", Duration::from_secs(5)).await);
     for (name, labels) in [
         ("drivegate_requests_total", ("outcome", "refused")),
         ("drivegate_refusals_total", ("reason", "RATE_EXCEEDED")),
