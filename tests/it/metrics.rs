@@ -8,10 +8,12 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use super::asks::{NAME, NUMBER, insurance_claim, rental};
-use super::harness::{Deployment, Gateway, Partner, block_on};
+use super::harness::{Deployment, Gateway, Partner, Redis, block_on};
 
 /// A well-formed number that no test driver has.
 const NOBODY: &str = "000000199001019995";
+/// Another test driver.
+const ANOTHER: &str = "000000199001010616";
 /// Gauges are set and files looked at within a second; the machine may be busy.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 const DAY: f64 = 86_400.0;
@@ -32,9 +34,40 @@ fn what_happens_is_counted_under_its_own_label() {
     });
     // The clients are gone, and so are their connections.
     eventually(&gateway, "drivegate_connections", &[], |open| open == 0.0);
+    assert_eq!(condition(&gateway, "registry").as_deref(), Some("healthy"));
+    assert_eq!(condition(&gateway, "redis"), None, "there is none");
     ends_are_shown(&gateway);
     faults_are_shown(&gateway, &deployment);
     assert!(gateway.stop());
+}
+
+/// Redis may lose everything at any time: what it was asked, whether it was asked at all, and health all say so.
+#[test]
+fn redis_is_counted_while_it_is_there_and_shown_when_it_is_gone() {
+    let deployment = Deployment::new();
+    let redis = Redis::start(&deployment.everything().join("redis"));
+    deployment.configure(|config| {
+        let mut level = toml::Table::new();
+        level.insert("url".to_owned(), redis.url().into());
+        config["cache"].as_table_mut().expect("a table").insert("redis".to_owned(), level.into());
+    });
+    let gateway = deployment.serve();
+    let looked_up = |result| [("level", "redis"), ("result", result)];
+    eventually(&gateway, "drivegate_redis_breaker", &[("state", "closed")], |is_it| is_it == 1.0);
+    block_on(async {
+        let mut partner = gateway.partner("rental-demo").await;
+        partner.verify(rental(NUMBER, NAME)).await.expect("an answer");
+        eventually(&gateway, "drivegate_cache_look_ups_total", &looked_up("miss"), |count| count >= 1.0);
+        assert_eq!(condition(&gateway, "redis").as_deref(), Some("healthy"));
+        drop(redis);
+        // The loss is noticed by asking; who asks is answered from the registry all the same.
+        partner.verify(rental(NOBODY, NAME)).await.expect("an answer");
+        eventually(&gateway, "drivegate_redis_breaker", &[("state", "closed")], |is_it| is_it == 0.0);
+        partner.verify(rental(ANOTHER, NAME)).await.expect("an answer");
+        eventually(&gateway, "drivegate_cache_look_ups_total", &looked_up("bypassed"), |count| count >= 1.0);
+    });
+    assert_eq!(condition(&gateway, "redis").as_deref(), Some("degraded"));
+    assert_eq!(condition(&gateway, "registry").as_deref(), Some("healthy"));
 }
 
 async fn answers_are_counted(gateway: &Gateway<'_>, partner: &mut Partner) {
@@ -146,6 +179,14 @@ fn allow(deployment: &Deployment, partner: &str, terms: &[(&str, i64)]) {
             allowance.insert((*key).to_owned(), (*value).into());
         }
     });
+}
+
+/// How a part is, as `/health` says.
+fn condition(gateway: &Gateway<'_>, part: &str) -> Option<String> {
+    let report: serde_json::Value = serde_json::from_str(&gateway.page("/health").1).expect("it is JSON");
+    let parts = report["parts"].as_array().expect("a list");
+    let found = parts.iter().find(|known| known["part"] == part)?;
+    found["condition"].as_str().map(str::to_owned)
 }
 
 /// Waits until a metric is as it should be.
