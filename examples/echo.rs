@@ -35,7 +35,7 @@ use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status};
 
 /// As the gateway's own bounds: they are part of what a request costs.
-const STREAMS_MAX: u32 = 200;
+const STREAMS_MAX: u32 = 128;
 const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 const HANDSHAKES_MAX: usize = 64;

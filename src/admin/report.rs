@@ -67,7 +67,7 @@ impl HealthReport {
 pub struct StatusReport {
     /// The build's version.
     pub version: String,
-    /// The profile: production, sandbox or demo.
+    /// The profile: production or sandbox.
     pub environment: String,
     /// Whether numbers that cannot be a real person's are answered.
     pub test_numbers_accepted: bool,

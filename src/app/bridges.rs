@@ -11,7 +11,7 @@ use crate::domain::subject::SubjectId;
 use crate::identity::{HandshakeObserver, HandshakeOutcome};
 use crate::registry::codec;
 use crate::telemetry::Metrics;
-use crate::telemetry::labels::{self, CacheLevel, CacheResult, HandshakeLabel, RegistryRead};
+use crate::telemetry::labels::{self, CacheLevel, CacheResult, HandshakeLabel, LimitLabel, RegistryRead};
 use crate::verification::ports::{FactSource, LookUpError};
 
 /// Tells every observer's news to the metrics.
@@ -24,8 +24,10 @@ impl CacheObserver for MetricsBridge {
         }
     }
 
-    fn missed(&self) {
-        self.0.cache(CacheLevel::InProcess, CacheResult::Miss);
+    fn missed(&self, level: FactSource) {
+        if let Some(level) = cache_level(level) {
+            self.0.cache(level, CacheResult::Miss);
+        }
     }
 
     fn refused(&self, level: FactSource, _cause: StaleCause) {
@@ -34,9 +36,10 @@ impl CacheObserver for MetricsBridge {
         }
     }
 
-    fn loaded(&self, from: FactSource, took: Duration) {
+    fn loaded(&self, from: FactSource, negative: bool, took: Duration) {
         if from == FactSource::Registry {
-            self.0.registry_read(RegistryRead::Found, took);
+            let result = if negative { RegistryRead::Absent } else { RegistryRead::Found };
+            self.0.registry_read(result, Some(took));
         }
     }
 
@@ -50,19 +53,21 @@ impl CacheObserver for MetricsBridge {
         if *error == LookUpError::RecordUnreadable {
             tracing::error!("a record of the registry cannot be read: damage, or another sealing key");
         }
-        self.0.registry_read(result, Duration::ZERO);
+        self.0.registry_read(result, None);
     }
 
-    fn bypassed(&self) {
-        self.0.cache(CacheLevel::InProcess, CacheResult::Bypassed);
+    fn bypassed(&self, level: FactSource) {
+        if let Some(level) = cache_level(level) {
+            self.0.cache(level, CacheResult::Bypassed);
+        }
     }
 
     fn redis_failed(&self, cause: RedisFault) {
-        self.0.redis_fault(redis_fault(cause));
+        self.redis_fault(cause);
     }
 
     fn redis_not_written(&self, cause: RedisFault) {
-        self.0.redis_fault(redis_fault(cause));
+        self.redis_fault(cause);
     }
 
     fn breaker(&self, state: BreakerState) {
@@ -73,6 +78,14 @@ impl CacheObserver for MetricsBridge {
         };
         tracing::info!(state = state.word(), "the breaker before Redis changed its state");
         self.0.redis_breaker(state);
+    }
+}
+
+impl MetricsBridge {
+    fn redis_fault(&self, cause: RedisFault) {
+        if let Some(fault) = redis_fault(cause) {
+            self.0.redis_fault(fault);
+        }
     }
 }
 
@@ -119,6 +132,9 @@ impl HandshakeObserver for MetricsBridge {
         if outcome != HandshakeOutcome::Accepted {
             tracing::debug!(outcome = outcome.word(), "handshake refused");
         }
+        if outcome == HandshakeOutcome::PartnerFull {
+            self.0.limit_refused(LimitLabel::Connections);
+        }
         self.0.handshake(label, elapsed);
     }
 }
@@ -142,13 +158,15 @@ impl RecordCodec for RecordBytes {
     }
 }
 
-fn redis_fault(fault: RedisFault) -> labels::RedisFault {
+/// A Redis that was not asked did not fail: the look-up counts as bypassed, and the breaker says why.
+fn redis_fault(fault: RedisFault) -> Option<labels::RedisFault> {
     match fault {
-        RedisFault::Timeout => labels::RedisFault::TimedOut,
-        RedisFault::NotAsked | RedisFault::Busy | RedisFault::Disconnected => labels::RedisFault::Connection,
-        RedisFault::ReadOnly | RedisFault::Full | RedisFault::Refused => labels::RedisFault::Refused,
+        RedisFault::NotAsked => None,
+        RedisFault::Timeout => Some(labels::RedisFault::TimedOut),
+        RedisFault::Busy | RedisFault::Disconnected => Some(labels::RedisFault::Connection),
+        RedisFault::ReadOnly | RedisFault::Full | RedisFault::Refused => Some(labels::RedisFault::Refused),
         RedisFault::Unsealable | RedisFault::Undecodable | RedisFault::Unwritable => {
-            labels::RedisFault::Unusable
+            Some(labels::RedisFault::Unusable)
         }
     }
 }

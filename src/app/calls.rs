@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tonic::Code;
 
+use crate::admission::LimitWindow;
 use crate::config::gateway::{LogFormat, TelemetryConfig};
 use crate::domain::decision::Decision;
 use crate::domain::time::Clock;
@@ -62,6 +63,14 @@ impl CallReporter {
 }
 
 impl CallObserver for CallReporter {
+    fn connected(&self) {
+        self.metrics.connection_opened();
+    }
+
+    fn disconnected(&self) {
+        self.metrics.connection_closed();
+    }
+
     fn started(&self, method: Method, traceparent: Option<&str>) -> Option<Box<dyn CallSpan>> {
         self.metrics.request_entered();
         let mut span = self.tracer.start(traceparent, method.word())?;
@@ -75,7 +84,7 @@ impl CallObserver for CallReporter {
         self.metrics.request(call.method, call.purpose, outcome, call.elapsed);
         if let Some(reason) = call.reason {
             self.metrics.refusal(reason);
-            if let Some(limit) = limit_of(reason) {
+            if let Some(limit) = call.limit.map(window_label).or_else(|| limit_of(reason)) {
                 self.metrics.limit_refused(limit);
             }
         }
@@ -117,10 +126,20 @@ fn outcome_of(call: &FinishedCall<'_>) -> OutcomeLabel {
     }
 }
 
+fn window_label(window: LimitWindow) -> LimitLabel {
+    match window {
+        LimitWindow::Rate => LimitLabel::Rate,
+        LimitWindow::InFlight => LimitLabel::InFlight,
+        LimitWindow::Connections => LimitLabel::Connections,
+        LimitWindow::QuotaMinute => LimitLabel::QuotaMinute,
+        LimitWindow::QuotaHour => LimitLabel::QuotaHour,
+        LimitWindow::QuotaDay => LimitLabel::QuotaDay,
+    }
+}
+
+/// The limits that are no window of a contract.
 fn limit_of(reason: &str) -> Option<LimitLabel> {
     match reason {
-        "RATE_EXCEEDED" => Some(LimitLabel::Rate),
-        "IN_FLIGHT_EXCEEDED" => Some(LimitLabel::InFlight),
         "QUESTION_VARIATION_EXCEEDED" => Some(LimitLabel::QuestionVariation),
         "OVERLOADED" => Some(LimitLabel::Overload),
         _ => None,

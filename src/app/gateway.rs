@@ -19,6 +19,7 @@ use super::clock::SystemClock;
 use super::error::StartError;
 use super::monitor::Monitor;
 use super::operator::{GatewayOperator, ReplicaFacts};
+use super::probe::RegistryProbe;
 use super::secrets::load_or_make_key;
 use crate::audit::{Journal, JournalOptions};
 use crate::cache::{
@@ -70,6 +71,8 @@ pub(super) struct Parts {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) identity: Arc<Identity>,
     pub(super) registry: Arc<EmbeddedRegistry>,
+    pub(super) probe: RegistryProbe,
+    pub(super) facts: Arc<FactCache>,
     pub(super) journal: Arc<Journal>,
     pub(super) limits: Arc<LocalLimits>,
     pub(super) metrics: Arc<Metrics>,
@@ -123,7 +126,7 @@ impl RunningGateway {
         let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
         let verification = Arc::new(Verification {
             pseudonyms: keys,
-            facts,
+            facts: Arc::clone(&facts) as _,
             quotas: Arc::clone(&limits) as _,
             budget: Arc::clone(&limits) as _,
             evidence: Arc::clone(&journal) as _,
@@ -133,8 +136,17 @@ impl RunningGateway {
             unconfirmed_floor: Duration::from_millis(config.bounds.unconfirmed_floor_ms),
         });
         let accepts_test_numbers = config.environment == Environment::Sandbox;
-        let parts =
-            Arc::new(Parts { clock, identity, registry, journal, limits, metrics, accepts_test_numbers });
+        let parts = Arc::new(Parts {
+            clock,
+            identity,
+            registry,
+            probe: RegistryProbe::default(),
+            facts,
+            journal,
+            limits,
+            metrics,
+            accepts_test_numbers,
+        });
         Self::serve(config, parts, verification, bridge, tracer, background)
     }
 
@@ -197,6 +209,7 @@ impl RunningGateway {
         let admin_addr = super::listeners::start(config, &operator, &background, &background_stop)?;
         let monitor = Monitor::new(Arc::clone(&parts), health_reporter, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));
+        background.spawn(probe_registry(Arc::clone(&parts), background_stop.clone()));
         let watch = parts.identity.watch()?;
         Ok(Self {
             partner_addr,
@@ -256,6 +269,10 @@ impl RunningGateway {
             background.shutdown_timeout(self.drain_max.min(Duration::from_secs(1)));
         }
     }
+}
+
+async fn probe_registry(parts: Arc<Parts>, stop: CancellationToken) {
+    parts.probe.run(Arc::clone(&parts.registry) as _, stop).await;
 }
 
 fn background_runtime() -> Result<Runtime, StartError> {

@@ -10,6 +10,7 @@ mod gateway;
 mod listeners;
 mod monitor;
 mod operator;
+mod probe;
 mod secrets;
 
 pub use calls::start_logging;

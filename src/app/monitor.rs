@@ -1,5 +1,6 @@
 //! Looks at the parts once a second: tells the metrics, gRPC health, and the log when something turns.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use tonic_health::server::HealthReporter;
 
 use super::gateway::Parts;
 use crate::admin::report::Condition;
+use crate::audit::JournalStats;
 use crate::domain::partner::Standing;
+use crate::identity::ReloadCounts;
 use crate::telemetry::labels::{Expiring, StandingLabel};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,19 +23,29 @@ pub(super) struct Monitor {
     parts: Arc<Parts>,
     health: HealthReporter,
     drain: CancellationToken,
+    seen: Seen,
+}
+
+/// What was counted up to the last look; metrics are told the rest.
+#[derive(Default)]
+struct Seen {
+    reloads: ReloadCounts,
+    journal: JournalStats,
 }
 
 impl Monitor {
     /// Builds the monitor.
     pub(super) fn new(parts: Arc<Parts>, health: HealthReporter, drain: CancellationToken) -> Self {
-        Self { parts, health, drain }
+        Self { parts, health, drain, seen: Seen::default() }
     }
 
     /// Looks every second.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut told = None;
         loop {
             self.measure();
+            self.follow_reloads();
+            self.follow_journal();
             let report = self.parts.health(self.drain.is_cancelled());
             let serving = report.is_ready();
             if told != Some(serving) {
@@ -59,6 +72,9 @@ impl Monitor {
         let trust = identity.trust();
         metrics.expires_at(Expiring::ServerCertificate, Some(trust.server_certificate_expires_at()));
         metrics.expires_at(Expiring::RevocationList, Some(trust.revocation_lists_expire_at()));
+        metrics.expires_at(Expiring::TrustRoot, Some(trust.client_authorities_expire_at()));
+        metrics.cache_entries(self.parts.facts.held());
+        metrics.journal_queue(self.parts.journal.waiting());
         metrics.partner_file_faults(identity.faults().len() as u64);
         let now = clock.now();
         let (mut active, mut suspended, mut not_in_force) = (0, 0, 0);
@@ -74,6 +90,28 @@ impl Monitor {
         metrics.partners(StandingLabel::Active, active);
         metrics.partners(StandingLabel::Suspended, suspended);
         metrics.partners(StandingLabel::NotInForce, not_in_force);
+    }
+
+    /// Counts reloads, whoever asked for them, and lets go of what limits hold for partners that are gone.
+    fn follow_reloads(&mut self) {
+        let counts = self.parts.identity.reloads();
+        let before = std::mem::replace(&mut self.seen.reloads, counts);
+        if counts == before {
+            return;
+        }
+        self.parts.metrics.reloaded(true, counts.done - before.done);
+        self.parts.metrics.reloaded(false, counts.failed - before.failed);
+        let contracts = self.parts.identity.roster().contracts();
+        let listed: HashSet<_> = contracts.iter().map(|slot| &slot.contract.partner).collect();
+        self.parts.limits.retain(|partner| listed.contains(partner));
+    }
+
+    /// Counts what the journal had to leave out: it happens under the queue's lock, where no metric belongs.
+    fn follow_journal(&mut self) {
+        let stats = self.parts.journal.stats();
+        let before = std::mem::replace(&mut self.seen.journal, stats);
+        self.parts.metrics.journal_overflowed(stats.overflows - before.overflows);
+        self.parts.metrics.journal_refusals_dropped(stats.refusals_dropped - before.refusals_dropped);
     }
 }
 

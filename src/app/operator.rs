@@ -43,7 +43,14 @@ impl Parts {
         } else {
             report.unhealthy("identity", Condition::Degraded, faults.join("; "))
         };
-        report = report.healthy("registry");
+        report = self.probe.report(report);
+        report = match self.facts.asks_redis() {
+            None => report,
+            Some(true) => report.healthy("redis"),
+            Some(false) => {
+                report.unhealthy("redis", Condition::Degraded, "not asked: it cannot be reached or read")
+            }
+        };
         if draining {
             report = report.unhealthy("listener", Condition::Failing, "draining before a stop");
         }
@@ -192,8 +199,6 @@ impl Operator for GatewayOperator {
             let reloaded = tokio::task::spawn_blocking(move || identity.reload_now()).await;
             reloaded.map_err(|_panic| OperatorError::Failed { what: "reloading failed".to_owned() })?;
             let faults = self.parts.identity.faults();
-            self.parts.metrics.reloaded(faults.is_empty());
-            self.parts.limits.retain(|partner| self.slot(partner).is_ok());
             let partners = self.parts.identity.roster().contracts().len() as u64;
             Ok(ReloadReport { partners, faults })
         })

@@ -63,6 +63,16 @@ impl FactCache {
         })
     }
 
+    /// Returns how many facts are held in process, those that say "no such number" included.
+    pub fn held(&self) -> u64 {
+        self.levels.in_process.len()
+    }
+
+    /// Says whether Redis is asked now; `None` when there is none.
+    pub fn asks_redis(&self) -> Option<bool> {
+        self.levels.redis.as_ref().map(RedisLevel::is_asked)
+    }
+
     async fn load_in_time(
         &self,
         pseudonym: NumberPseudonym,
@@ -133,7 +143,7 @@ impl FactCache {
 
     /// Reads the registry on a reading begun now. `None`: a change overtook it.
     async fn read_for_this_caller(&self, pseudonym: NumberPseudonym) -> Result<Option<Fact>, LookUpError> {
-        self.levels.observer.bypassed();
+        self.levels.bypassed();
         let observed_at = self.levels.clock.now();
         let held = self.levels.read(pseudonym).await?;
         // With a stalled feed no later change can be known of: the reading is as of its start, and says so.
@@ -157,7 +167,7 @@ impl Levels {
     fn recall(&self, pseudonym: NumberPseudonym, max_age: Option<Duration>) -> Option<Fact> {
         self.freshness.enter_epoch(self.source.epoch());
         let Some(held) = self.in_process.recall(pseudonym) else {
-            self.observer.missed();
+            self.observer.missed(FactSource::InProcess);
             return None;
         };
         if self.freshness.lag().is_some_and(|lag| !accepts(max_age, lag)) {
@@ -209,7 +219,14 @@ impl Levels {
 
     async fn ask_redis(&self, pseudonym: NumberPseudonym, budget: Duration) -> Option<Held> {
         let began = self.clock.since_boot();
-        let (record, position) = self.redis.as_ref()?.fetch(pseudonym, budget).await?;
+        let Some((record, position)) = self.redis.as_ref()?.fetch(pseudonym, budget).await else {
+            if budget.is_zero() {
+                self.observer.bypassed(FactSource::Redis);
+            } else {
+                self.observer.missed(FactSource::Redis);
+            }
+            return None;
+        };
         let held = Held { record: record.map(Arc::new), position };
         if let Some(cause) = StaleCause::of(self.judge(pseudonym, &held)) {
             self.observer.refused(FactSource::Redis, cause);
@@ -217,7 +234,7 @@ impl Levels {
         }
         self.in_process.hold(pseudonym, &held);
         self.observer.hit(FactSource::Redis, held.record.is_none());
-        self.loaded(FactSource::Redis, began);
+        self.loaded(FactSource::Redis, &held, began);
         Some(held)
     }
 
@@ -233,12 +250,20 @@ impl Levels {
                 redis.offer(pseudonym, held.record.clone(), held.position);
             }
         }
-        self.loaded(FactSource::Registry, began);
+        self.loaded(FactSource::Registry, &held, began);
         Ok(held)
     }
 
-    fn loaded(&self, from: FactSource, began: Duration) {
-        self.observer.loaded(from, self.clock.since_boot().saturating_sub(began));
+    fn loaded(&self, from: FactSource, held: &Held, began: Duration) {
+        let took = self.clock.since_boot().saturating_sub(began);
+        self.observer.loaded(from, held.record.is_none(), took);
+    }
+
+    fn bypassed(&self) {
+        self.observer.bypassed(FactSource::InProcess);
+        if self.redis.is_some() {
+            self.observer.bypassed(FactSource::Redis);
+        }
     }
 }
 

@@ -60,6 +60,11 @@ impl InProcess {
         }
     }
 
+    /// Returns how many facts are held.
+    pub(super) fn len(&self) -> u64 {
+        (self.known.len() + self.unknown.len()) as u64
+    }
+
     /// Returns what is held about a number.
     pub(super) fn recall(&self, pseudonym: NumberPseudonym) -> Option<Held> {
         if let Some(known) = self.known.get(&pseudonym) {

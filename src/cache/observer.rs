@@ -11,8 +11,10 @@ pub trait CacheObserver: Send + Sync + 'static {
         let _ = (level, negative);
     }
 
-    /// The in-process level held nothing.
-    fn missed(&self) {}
+    /// A level that was asked gave nothing.
+    fn missed(&self, level: FactSource) {
+        let _ = level;
+    }
 
     /// A level held a fact that may not be used.
     fn refused(&self, level: FactSource, cause: StaleCause) {
@@ -22,9 +24,9 @@ pub trait CacheObserver: Send + Sync + 'static {
     /// A caller joined a load that was under way.
     fn joined(&self) {}
 
-    /// A load brought a fact.
-    fn loaded(&self, from: FactSource, took: Duration) {
-        let _ = (from, took);
+    /// A load brought a fact; `negative`: "no such number".
+    fn loaded(&self, from: FactSource, negative: bool, took: Duration) {
+        let _ = (from, negative, took);
     }
 
     /// A look-up failed.
@@ -32,8 +34,10 @@ pub trait CacheObserver: Send + Sync + 'static {
         let _ = error;
     }
 
-    /// A look-up went past the caches, because the feed is stalled or the caller demanded it.
-    fn bypassed(&self) {}
+    /// A look-up went past a level: the feed is stalled, the caller demanded the registry, or Redis is not asked now.
+    fn bypassed(&self, level: FactSource) {
+        let _ = level;
+    }
 
     /// Redis did not give what it was asked for. It counted as a miss.
     fn redis_failed(&self, cause: RedisFault) {

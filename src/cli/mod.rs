@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod demo;
+mod deployment;
 pub mod init;
 pub mod load;
 pub mod partner;

@@ -1,6 +1,6 @@
 //! `drivegate partner`: shows and changes partners and their standing.
 //!
-//! It works on the deployment folder alone; a running gateway watches the same files and follows within a second.
+//! It works on the deployment's files alone; a running gateway watches the same files and follows within a second.
 
 mod change;
 mod show;
@@ -10,11 +10,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::domain::partner::PartnerId;
+use super::deployment::Places;
 
 /// Shows and changes partners and their standing.
 ///
-/// Works on the files of a deployment folder; a running gateway follows within a second.
+/// Works on the files a deployment's config.toml names; a running gateway follows within a second.
 #[derive(Debug, Args)]
 pub struct PartnerCommand {
     #[command(subcommand)]
@@ -40,16 +40,8 @@ struct Deployment {
 }
 
 impl Deployment {
-    fn partners(&self) -> PathBuf {
-        self.dir.join("partners")
-    }
-
-    fn standing(&self) -> PathBuf {
-        self.dir.join("data").join("standing")
-    }
-
-    fn contract(&self, partner: &PartnerId) -> PathBuf {
-        self.partners().join(format!("{partner}.toml"))
+    fn places(&self) -> miette::Result<Places> {
+        Places::of(&self.dir)
     }
 }
 

@@ -11,19 +11,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
+use super::deployment::Places;
 use super::terminal::say;
 use crate::admin::client::{AdminClient, AdminClientError};
 use crate::admin::report;
 use crate::app::SystemClock;
-use crate::config::GatewayConfig;
-use crate::config::gateway::Environment;
 use crate::domain::licence::NumberRules;
 use crate::domain::time::{Clock as _, civil_day};
 use crate::registry::generator::{POPULATION_MAX, Population, fixed_drivers};
 use crate::registry::import::{
     ImportFormat, ImportOptions, ImportProgress, ImportReport, Importer, RejectsFile, write_line,
 };
-use crate::registry::keys::KEY_FILE;
 use crate::registry::{
     EmbeddedRegistry, NewSubject, Outcome, RegistryError, RegistryKeys, RegistryOptions, Submission,
 };
@@ -134,7 +132,7 @@ impl Generate {
         let drivers = fixed.into_iter().chain(Population::new(self.seed, as_of).take(count));
         let bar = driver_bar(total);
         match &self.into {
-            Some(dir) => load(&open(dir)?, drivers, &bar)?,
+            Some(dir) => load(&open_store(&Places::of(dir)?)?, drivers, &bar)?,
             None => write(&self.out, drivers, &bar)?,
         }
         bar.finish_and_clear();
@@ -191,9 +189,10 @@ fn write(out: &Path, drivers: impl Iterator<Item = NewSubject>, bar: &ProgressBa
 
 impl Import {
     fn run(self) -> miette::Result<ExitCode> {
+        let places = Places::of(&self.dir)?;
         let options = ImportOptions::new(
             self.format(),
-            NumberRules { accept_test_numbers: self.accept_test_numbers || is_sandbox(&self.dir) },
+            NumberRules { accept_test_numbers: self.accept_test_numbers || places.is_sandbox },
             self.as_of.unwrap_or_else(today),
         );
         let (input, bar) = self.input()?;
@@ -202,7 +201,7 @@ impl Import {
         let rejects = RejectsFile::at(&path).into_diagnostic();
         let rejects = rejects.wrap_err_with(|| format!("cannot replace {}", path.display()))?;
         let mut watch = Watch { bar, rejects, unwritten: None };
-        let told = match open_store(&self.dir) {
+        let told = match open_store(&places) {
             Ok(registry) => import_here(&registry, input, options, &mut watch)?,
             Err(OpenFault::Registry(RegistryError::Locked(_))) => {
                 if options.format == ImportFormat::Csv && self.as_of.is_some() {
@@ -211,7 +210,7 @@ impl Import {
                         "a running gateway imports snapshots as of today only"
                     ));
                 }
-                import_through_gateway(&admin_socket(&self.dir), input, options.format, &mut watch)?
+                import_through_gateway(&places.admin_socket, input, options.format, &mut watch)?
             }
             Err(fault) => return Err(fault.into()),
         };
@@ -247,12 +246,6 @@ impl Import {
         path.push(".rejects.ndjson");
         path.into()
     }
-}
-
-/// Says whether the deployment's configuration makes it a sandbox; without one it is none.
-fn is_sandbox(dir: &Path) -> bool {
-    GatewayConfig::read(&dir.join("config.toml"))
-        .is_ok_and(|config| config.environment == Environment::Sandbox)
 }
 
 /// What is shown and kept of an import while it runs.
@@ -342,7 +335,8 @@ fn gateway_counts(counts: &report::ImportCounts) -> String {
 
 impl Stats {
     fn run(self) -> miette::Result<ExitCode> {
-        let store = self.dir.join("data").join(crate::registry::embedded::STORE_FILE);
+        let places = Places::of(&self.dir)?;
+        let store = places.store();
         if !store.exists() {
             return Err(miette!(
                 help = "make one: drivegate registry generate --count 1000 --into DIR",
@@ -350,7 +344,7 @@ impl Stats {
                 store.display()
             ));
         }
-        let stats = open(&self.dir)?.stats().into_diagnostic()?;
+        let stats = open_store(&places)?.stats().into_diagnostic()?;
         if self.json {
             let mut json = serde_json::to_value(&stats).into_diagnostic()?;
             json["sealed_bytes_mean"] = stats.sealed_bytes_mean().into();
@@ -405,20 +399,12 @@ enum OpenFault {
     Registry(RegistryError),
 }
 
-fn open(dir: &Path) -> miette::Result<EmbeddedRegistry> {
-    Ok(open_store(dir)?)
-}
-
-fn open_store(dir: &Path) -> Result<EmbeddedRegistry, OpenFault> {
-    let data = dir.join("data");
-    std::fs::create_dir_all(&data).map_err(|source| OpenFault::Folder { path: data.clone(), source })?;
-    let store = data.join(crate::registry::embedded::STORE_FILE);
-    let keys = RegistryKeys::load_or_create(&data.join(KEY_FILE), &store).map_err(OpenFault::Keys)?;
-    EmbeddedRegistry::open(&data, Arc::new(keys), RegistryOptions::default()).map_err(OpenFault::Registry)
-}
-
-fn admin_socket(dir: &Path) -> PathBuf {
-    dir.join("data").join("admin.sock")
+fn open_store(places: &Places) -> Result<EmbeddedRegistry, OpenFault> {
+    let folder = &places.registry;
+    std::fs::create_dir_all(folder).map_err(|source| OpenFault::Folder { path: folder.clone(), source })?;
+    let keys =
+        RegistryKeys::load_or_create(&places.registry_keys, &places.store()).map_err(OpenFault::Keys)?;
+    EmbeddedRegistry::open(folder, Arc::new(keys), RegistryOptions::default()).map_err(OpenFault::Registry)
 }
 
 fn today() -> Date {

@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
+use crate::admission::LimitWindow;
 use crate::domain::decision::Decision;
 use crate::domain::partner::PartnerId;
 use crate::domain::question::Purpose;
 use crate::telemetry::labels::Method;
 
-/// Hears of every call on the partner listener.
+/// Hears of every connection and call on the partner listener.
 pub trait CallObserver: Send + Sync + 'static {
+    /// A connection is served; exactly one [`Self::disconnected`] follows.
+    fn connected(&self);
+
+    /// A connection is served no more, however it ended.
+    fn disconnected(&self);
+
     /// A call arrived, with the `traceparent` it carried. Returns a span only for the few that are traced.
     fn started(&self, method: Method, traceparent: Option<&str>) -> Option<Box<dyn CallSpan>>;
 
@@ -39,6 +46,8 @@ pub struct FinishedCall<'a> {
     pub code: Option<tonic::Code>,
     /// The reason word of `error.proto`, when the call was refused or failed.
     pub reason: Option<&'static str>,
+    /// The window of the contract's limits that was spent, when that was the reason.
+    pub limit: Option<LimitWindow>,
     /// False: the caller went away before the end.
     pub completed: bool,
     /// From arrival to the end.

@@ -152,6 +152,14 @@ impl Refusal {
         }
     }
 
+    /// Returns the window that was spent, when the refusal is by a limit of the contract.
+    pub(super) fn limit(&self) -> Option<LimitWindow> {
+        match self {
+            Self::Limit(exceeded, _) => Some(exceeded.window),
+            _ => None,
+        }
+    }
+
     /// Returns the reason as it is sent: without the enum's prefix.
     pub(super) fn reason_word(&self) -> &'static str {
         let name = self.row().1.as_str_name();

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tower::Service;
 
+use super::observer::CallObserver;
 use crate::identity::{Connection, CoreIncoming, PartnerStream};
 
 /// The bounds of a connection. Defaults with their reasons in [`ServeOptions::default`].
@@ -92,6 +93,7 @@ pub(super) async fn serve_core(
     mut incoming: CoreIncoming,
     stack: impl Answers,
     options: ServeOptions,
+    observer: Arc<dyn CallObserver>,
     drain: CancellationToken,
 ) {
     let connections = TaskTracker::new();
@@ -102,7 +104,12 @@ pub(super) async fn serve_core(
         };
         let Some(stream) = stream else { break };
         let Ok(stream) = stream else { continue };
-        connections.spawn(serve_connection(stream, stack.clone(), options, drain.clone()));
+        let connected = Connected::new(&observer);
+        let served = serve_connection(stream, stack.clone(), options, drain.clone());
+        connections.spawn(async move {
+            let _connected = connected;
+            served.await;
+        });
     }
     connections.close();
     let _in_time = tokio::time::timeout(options.grace + Duration::from_secs(1), connections.wait()).await;
@@ -159,6 +166,22 @@ async fn serve_connection(
         if calls.open() == 0 {
             return;
         }
+    }
+}
+
+/// A connection that counts as open until its serving ends, however it ends.
+struct Connected(Arc<dyn CallObserver>);
+
+impl Connected {
+    fn new(observer: &Arc<dyn CallObserver>) -> Self {
+        observer.connected();
+        Self(Arc::clone(observer))
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.disconnected();
     }
 }
 

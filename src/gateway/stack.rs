@@ -62,7 +62,7 @@ impl<H: Health> Gateway<H> {
         incoming: CoreIncoming,
         drain: CancellationToken,
     ) -> impl Future<Output = ()> + use<H> {
-        serve_core(incoming, self.stack(), self.serve, drain)
+        serve_core(incoming, self.stack(), self.serve, Arc::clone(&self.observer), drain)
     }
 
     fn stack(&self) -> impl Answers + use<H> {

@@ -24,7 +24,7 @@ pub use acceptor::{
 pub use connection::Connection;
 pub use files::{Existing, is_toml, write_public as write_file, write_secret};
 pub use peer::{PeerFault, identify};
-pub use reload::{Identity, IdentityError, IdentityFiles, Watch};
+pub use reload::{Identity, IdentityError, IdentityFiles, ReloadCounts, Watch};
 pub use roster::{PartnerSlot, Roster, RosterError};
 pub use standing::{RecordedState, StandingBook, StandingError, StandingRecord};
 pub use trust::{Trust, TrustError, TrustFiles, chain as error_chain};

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -54,6 +55,22 @@ pub struct Identity {
     book: Arc<StandingBook>,
     roster: Arc<Roster>,
     reading: Mutex<()>,
+    reloads: ReloadCounters,
+}
+
+#[derive(Default)]
+struct ReloadCounters {
+    done: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// How often everything was read again since start, whoever asked for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReloadCounts {
+    /// Nothing was wrong afterwards.
+    pub done: u64,
+    /// Something was: [`Identity::faults`].
+    pub failed: u64,
 }
 
 /// Watches until it is dropped.
@@ -71,7 +88,13 @@ impl Identity {
         let trust = Arc::new(Trust::open(files.trust, clock)?);
         let book = Arc::new(StandingBook::open(&files.standing)?);
         let roster = Arc::new(Roster::open(&files.partners, Arc::clone(&book), Arc::clone(&trust))?);
-        Ok(Arc::new(Self { trust, book, roster, reading: Mutex::new(()) }))
+        Ok(Arc::new(Self {
+            trust,
+            book,
+            roster,
+            reading: Mutex::new(()),
+            reloads: ReloadCounters::default(),
+        }))
     }
 
     /// Returns the TLS settings.
@@ -96,6 +119,16 @@ impl Identity {
         self.book.reload();
         self.trust.reload();
         self.roster.reload();
+        let counter = if self.faults().is_empty() { &self.reloads.done } else { &self.reloads.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the reloads so far: those of changed files, of SIGHUP and of the operator's socket.
+    pub fn reloads(&self) -> ReloadCounts {
+        ReloadCounts {
+            done: self.reloads.done.load(Ordering::Relaxed),
+            failed: self.reloads.failed.load(Ordering::Relaxed),
+        }
     }
 
     /// Says what is wrong now; empty means healthy, anything else means degraded.

@@ -191,6 +191,11 @@ impl Trust {
         self.current.load().partners.next_update
     }
 
+    /// Returns when the first of the partners' authorities expires: its partners are refused from then on.
+    pub fn client_authorities_expire_at(&self) -> Timestamp {
+        self.current.load().partners.not_after
+    }
+
     /// Lists the files trust is read from.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let own = [&self.files.server_chain, &self.files.server_key];

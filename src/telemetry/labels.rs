@@ -158,8 +158,6 @@ label! {
         Revoked = "revoked";
         /// Outside its dates, or a revocation list is.
         Expired = "expired";
-        /// No contract lists it.
-        NotListed = "not-listed";
         /// Not in time.
         TimedOut = "timed-out";
         /// Too many at once.

@@ -281,7 +281,7 @@ mod tests {
         let writer = BoxMakeWriter::new(move || into.clone());
         let options = LogOptions { format, filter: filter.into() };
         let clock = Arc::new(StillClock(AtomicU64::new(1)));
-        let metrics = Metrics::new("demo").unwrap();
+        let metrics = Metrics::new("sandbox").unwrap();
         let log = RequestLog::new(clock.clone(), metrics, RequestLogOptions::default());
         tracing::subscriber::with_default(subscriber(&options, false, writer).unwrap(), || {
             work(&log, &clock, &lines);

@@ -80,6 +80,7 @@ pub(super) const REASONS: &[&str] = &[
     "REQUEST_MALFORMED",
     "REQUEST_TOO_LARGE",
     "IDEMPOTENCY_CONFLICT",
+    "COMPRESSION_NOT_ACCEPTED",
     "METHOD_NOT_KNOWN",
     "RATE_EXCEEDED",
     "QUOTA_EXCEEDED",
@@ -167,7 +168,13 @@ metrics! {
         "Writes or syncs that failed; each seals a segment. Should always be zero."
         {}
     JournalQueue: Gauge "drivegate.journal.queue" ["{entry}"]
-        "Entries waiting for a sync. Healthy: below a few hundred."
+        "Entries gathered for the next sync. Healthy: below a few hundred."
+        {}
+    JournalOverflows: Counter "drivegate.journal.overflows" ["{entry}"]
+        "Entries refused because too many bytes waited for a sync. Should be zero."
+        {}
+    JournalRefusalsDropped: Counter "drivegate.journal.refusals_dropped" ["{refusal}"]
+        "Refusals not put on record because too many different ones waited. Should be zero."
         {}
     Expiry: Gauge "drivegate.expiry" ["s"]
         "Unix time at which the next of a kind expires; 0 when none is loaded. Healthy: more than 14 days ahead."
@@ -179,7 +186,7 @@ metrics! {
         "Partners by standing. Healthy: as many as were contracted."
         { "standing": StandingLabel::WORDS }
     Reloads: Counter "drivegate.reloads" ["{reload}"]
-        "Reloads of contracts, trust, revocation lists or certificate, by outcome. Healthy: `failed` zero."
+        "Reloads of contracts, trust, revocation lists and certificate, `failed` while any of them has a fault. Healthy: `failed` zero."
         { "outcome": &["done", "failed"] }
     LogsSuppressed: Counter "drivegate.logs.suppressed" ["{line}"]
         "Log lines left out by the rate bound. Healthy: zero but in a flood of refusals."

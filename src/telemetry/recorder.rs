@@ -34,7 +34,7 @@ pub enum MetricsError {
 }
 
 impl Metrics {
-    /// Sets the metrics up; `environment` (production, sandbox, demo) stands in `target_info`.
+    /// Sets the metrics up; `environment` (production, sandbox) stands in `target_info`.
     ///
     /// # Errors
     /// [`MetricsError`] when the definitions contradict each other.
@@ -126,10 +126,12 @@ impl Metrics {
         }
     }
 
-    /// The registry was read.
-    pub fn registry_read(&self, result: RegistryRead, took: Duration) {
+    /// The registry was read, or could not be: how long a failure took says nothing about reading.
+    pub fn registry_read(&self, result: RegistryRead, took: Option<Duration>) {
         self.cells.add(Id::RegistryReads, result as usize, 1);
-        self.cells.observe(Id::RegistryReadDuration, 0, took);
+        if let Some(took) = took {
+            self.cells.observe(Id::RegistryReadDuration, 0, took);
+        }
     }
 
     /// A sync made entries durable.
@@ -144,9 +146,19 @@ impl Metrics {
         self.cells.add(Id::JournalFailures, 0, 1);
     }
 
-    /// So many entries wait for a sync.
+    /// So many entries are gathered for the next sync.
     pub fn journal_queue(&self, entry_count: u64) {
         self.cells.set(Id::JournalQueue, 0, saturating(entry_count));
+    }
+
+    /// Entries were refused because too many bytes waited.
+    pub fn journal_overflowed(&self, count: u64) {
+        self.cells.add(Id::JournalOverflows, 0, saturating(count));
+    }
+
+    /// Refusals were not put on record because too many different ones waited.
+    pub fn journal_refusals_dropped(&self, count: u64) {
+        self.cells.add(Id::JournalRefusalsDropped, 0, saturating(count));
     }
 
     /// The next of a kind expires then; `None`: none is loaded.
@@ -164,9 +176,9 @@ impl Metrics {
         self.cells.set(Id::Partners, standing as usize, saturating(count));
     }
 
-    /// Contracts, trust, revocation lists or the certificate were read again.
-    pub fn reloaded(&self, is_done: bool) {
-        self.cells.add(Id::Reloads, usize::from(!is_done), 1);
+    /// Contracts, trust, revocation lists and the certificate were read again so often.
+    pub fn reloaded(&self, is_done: bool, count: u64) {
+        self.cells.add(Id::Reloads, usize::from(!is_done), saturating(count));
     }
 
     /// Log lines were left out by the rate bound.
@@ -190,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_request_is_counted_by_method_purpose_and_outcome() {
-        let metrics = Metrics::new("demo").unwrap();
+        let metrics = Metrics::new("sandbox").unwrap();
         for _ in 0..3 {
             metrics.request(
                 Method::Verify,
@@ -217,7 +229,7 @@ mod tests {
 
     #[test]
     fn single_series_are_shown_before_anything_happened() {
-        let text = Metrics::new("demo").unwrap().text().unwrap();
+        let text = Metrics::new("sandbox").unwrap().text().unwrap();
         for line in [
             "drivegate_requests_in_flight 0",
             "drivegate_journal_failures_total 0",
@@ -232,7 +244,7 @@ mod tests {
 
     #[test]
     fn every_metric_has_help_and_type() {
-        let metrics = Metrics::new("demo").unwrap();
+        let metrics = Metrics::new("sandbox").unwrap();
         metrics.request(Method::Other, None, OutcomeLabel::Failed, Duration::ZERO);
         metrics.cache(CacheLevel::Redis, CacheResult::Stale);
         let text = metrics.text().unwrap();
@@ -250,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_breaker_is_in_one_state() {
-        let metrics = Metrics::new("demo").unwrap();
+        let metrics = Metrics::new("sandbox").unwrap();
         metrics.redis_breaker(BreakerState::Open);
         metrics.redis_breaker(BreakerState::HalfOpen);
         let text = metrics.text().unwrap();
@@ -262,7 +274,7 @@ mod tests {
 
     #[test]
     fn an_unknown_reason_makes_no_new_series() {
-        let metrics = Metrics::new("demo").unwrap();
+        let metrics = Metrics::new("sandbox").unwrap();
         metrics.refusal("RATE_EXCEEDED");
         metrics.refusal("Robert'); DROP TABLE");
         let text = metrics.text().unwrap();

@@ -338,7 +338,7 @@ mod tests {
     fn bench(ratio: f64, asked_per_second_max: u64, is_refusing: bool) -> Bench {
         let collected = Collected { is_refusing, ..Collected::default() };
         let clock = Arc::new(StillClock(AtomicU64::new(5)));
-        let metrics = Metrics::new("demo").unwrap();
+        let metrics = Metrics::new("sandbox").unwrap();
         let options = TraceOptions { ratio, asked_per_second_max, ..TraceOptions::default() };
         let tracer = Tracer::exporting_to(collected.clone(), &options, clock.clone(), Arc::clone(&metrics));
         Bench { tracer, collected, clock, metrics }
@@ -415,7 +415,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_an_endpoint_traces_are_off() {
-        let metrics = Metrics::new("demo").unwrap();
+        let metrics = Metrics::new("sandbox").unwrap();
         let clock = Arc::new(StillClock(AtomicU64::new(0)));
         let tracer =
             Tracer::new(&TraceOptions { ratio: 1.0, ..TraceOptions::default() }, clock, metrics).unwrap();
@@ -426,7 +426,7 @@ mod tests {
     /// The export needs the runtime: a shutdown that waited on its only worker would never end (trap 12).
     #[tokio::test]
     async fn shutdown_on_a_one_worker_runtime_ends_though_the_collector_is_away() {
-        let metrics = Metrics::new("demo").unwrap();
+        let metrics = Metrics::new("sandbox").unwrap();
         let clock = Arc::new(StillClock(AtomicU64::new(0)));
         let options = TraceOptions {
             endpoint: Some("http://127.0.0.1:9".into()),

@@ -19,4 +19,5 @@ mod drivers;
 mod durability;
 mod harness;
 mod limits;
+mod metrics;
 mod readme;

@@ -81,6 +81,11 @@ impl Journal {
         self.queue.health()
     }
 
+    /// Returns how many entries are gathered for the next sync.
+    pub fn waiting(&self) -> u64 {
+        self.queue.waiting()
+    }
+
     /// Returns counts since start.
     pub fn stats(&self) -> JournalStats {
         self.queue.counters.read()

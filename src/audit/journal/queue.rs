@@ -217,6 +217,12 @@ impl Queue {
         }
     }
 
+    /// Returns how many entries are gathered and not yet taken by the thread.
+    pub(super) fn waiting(&self) -> u64 {
+        let gathering = self.gathering();
+        gathering.next_index - gathering.first_index
+    }
+
     fn wake_if(&self, sleeping: bool) {
         if sleeping && let Some(thread) = self.thread.get() {
             thread.unpark();

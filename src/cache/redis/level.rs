@@ -70,6 +70,11 @@ impl RedisLevel {
         Ok(Self { link, sealer, codec, observer, writer, keeper })
     }
 
+    /// Says whether Redis is asked now: not before the first connection, and not while the breaker is open.
+    pub(in crate::cache) fn is_asked(&self) -> bool {
+        self.link.is_asked()
+    }
+
     /// Returns how long a fetch may take for a caller that grants so much; zero while Redis is not asked.
     pub(in crate::cache) fn budget(&self, granted: Duration) -> Duration {
         self.link.budget(granted)

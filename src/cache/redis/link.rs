@@ -64,6 +64,11 @@ impl Link {
         runtime.spawn(async move { keep(&link, &client, &options).await }).abort_handle()
     }
 
+    /// Says whether requests ask now.
+    pub(super) fn is_asked(&self) -> bool {
+        self.breaker.is_closed()
+    }
+
     /// Returns the longest a read may take for a caller that grants so much. Nothing, if Redis is not asked now.
     pub(super) fn budget(&self, granted: Duration) -> Duration {
         if self.breaker.is_closed() { self.read_time_max.min(granted) } else { Duration::ZERO }

@@ -105,11 +105,12 @@ pub(super) struct Pin([u8; 32]);
 
 impl AddArgs {
     pub(super) fn run(&self) -> miette::Result<ExitCode> {
-        let path = self.deployment.contract(&self.partner);
+        let places = self.deployment.places()?;
+        let path = places.contract(&self.partner);
         let text = partner::render(&self.contract()?);
         // What the command line brought must hold as a file too.
         partner::parse(&text).map_err(|fault| told(&fault, "correct the arguments; nothing was written"))?;
-        std::fs::create_dir_all(self.deployment.partners()).into_diagnostic()?;
+        std::fs::create_dir_all(&places.partners).into_diagnostic()?;
         let existing = if self.force { Existing::Replace } else { Existing::Keep };
         save(&path, &text, existing)?;
         say(&format!("{} written; narrow its purposes and allowance in an editor", path.display()));
@@ -142,7 +143,7 @@ impl AddArgs {
 
 impl RotateArgs {
     pub(super) fn run(&self) -> miette::Result<ExitCode> {
-        let path = self.deployment.contract(&self.partner);
+        let path = self.deployment.places()?.contract(&self.partner);
         let text = std::fs::read_to_string(&path)
             .map_err(|error| miette::miette!("cannot read {}: {error}", path.display()))?;
         let given = |file: &Option<PathBuf>, pin: Option<Pin>| match file {
@@ -182,13 +183,14 @@ impl StandingArgs {
         reason: &str,
     ) -> miette::Result<ExitCode> {
         // A typing error must not suspend nobody without a word.
-        let contract = self.deployment.contract(&self.partner);
+        let places = self.deployment.places()?;
+        let contract = places.contract(&self.partner);
         if !contract.is_file() {
             let next = "check the id and --dir; drivegate partner list shows the partners";
             return Err(miette::miette!(help = next, "there is no contract {}", contract.display()));
         }
         let next = "check --dir, and that you may write there";
-        let book = StandingBook::open(&self.deployment.standing()).map_err(|error| told(&error, next))?;
+        let book = StandingBook::open(&places.standing).map_err(|error| told(&error, next))?;
         let record = verb(&book, &self.partner, reason, &self.by, SystemClock.now())
             .map_err(|error| told(&error, next))?;
         if self.json {

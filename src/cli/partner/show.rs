@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -42,8 +43,9 @@ pub(super) struct ShowArgs {
 
 impl ListArgs {
     pub(super) fn run(&self) -> miette::Result<ExitCode> {
-        let records = records(&self.deployment)?;
-        let (files, faults) = contracts(&self.deployment)?;
+        let places = self.deployment.places()?;
+        let records = records(&places.standing)?;
+        let (files, faults) = contracts(&places.partners)?;
         let now = SystemClock.now();
         let rows: Vec<_> =
             files.iter().map(|file| (file, standing(file, record_of(&records, file), now))).collect();
@@ -62,9 +64,10 @@ impl ListArgs {
 
 impl ShowArgs {
     pub(super) fn run(&self) -> miette::Result<ExitCode> {
-        let file = partner::read(&self.deployment.contract(&self.partner))
+        let places = self.deployment.places()?;
+        let file = partner::read(&places.contract(&self.partner))
             .map_err(|error| told(&error, "drivegate partner list shows the partners of a deployment"))?;
-        let records = records(&self.deployment)?;
+        let records = records(&places.standing)?;
         let record = record_of(&records, &file);
         let standing = standing(&file, record, SystemClock.now());
         let mut out = std::io::stdout().lock();
@@ -92,18 +95,16 @@ impl ShowArgs {
 type Records = BTreeMap<PartnerId, StandingRecord>;
 
 /// Reads the records without making their folder: looking must not change anything.
-fn records(deployment: &Deployment) -> miette::Result<Records> {
-    let folder = deployment.standing();
+fn records(folder: &Path) -> miette::Result<Records> {
     if !folder.is_dir() {
         return Ok(Records::new());
     }
-    let book = StandingBook::open(&folder).map_err(|error| told(&error, "check --dir"))?;
+    let book = StandingBook::open(folder).map_err(|error| told(&error, "check --dir"))?;
     Ok(book.list().into_iter().collect())
 }
 
-fn contracts(deployment: &Deployment) -> miette::Result<(Vec<PartnerFile>, Vec<String>)> {
-    let folder = deployment.partners();
-    let entries = std::fs::read_dir(&folder).map_err(|error| {
+fn contracts(folder: &Path) -> miette::Result<(Vec<PartnerFile>, Vec<String>)> {
+    let entries = std::fs::read_dir(folder).map_err(|error| {
         let next = "pass --dir with a deployment folder, as drivegate init makes it";
         miette::miette!(help = next, "cannot read {}: {error}", folder.display())
     })?;

@@ -49,3 +49,20 @@ fn a_partner_is_added_rotated_suspended_and_resumed() {
     assert!(run(dir, "suspend oen --reason test").unwrap_err().contains("there is no contract"));
     run(dir, "list --json").unwrap();
 }
+
+#[test]
+fn the_configuration_says_where_contracts_and_standing_lie() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let config = include_str!("../init/config.toml")
+        .replace("folder = \"partners\"", "folder = \"contracts\"")
+        .replace("data/standing", "elsewhere/standing");
+    std::fs::write(dir.join("config.toml"), config).unwrap();
+    run(dir, "add one --kind rental --legal-name x --display-name x --contact x --uri urn:one").unwrap();
+    run(dir, "suspend one --reason test --by op").unwrap();
+    assert!(dir.join("contracts/one.toml").is_file());
+    assert!(dir.join("elsewhere/standing/one.toml").is_file());
+    assert!(!dir.join("partners").exists() && !dir.join("data").exists(), "nothing by guess");
+    std::fs::write(dir.join("config.toml"), "nonsense").unwrap();
+    assert!(run(dir, "suspend one --reason test").unwrap_err().contains("configuration cannot be used"));
+}

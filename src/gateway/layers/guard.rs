@@ -1,5 +1,6 @@
 //! Catches a panic of anything below and turns it into INTERNAL: one call fails, the connection and the process live on.
-//! A panic is a bug of ours; the panic hook logs it, and `drivegate_panics_total` should always be zero.
+//! A panic is a bug of ours: the panic hook writes it to standard error, and the call is counted as `failed`, which should
+//! always be zero.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -15,6 +15,7 @@ use super::deadline::parse_timeout;
 use crate::domain::time::Clock;
 use crate::gateway::context::{CallContext, CallId};
 use crate::gateway::observer::{CallObserver, CallSpan, FinishedCall};
+use crate::gateway::refusal::Refusal;
 use crate::gateway::routes::method_of;
 use crate::identity::Connection;
 use crate::verification::ports::Deadline;
@@ -148,6 +149,7 @@ impl Drop for End {
             decision: self.call.decision.get().copied(),
             code: refusal.map(|refusal| refusal.row().0),
             reason: refusal.map(|refusal| refusal.reason_word()),
+            limit: refusal.and_then(Refusal::limit),
             completed: self.completed,
             elapsed,
         };

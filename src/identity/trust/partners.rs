@@ -19,6 +19,8 @@ use crate::identity::peer::{moment, sha256, significant};
 /// Authorities and revocation lists, ready to judge a certificate.
 pub(super) struct PartnerTrust {
     pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    /// The earliest end of an authority.
+    pub(super) not_after: Timestamp,
     /// The earliest end of a list.
     pub(super) next_update: Timestamp,
     pub(super) lists: Vec<ListNote>,
@@ -46,7 +48,7 @@ pub(super) fn read(files: &TrustFiles, provider: &Arc<CryptoProvider>) -> Result
     let mut digested = Vec::new();
     let authorities = read_authorities(&files.client_roots, &mut digested)?;
     let (ders, lists, revoked) = read_lists(&files.revocation_lists, &authorities, &mut digested)?;
-    every_authority_has_a_list(&authorities, &lists)?;
+    let not_after = hold_to_their_lists(&authorities, &lists)?;
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         roots.add(authority.der).map_err(|source| TrustError::Material { path: authority.path, source })?;
@@ -58,7 +60,7 @@ pub(super) fn read(files: &TrustFiles, provider: &Arc<CryptoProvider>) -> Result
         .build()
         .map_err(|error| TrustError::Settings(rustls::Error::General(error.to_string())))?;
     let next_update = lists.iter().map(|list| list.next_update).min().unwrap_or(Timestamp::MIN);
-    Ok(PartnerTrust { verifier, next_update, lists, digest: sha256(&digested), revoked })
+    Ok(PartnerTrust { verifier, not_after, next_update, lists, digest: sha256(&digested), revoked })
 }
 
 impl PartnerTrust {
@@ -171,7 +173,9 @@ fn signed_by_its_authority(
     Ok(())
 }
 
-fn every_authority_has_a_list(authorities: &[Authority], lists: &[ListNote]) -> Result<(), TrustError> {
+/// Makes sure that every authority has a list; returns when the first authority ends.
+fn hold_to_their_lists(authorities: &[Authority], lists: &[ListNote]) -> Result<Timestamp, TrustError> {
+    let mut first_end = Timestamp::MAX;
     for authority in authorities {
         let (_, certificate) = X509Certificate::from_der(&authority.der).map_err(|_| TrustError::Pem {
             path: authority.path.clone(),
@@ -181,6 +185,7 @@ fn every_authority_has_a_list(authorities: &[Authority], lists: &[ListNote]) -> 
         if !lists.iter().any(|list| list.issuer_sha256 == subject) {
             return Err(TrustError::ListMissing { path: authority.path.clone() });
         }
+        first_end = first_end.min(moment(certificate.validity().not_after.timestamp()));
     }
-    Ok(())
+    Ok(first_end)
 }
