@@ -13,6 +13,12 @@ pub trait Meters: Send + Sync + 'static {
     /// [`LimitExceeded`] names the window and when to come back.
     fn spend(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded>;
 
+    /// Takes a place in flight for a call that spends nothing (what is left, health), within a small rate of its own.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`] as for [`Self::spend`].
+    fn look(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded>;
+
     /// Takes a place among the partner's connections; freed on drop.
     ///
     /// # Errors

@@ -31,7 +31,8 @@ use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
 use crate::gateway::{Gateway, ServeOptions, proto};
 use crate::identity::{
-    Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles, Watch,
+    AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
+    Watch,
 };
 use crate::limits::{LimitOptions, LocalLimits};
 use crate::registry::embedded::STORE_FILE;
@@ -58,6 +59,7 @@ pub struct RunningGateway {
     drain: CancellationToken,
     background_stop: CancellationToken,
     cores: Vec<JoinHandle<()>>,
+    accept: Option<JoinHandle<()>>,
     background: Option<Runtime>,
     drain_max: Duration,
     _watch: Watch,
@@ -167,7 +169,6 @@ impl RunningGateway {
                 Environment::Production => proto::Environment::Production,
                 Environment::Sandbox => proto::Environment::Sandbox,
             },
-            first_id: rand::random(),
         });
         let acceptor = Acceptor::bind(config.listen.partners, acceptor_options(config))
             .map_err(|source| StartError::Listen { address: config.listen.partners.to_string(), source })?;
@@ -188,7 +189,7 @@ impl RunningGateway {
             .enumerate()
             .map(|(index, incoming)| start_core(index, incoming, &gateway, &parts.journal, &drain))
             .collect::<Result<Vec<_>, _>>()?;
-        background.spawn(accept.run(drain.clone()));
+        let accept = start_acceptor(accept, &drain)?;
 
         let background_stop = CancellationToken::new();
         let replica = ReplicaFacts::of(config, partner_addr, parts.clock.as_ref());
@@ -206,6 +207,7 @@ impl RunningGateway {
             drain,
             background_stop,
             cores,
+            accept: Some(accept),
             background: Some(background),
             drain_max: Duration::from_millis(config.bounds.drain_ms),
             _watch: watch,
@@ -240,9 +242,9 @@ impl RunningGateway {
     /// Drains and stops: no new connections, open calls finish within the grace, then the log is closed. Blocks.
     pub fn stop(mut self) {
         self.drain.cancel();
-        for core in self.cores.drain(..) {
-            if core.join().is_err() {
-                tracing::error!("a core's thread died of a panic");
+        for thread in self.cores.drain(..).chain(self.accept.take()) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that served connections died of a panic");
             }
         }
         self.parts.journal.close();
@@ -263,6 +265,24 @@ fn background_runtime() -> Result<Runtime, StartError> {
         .enable_all()
         .build()
         .map_err(|source| StartError::System { what: "start the background runtime", source })
+}
+
+/// Starts the thread that accepts: nothing that may block on a disk or a network shares it.
+fn start_acceptor(accept: AcceptLoop, drain: &CancellationToken) -> Result<JoinHandle<()>, StartError> {
+    let what = "start the thread that accepts";
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::System { what, source })?;
+    let drain = drain.clone();
+    std::thread::Builder::new()
+        .name("accept".to_owned())
+        .spawn(move || {
+            if let Err(error) = runtime.block_on(accept.run(drain)) {
+                tracing::error!(%error, "no connection is accepted any more");
+            }
+        })
+        .map_err(|source| StartError::System { what, source })
 }
 
 /// Starts the thread of one core: its own runtime, its wake-ups from the journal, its connections.
@@ -334,12 +354,16 @@ fn start_redis(
     Ok(level)
 }
 
-/// Derives what Redis keys are named by and what values are sealed with from the one secret of the file.
+/// Derives what Redis keys are named by and what values are sealed with from the one secret of the file, anew at every start.
+///
+/// An embedded registry may have been restored or made anew since the last start, with positions that look like those of the
+/// readings Redis still holds. What an earlier start wrote is therefore never opened again.
 fn redis_secrets(secret: &[u8; 32]) -> RedisSecrets {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let this_start: [u8; 16] = rand::random();
     let derive = |purpose: &[u8]| {
         let mut derived = Zeroizing::new([0; 32]);
-        derived.copy_from_slice(hmac::sign(&key, purpose).as_ref());
+        derived.copy_from_slice(hmac::sign(&key, &[purpose, &this_start].concat()).as_ref());
         derived
     };
     RedisSecrets {

@@ -346,6 +346,28 @@ impl GatewayConfig {
             "cache.freshness_ms",
             "must be 100 to 60000",
         )?;
+        let production = self.environment == Environment::Production;
+        demand(
+            !production || self.cache.freshness_ms <= 2_000,
+            "cache.freshness_ms",
+            "must be at most 2000 in production: it is the product's promise",
+        )?;
+        demand(
+            !production || bounds.unconfirmed_floor_ms >= 5,
+            "bounds.unconfirmed_floor_ms",
+            "must be at least 5 in production: without a floor the time tells why a subject was not confirmed",
+        )?;
+        demand(bounds.drain_ms <= 600_000, "bounds.drain_ms", "must be at most 600000")?;
+        demand(
+            bounds.connections_per_address_max >= 1,
+            "bounds.connections_per_address_max",
+            "must be at least 1",
+        )?;
+        demand(
+            self.cache.redis.as_ref().is_none_or(|redis| redis.ttl_s >= 1 && redis.timeout_ms >= 1),
+            "cache.redis",
+            "ttl_s and timeout_ms must be at least 1",
+        )?;
         demand(bounds.connections_max >= 1, "bounds.connections_max", "must be at least 1")?;
         demand(bounds.in_flight_max >= 1, "bounds.in_flight_max", "must be at least 1")?;
         demand((10..=60_000).contains(&bounds.call_ms_max), "bounds.call_ms_max", "must be 10 to 60000")?;

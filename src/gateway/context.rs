@@ -42,7 +42,7 @@ impl CallContext {
     }
 }
 
-/// Names a call: unique within one start of the gateway, and random enough across starts.
+/// Names a call: random, so that two of them tell nothing about the calls in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CallId(pub(super) u64);
 

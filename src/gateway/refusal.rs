@@ -44,6 +44,8 @@ pub(super) enum Refusal {
         /// When one more is admitted.
         retry_after: Duration,
     },
+    /// The request id was used with other content.
+    IdempotencyConflict,
     /// The gateway sheds load.
     Overloaded,
     /// Not in time.
@@ -81,6 +83,8 @@ impl From<NoAnswer> for Refusal {
         match cause {
             NoAnswer::NotAuthorised(refusal) => Self::NotAuthorised(refusal),
             NoAnswer::QuotaExceeded(exceeded) => Self::Limit(exceeded, None),
+            NoAnswer::OtherContent => Self::IdempotencyConflict,
+            NoAnswer::DeadlineTooShort => Self::DeadlineExceeded,
             NoAnswer::VariationExceeded { retry_after } => Self::Variation { retry_after },
             NoAnswer::StandingLost(standing) => Self::Standing(standing),
             NoAnswer::NoFacts(LookUpError::RegistryUnavailable) => Self::RegistryUnavailable,
@@ -128,6 +132,9 @@ impl Refusal {
                 Why::QuestionVariationExceeded,
                 "too many different questions about one subject",
             ),
+            Self::IdempotencyConflict => {
+                (Code::Aborted, Why::IdempotencyConflict, "the request id was used with other content")
+            }
             Self::Overloaded => (Code::Unavailable, Why::Overloaded, "the gateway sheds load"),
             Self::DeadlineExceeded => {
                 (Code::DeadlineExceeded, Why::DeadlineExceeded, "the answer was not ready in time")
@@ -202,6 +209,7 @@ impl Refusal {
             Self::Standing(_)
             | Self::Compressed
             | Self::MethodNotKnown
+            | Self::IdempotencyConflict
             | Self::DeadlineExceeded
             | Self::Internal => {}
         }

@@ -53,8 +53,6 @@ pub struct Gateway<H> {
     pub numbers: NumberRules,
     /// Which world answers speak of.
     pub environment: Environment,
-    /// A random start of the calls' names.
-    pub first_id: u64,
 }
 
 impl<H: Health> Gateway<H> {
@@ -74,7 +72,6 @@ impl<H: Health> Gateway<H> {
                 clock: Arc::clone(&self.clock),
                 observer: Arc::clone(&self.observer),
                 call_max: self.call_max,
-                first_id: self.first_id,
             }))
             // Makes statuses of everything below; outside the guard, so that a panic leaves as one too.
             .layer(StatusLayer::new(Arc::clone(&self.refusals)))

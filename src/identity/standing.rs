@@ -188,7 +188,8 @@ impl StandingBook {
         let path = self.folder.join(format!("{partner}.toml"));
         files::write(&path, text.as_bytes(), files::PUBLIC, Existing::Replace)
             .map_err(|source| file_error("write", &path, source))?;
-        self.reload();
+        // In force before it is reported: a folder that cannot be read back is an error, not a silent reload.
+        self.read_all()?;
         Ok(record)
     }
 

@@ -1,13 +1,10 @@
 //! Keyed 8-byte hashes as keys of tables: what is remembered of a request id or a subject.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A table by keyed hash.
 pub(super) type ByHash<T> = HashMap<u64, T, BuildHasherDefault<AsItIs>>;
-
-/// A set of keyed hashes.
-pub(super) type Hashes = HashSet<u64, BuildHasherDefault<AsItIs>>;
 
 /// Takes a keyed hash as it is: hashing it again would cost and gain nothing.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,12 +14,15 @@ use crate::domain::question::Purpose;
 use crate::domain::subject::NumberPseudonym;
 use crate::domain::time::Clock;
 use crate::verification::ports::{
-    QuestionDigest, QuotaReservation, Quotas, SubjectBudget, VariationExceeded,
+    QuestionDigest, QuotaRefusal, QuotaReservation, Quotas, RequestKey, SubjectBudget, VariationExceeded,
 };
 
 /// When to come back for a place: places are held for milliseconds, connections for longer.
 const IN_FLIGHT_RETRY: Duration = Duration::from_millis(50);
 const CONNECTION_RETRY: Duration = Duration::from_secs(5);
+
+/// Calls of a partner that spend nothing (what is left, health), per second: a dashboard and every balancer's probe.
+const LOOKS_PER_SECOND: u32 = 50;
 
 /// Bounds of what is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,7 @@ pub struct LocalLimits {
 struct PartnerMeter {
     allowance: Allowance,
     rate: Rate,
+    looks: Rate,
     in_flight: Places,
     connections: Places,
 }
@@ -102,6 +106,7 @@ impl PartnerMeter {
         Self {
             allowance,
             rate: Rate::new(allowance.rate_per_second, allowance.burst, clock),
+            looks: Rate::new(LOOKS_PER_SECOND, LOOKS_PER_SECOND, clock),
             in_flight: Places::default(),
             connections: Places::default(),
         }
@@ -112,6 +117,7 @@ impl PartnerMeter {
         Self {
             allowance,
             rate: self.rate.changed(allowance.rate_per_second, allowance.burst, clock),
+            looks: self.looks.changed(LOOKS_PER_SECOND, LOOKS_PER_SECOND, clock),
             in_flight: self.in_flight.clone(),
             connections: self.connections.clone(),
         }
@@ -124,6 +130,20 @@ impl PartnerMeter {
             limit: self.allowance.rate_per_second.into(),
             retry_after,
         })?;
+        self.place()
+    }
+
+    /// Calls that spend nothing still cost something.
+    fn look(&self) -> Result<InFlight, LimitExceeded> {
+        self.looks.spend().map_err(|retry_after| LimitExceeded {
+            window: LimitWindow::Rate,
+            limit: LOOKS_PER_SECOND.into(),
+            retry_after,
+        })?;
+        self.place()
+    }
+
+    fn place(&self) -> Result<InFlight, LimitExceeded> {
         let place = self.in_flight.take(self.allowance.in_flight_max);
         place.map(InFlight::new).ok_or(LimitExceeded {
             window: LimitWindow::InFlight,
@@ -139,6 +159,10 @@ impl Meters for LocalLimits {
             meter.filter(|meter| meter.allowance == *allowance).map(|meter| meter.spend())
         });
         spent.unwrap_or_else(|| self.brought_in_line(partner, allowance).spend())
+    }
+
+    fn look(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded> {
+        self.meter(partner, allowance).look()
     }
 
     fn connect(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded> {
@@ -174,9 +198,9 @@ impl Quotas for LocalLimits {
         &self,
         partner: &PartnerId,
         allowance: &Allowance,
-        request_id: Option<&str>,
-    ) -> Result<Box<dyn QuotaReservation>, LimitExceeded> {
-        let reserved = self.ledger(partner).reserve(allowance, request_id)?;
+        request: Option<RequestKey<'_>>,
+    ) -> Result<Box<dyn QuotaReservation>, QuotaRefusal> {
+        let reserved = self.ledger(partner).reserve(allowance, request)?;
         Ok(Box::new(reserved))
     }
 }

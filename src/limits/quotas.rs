@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use super::partners::locked;
 use super::request_ids::{Familiar, Key, RequestIds};
 use super::windows::{Counted, Windows};
-use crate::admission::{LimitExceeded, LimitLevel};
+use crate::admission::LimitLevel;
 use crate::domain::partner::Allowance;
 use crate::domain::time::Clock;
-use crate::verification::ports::QuotaReservation;
+use crate::verification::ports::{QuotaRefusal, QuotaReservation, RequestKey};
 
 /// One partner's answers.
 pub(super) struct Ledger {
@@ -34,9 +34,9 @@ impl Ledger {
     pub(super) fn reserve(
         self: &Arc<Self>,
         allowance: &Allowance,
-        request_id: Option<&str>,
-    ) -> Result<Reservation, LimitExceeded> {
-        let hold = locked(&self.state).reserve(allowance, request_id, &*self.clock)?;
+        request: Option<RequestKey<'_>>,
+    ) -> Result<Reservation, QuotaRefusal> {
+        let hold = locked(&self.state).reserve(allowance, request, &*self.clock)?;
         Ok(Reservation { ledger: Arc::clone(self), hold })
     }
 
@@ -50,18 +50,20 @@ impl State {
     fn reserve(
         &mut self,
         allowance: &Allowance,
-        request_id: Option<&str>,
+        request: Option<RequestKey<'_>>,
         clock: &dyn Clock,
-    ) -> Result<Hold, LimitExceeded> {
-        let Some(request_id) = request_id else {
-            return self.windows.take(allowance, clock.now()).map(Hold::Anonymous);
+    ) -> Result<Hold, QuotaRefusal> {
+        let Some(request) = request else {
+            let counted = self.windows.take(allowance, clock.now());
+            return counted.map(Hold::Anonymous).map_err(QuotaRefusal::Exceeded);
         };
-        match self.request_ids.join(request_id, clock.since_boot()) {
+        match self.request_ids.join(request, clock.since_boot()) {
+            Familiar::OtherContent => Err(QuotaRefusal::OtherContent),
             Familiar::Charged => Ok(Hold::Nothing),
             Familiar::Joined(key) => Ok(Hold::Named(key)),
             Familiar::New => {
-                let counted = self.windows.take(allowance, clock.now())?;
-                Ok(Hold::Named(self.request_ids.reserve(request_id, counted)))
+                let counted = self.windows.take(allowance, clock.now()).map_err(QuotaRefusal::Exceeded)?;
+                Ok(Hold::Named(self.request_ids.reserve(request, counted)))
             }
         }
     }
@@ -129,6 +131,7 @@ mod tests {
     use super::*;
     use crate::admission::LimitWindow;
     use crate::limits::testing::{FakeClock, allowance};
+    use crate::verification::ports::QuestionDigest;
 
     fn ledger(request_ids_max: usize) -> (Arc<Ledger>, Arc<FakeClock>) {
         let fake = FakeClock::new();
@@ -140,6 +143,21 @@ mod tests {
         Allowance { quota_per_minute: per_minute, ..allowance() }
     }
 
+    fn key(id: &str) -> Option<RequestKey<'_>> {
+        Some(RequestKey { id, content: QuestionDigest([7; 16]) })
+    }
+
+    #[test]
+    fn an_id_used_with_other_content_is_refused_under_way_and_charged() {
+        let (ledger, _) = ledger(10);
+        let other = Some(RequestKey { id: "r-1", content: QuestionDigest([8; 16]) });
+        let first = ledger.reserve(&quota(5), key("r-1")).unwrap();
+        assert_eq!(ledger.reserve(&quota(5), other).err(), Some(QuotaRefusal::OtherContent));
+        assert!(Box::new(first).charge());
+        assert_eq!(ledger.reserve(&quota(5), other).err(), Some(QuotaRefusal::OtherContent));
+        assert!(!Box::new(ledger.reserve(&quota(5), key("r-1")).unwrap()).charge());
+    }
+
     fn taken(ledger: &Ledger) -> u64 {
         1_000_000 - ledger.levels(&quota(1_000_000))[0].remaining
     }
@@ -148,7 +166,9 @@ mod tests {
     fn a_dropped_reservation_is_given_back() {
         let (ledger, _) = ledger(10);
         let reserved = ledger.reserve(&quota(1), None).unwrap();
-        let refused = ledger.reserve(&quota(1), None).err().unwrap();
+        let Some(QuotaRefusal::Exceeded(refused)) = ledger.reserve(&quota(1), None).err() else {
+            panic!("the quota is spent");
+        };
         assert_eq!(refused.window, LimitWindow::QuotaMinute);
         assert_eq!(refused.limit, 1);
         drop(reserved);
@@ -160,26 +180,26 @@ mod tests {
     #[test]
     fn the_same_request_id_is_charged_once() {
         let (ledger, clock) = ledger(10);
-        assert!(Box::new(ledger.reserve(&quota(9), Some("r-1")).unwrap()).charge());
+        assert!(Box::new(ledger.reserve(&quota(9), key("r-1")).unwrap()).charge());
         clock.advance(Duration::from_secs(59 * 10));
-        assert!(!Box::new(ledger.reserve(&quota(9), Some("r-1")).unwrap()).charge());
+        assert!(!Box::new(ledger.reserve(&quota(9), key("r-1")).unwrap()).charge());
         clock.advance(Duration::from_secs(10));
-        assert!(Box::new(ledger.reserve(&quota(9), Some("r-1")).unwrap()).charge());
+        assert!(Box::new(ledger.reserve(&quota(9), key("r-1")).unwrap()).charge());
     }
 
     #[test]
     fn a_charged_request_id_is_admitted_on_a_spent_quota() {
         let (ledger, _) = ledger(10);
-        assert!(Box::new(ledger.reserve(&quota(1), Some("r-1")).unwrap()).charge());
-        assert!(ledger.reserve(&quota(1), Some("r-1")).is_ok());
-        assert!(ledger.reserve(&quota(1), Some("r-2")).is_err());
+        assert!(Box::new(ledger.reserve(&quota(1), key("r-1")).unwrap()).charge());
+        assert!(ledger.reserve(&quota(1), key("r-1")).is_ok());
+        assert!(ledger.reserve(&quota(1), key("r-2")).is_err());
     }
 
     #[test]
     fn twins_share_one_reservation_until_the_last_lets_go() {
         let (ledger, _) = ledger(10);
-        let first = ledger.reserve(&quota(1), Some("r-1")).unwrap();
-        let twin = ledger.reserve(&quota(1), Some("r-1")).unwrap();
+        let first = ledger.reserve(&quota(1), key("r-1")).unwrap();
+        let twin = ledger.reserve(&quota(1), key("r-1")).unwrap();
         assert_eq!(taken(&ledger), 1);
         drop(first);
         assert_eq!(taken(&ledger), 1);
@@ -190,8 +210,8 @@ mod tests {
     #[test]
     fn of_two_twins_one_is_charged() {
         let (ledger, _) = ledger(10);
-        let first = ledger.reserve(&quota(5), Some("r-1")).unwrap();
-        let twin = ledger.reserve(&quota(5), Some("r-1")).unwrap();
+        let first = ledger.reserve(&quota(5), key("r-1")).unwrap();
+        let twin = ledger.reserve(&quota(5), key("r-1")).unwrap();
         assert!(Box::new(first).charge());
         assert!(!Box::new(twin).charge());
         assert_eq!(taken(&ledger), 1);
@@ -201,7 +221,7 @@ mod tests {
     fn twins_that_all_fail_give_the_answer_back_once() {
         let (ledger, _) = ledger(10);
         let other = ledger.reserve(&quota(5), None).unwrap();
-        let twins: Vec<_> = (0..4).map(|_| ledger.reserve(&quota(5), Some("r-1")).unwrap()).collect();
+        let twins: Vec<_> = (0..4).map(|_| ledger.reserve(&quota(5), key("r-1")).unwrap()).collect();
         assert_eq!(taken(&ledger), 2);
         drop(twins);
         assert_eq!(taken(&ledger), 1);
@@ -213,20 +233,20 @@ mod tests {
     fn at_the_bound_the_oldest_id_is_forgotten_and_nobody_refused() {
         let (ledger, _) = ledger(2);
         for id in ["r-1", "r-2", "r-3"] {
-            assert!(Box::new(ledger.reserve(&quota(9), Some(id)).unwrap()).charge());
+            assert!(Box::new(ledger.reserve(&quota(9), key(id)).unwrap()).charge());
         }
-        assert!(!Box::new(ledger.reserve(&quota(9), Some("r-3")).unwrap()).charge());
-        assert!(Box::new(ledger.reserve(&quota(9), Some("r-1")).unwrap()).charge());
+        assert!(!Box::new(ledger.reserve(&quota(9), key("r-3")).unwrap()).charge());
+        assert!(Box::new(ledger.reserve(&quota(9), key("r-1")).unwrap()).charge());
     }
 
     #[test]
     fn a_late_twin_of_a_forgotten_id_does_not_disturb_its_next_life() {
         let (ledger, clock) = ledger(10);
-        let first = ledger.reserve(&quota(9), Some("r-1")).unwrap();
-        let late = ledger.reserve(&quota(9), Some("r-1")).unwrap();
+        let first = ledger.reserve(&quota(9), key("r-1")).unwrap();
+        let late = ledger.reserve(&quota(9), key("r-1")).unwrap();
         assert!(Box::new(first).charge());
         clock.advance(Duration::from_secs(601));
-        let next_life = ledger.reserve(&quota(9), Some("r-1")).unwrap();
+        let next_life = ledger.reserve(&quota(9), key("r-1")).unwrap();
         drop(late);
         assert_eq!(taken(&ledger), 1);
         assert!(Box::new(next_life).charge());
@@ -241,7 +261,7 @@ mod tests {
                 threads.spawn(|| {
                     for id in 0..500 {
                         let id = id.to_string();
-                        let reserved = ledger.reserve(&quota(1_000), Some(&id)).unwrap();
+                        let reserved = ledger.reserve(&quota(1_000), key(&id)).unwrap();
                         let first = Box::new(reserved).charge();
                         charged.fetch_add(u64::from(first), std::sync::atomic::Ordering::Relaxed);
                     }
@@ -267,7 +287,7 @@ mod tests {
                 match action {
                     0 | 1 => {
                         let id = (id > 0).then(|| id.to_string());
-                        held.extend(ledger.reserve(&quota(limit), id.as_deref()));
+                        held.extend(ledger.reserve(&quota(limit), id.as_deref().and_then(key)));
                     }
                     2 if !held.is_empty() => drop(held.remove(usize::from(id) % held.len())),
                     // Charged at once, within the window it was reserved in.

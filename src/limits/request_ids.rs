@@ -1,6 +1,7 @@
 //! Which request ids were reserved or charged lately: an answer is charged once per (partner, request_id).
 //!
-//! Ids are remembered as keyed 8-byte hashes. At the bound the oldest charged id is forgotten early: its retry would
+//! Ids are remembered as keyed 8-byte hashes, each with a keyed hash of what it was used for: the same id with other content is
+//! refused. At the bound the oldest charged id is forgotten early: its retry would
 //! be charged a second time, never refused. Two of 100,000 ids collide with a chance of 3 in 10¹⁰; the second would
 //! then go uncharged.
 
@@ -8,8 +9,9 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-use super::keyed::{ByHash, Hashes};
+use super::keyed::ByHash;
 use super::windows::Counted;
+use crate::verification::ports::RequestKey;
 
 /// How long a charged id is remembered: as long as its answer may be replayed.
 const REMEMBERED_FOR: Duration = Duration::from_mins(10);
@@ -17,7 +19,8 @@ const REMEMBERED_FOR: Duration = Duration::from_mins(10);
 /// The ids of one partner. Ids under way are few and stay in the processor's caches; charged ones are many and small.
 pub(super) struct RequestIds {
     under_way: ByHash<UnderWay>,
-    charged: Hashes,
+    /// What each charged id was used for.
+    charged: ByHash<u64>,
     oldest_first: VecDeque<(u64, Duration)>,
     charged_max: usize,
     serial: u64,
@@ -34,6 +37,7 @@ pub(super) struct Key {
 /// Requests with one id are under way; together they hold one answer of the quota.
 struct UnderWay {
     serial: u64,
+    content: u64,
     holders: u32,
     counted: Counted,
 }
@@ -44,6 +48,8 @@ pub(super) enum Familiar {
     Charged,
     /// A twin is under way: the new request shares its reservation.
     Joined(Key),
+    /// It was used with other content.
+    OtherContent,
     /// Nothing.
     New,
 }
@@ -52,7 +58,7 @@ impl RequestIds {
     pub(super) fn new(charged_max: usize) -> Self {
         Self {
             under_way: ByHash::default(),
-            charged: Hashes::default(),
+            charged: ByHash::default(),
             oldest_first: VecDeque::new(),
             charged_max,
             serial: 0,
@@ -61,22 +67,36 @@ impl RequestIds {
     }
 
     /// Looks an id up and joins a twin under way.
-    pub(super) fn join(&mut self, request_id: &str, now: Duration) -> Familiar {
+    pub(super) fn join(&mut self, request: RequestKey<'_>, now: Duration) -> Familiar {
         self.forget_expired(now);
-        let hash = self.hasher.hash_one(request_id);
+        let hash = self.hasher.hash_one(request.id);
+        let content = self.content(request);
         if let Some(twin) = self.under_way.get_mut(&hash) {
+            if twin.content != content {
+                return Familiar::OtherContent;
+            }
             twin.holders += 1;
             return Familiar::Joined(Key { hash, serial: twin.serial });
         }
-        if self.charged.contains(&hash) { Familiar::Charged } else { Familiar::New }
+        match self.charged.get(&hash) {
+            None => Familiar::New,
+            Some(known) if *known == content => Familiar::Charged,
+            Some(_) => Familiar::OtherContent,
+        }
     }
 
     /// Remembers a new id whose answer was counted.
-    pub(super) fn reserve(&mut self, request_id: &str, counted: Counted) -> Key {
-        let hash = self.hasher.hash_one(request_id);
+    pub(super) fn reserve(&mut self, request: RequestKey<'_>, counted: Counted) -> Key {
+        let hash = self.hasher.hash_one(request.id);
+        let content = self.content(request);
         self.serial += 1;
-        self.under_way.insert(hash, UnderWay { serial: self.serial, holders: 1, counted });
+        self.under_way.insert(hash, UnderWay { serial: self.serial, content, holders: 1, counted });
         Key { hash, serial: self.serial }
+    }
+
+    /// Hashes what an id is used for under this process's own key: what is kept tells nobody anything.
+    fn content(&self, request: RequestKey<'_>) -> u64 {
+        self.hasher.hash_one(request.content)
     }
 
     /// Charges an id; returns whether it was the first time.
@@ -84,8 +104,8 @@ impl RequestIds {
         if self.alive(key).is_none() {
             return false;
         }
-        self.under_way.remove(&key.hash);
-        self.charged.insert(key.hash);
+        let Some(ended) = self.under_way.remove(&key.hash) else { return false };
+        self.charged.insert(key.hash, ended.content);
         self.oldest_first.push_back((key.hash, now));
         while self.oldest_first.len() > self.charged_max {
             self.forget_oldest();

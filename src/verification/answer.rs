@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::ports::{EntryAt, FactSource, LookUpError, SubjectRef};
+use super::ports::{EntryAt, FactSource, LookUpError, QuotaRefusal, SubjectRef};
 use crate::admission::LimitExceeded;
 use crate::domain::decision::Ruling;
 use crate::domain::disclosure::Disclosure;
@@ -51,6 +51,10 @@ pub enum NoAnswer {
     NotAuthorised(AuthoriseRefusal),
     /// Refused: a quota is spent.
     QuotaExceeded(LimitExceeded),
+    /// Refused: the request id was used with other content.
+    OtherContent,
+    /// Refused: the deadline leaves less than every answer takes at least.
+    DeadlineTooShort,
     /// Refused: too many different questions about one subject.
     VariationExceeded {
         /// When one more is admitted.
@@ -64,4 +68,13 @@ pub enum NoAnswer {
     NotFreshEnough,
     /// Error: the answer could not be put on record.
     NoEvidence,
+}
+
+impl From<QuotaRefusal> for NoAnswer {
+    fn from(refusal: QuotaRefusal) -> Self {
+        match refusal {
+            QuotaRefusal::Exceeded(exceeded) => Self::QuotaExceeded(exceeded),
+            QuotaRefusal::OtherContent => Self::OtherContent,
+        }
+    }
 }

@@ -1,17 +1,20 @@
 //! Tells questions apart without keeping them.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use jiff::Timestamp;
 
 use super::ports::QuestionDigest;
-use crate::domain::licence::VehicleClass;
+use super::request::Request;
+use crate::domain::licence::{FileNumber, VehicleClass};
 use crate::domain::question::Question;
+use crate::domain::subject::NumberPseudonym;
 use crate::domain::vehicle::{Vehicle, VehicleKind};
 
 /// Digests what is asked: the same question always gives the same digest. Moments count to the second.
 /// Nothing about the subject enters.
-pub(super) fn digest_question(question: &Question) -> QuestionDigest {
-    let mut bytes = Bytes(Vec::with_capacity(64));
-    bytes.byte(question.purpose().code());
+pub(super) fn digest_question(question: &Question, known_at: Option<Timestamp>) -> QuestionDigest {
+    let mut bytes = Bytes(Vec::with_capacity(128));
+    bytes.byte(question.purpose().code()).optional(known_at.map(Timestamp::as_second));
     match question {
         Question::InsuranceClaim { occurred_at, vehicle, edition } => {
             bytes.vehicle(vehicle).number(occurred_at.as_second()).byte(edition.code());
@@ -39,15 +42,41 @@ pub(super) fn digest_question(question: &Question) -> QuestionDigest {
             }
         }
     }
-    let mut short = [0; 16];
-    short.copy_from_slice(&digest(&SHA256, &bytes.0).as_ref()[..16]);
-    QuestionDigest(short)
+    bytes.digest()
+}
+
+/// Digests everything that makes a request the same request: whom, what, in which matter. Lives in memory only.
+pub(super) fn digest_content(
+    request: &Request,
+    question: QuestionDigest,
+    pseudonym: NumberPseudonym,
+) -> QuestionDigest {
+    let mut bytes = Bytes(Vec::with_capacity(160));
+    bytes
+        .text(request.claim.name.expose())
+        .text(request.claim.file_number.as_ref().map_or("", FileNumber::expose))
+        .text(&request.case_reference);
+    bytes.0.extend_from_slice(&question.0);
+    bytes.0.extend_from_slice(pseudonym.as_bytes());
+    bytes.digest()
 }
 
 /// Unambiguous bytes: every part has a fixed width, absent and present differ.
 struct Bytes(Vec<u8>);
 
 impl Bytes {
+    fn digest(&self) -> QuestionDigest {
+        let mut short = [0; 16];
+        short.copy_from_slice(&digest(&SHA256, &self.0).as_ref()[..16]);
+        QuestionDigest(short)
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.number(i64::try_from(text.len()).unwrap_or(i64::MAX));
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
     fn byte(&mut self, byte: u8) -> &mut Self {
         self.0.push(byte);
         self
@@ -86,7 +115,7 @@ impl Bytes {
 
 #[cfg(test)]
 mod tests {
-    use jiff::{Timestamp, ToSpan as _};
+    use jiff::ToSpan as _;
 
     use super::*;
     use crate::domain::question::CoverageEdition;
@@ -108,13 +137,19 @@ mod tests {
     #[test]
     fn questions_differ_by_the_second_and_by_what_is_absent() {
         let moment = Timestamp::from_second(1_700_000_000).unwrap();
-        assert_eq!(digest_question(&claim_at(moment)), digest_question(&claim_at(moment + 1.millisecond())));
-        assert_ne!(digest_question(&claim_at(moment)), digest_question(&claim_at(moment + 1.second())));
+        assert_eq!(
+            digest_question(&claim_at(moment), None),
+            digest_question(&claim_at(moment + 1.millisecond()), None)
+        );
+        assert_ne!(
+            digest_question(&claim_at(moment), None),
+            digest_question(&claim_at(moment + 1.second()), None)
+        );
 
         let mut manual = claim_at(moment);
         if let Question::InsuranceClaim { vehicle, .. } = &mut manual {
             vehicle.automatic = Some(false);
         }
-        assert_ne!(digest_question(&claim_at(moment)), digest_question(&manual));
+        assert_ne!(digest_question(&claim_at(moment), None), digest_question(&manual, None));
     }
 }

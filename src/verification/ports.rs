@@ -162,13 +162,31 @@ pub trait Quotas: Send + Sync + 'static {
     /// Reserves one answer. Dropping the reservation gives it back; `charge` keeps it.
     ///
     /// # Errors
-    /// [`LimitExceeded`] naming the first window that is spent.
+    /// [`QuotaRefusal`]: a window is spent, or the request id belongs to another question.
     fn reserve(
         &self,
         partner: &PartnerId,
         allowance: &Allowance,
-        request_id: Option<&str>,
-    ) -> Result<Box<dyn QuotaReservation>, LimitExceeded>;
+        request: Option<RequestKey<'_>>,
+    ) -> Result<Box<dyn QuotaReservation>, QuotaRefusal>;
+}
+
+/// A partner's idempotency key, and what it was used for.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestKey<'a> {
+    /// The key.
+    pub id: &'a str,
+    /// Digest of subject, question and matter: the same id with another content is a mistake, never a second answer.
+    pub content: QuestionDigest,
+}
+
+/// Why no answer was reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaRefusal {
+    /// A window is spent.
+    Exceeded(LimitExceeded),
+    /// The request id was used with other content within the last 10 minutes.
+    OtherContent,
 }
 
 /// A reserved answer.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::answer::{Answer, Confirmed, NoAnswer};
-use super::digest::digest_question;
+use super::digest::{digest_content, digest_question};
 use super::ports::{
-    AnswerToRecord, Deadline, EvidenceLog, Fact, Facts, Pseudonyms, Quotas, SubjectBudget, SubjectToRecord,
+    AnswerToRecord, Deadline, EvidenceLog, Fact, Facts, Pseudonyms, Quotas, RequestKey, SubjectBudget,
+    SubjectToRecord,
 };
 use super::request::Request;
 use crate::domain::decision::{Ruling, confirm, decide};
@@ -20,6 +21,8 @@ use crate::domain::rules::Rules;
 use crate::domain::subject::NumberPseudonym;
 use crate::domain::time::Clock;
 
+/// What a deadline must leave beyond the floor: look-up, record and the way back.
+const FLOOR_MARGIN: Duration = Duration::from_millis(5);
 /// How often facts that change under a question are read anew before it is given up.
 const READINGS_MAX: usize = 3;
 
@@ -72,15 +75,15 @@ impl Verification {
         let permit =
             authorise(caller.contract, &request.claim, &request.question, request.fields, now, &self.rules)
                 .map_err(NoAnswer::NotAuthorised)?;
-        let quota = self
-            .quotas
-            .reserve(partner, &caller.contract.allowance, request.request_id.as_deref())
-            .map_err(NoAnswer::QuotaExceeded)?;
         let pseudonym = self.pseudonyms.pseudonym(request.claim.document, &request.claim.number);
-        let question_digest = digest_question(&request.question);
+        let question_digest = digest_question(&request.question, request.known_at);
+        let content = digest_content(request, question_digest, pseudonym);
+        let key = request.request_id.as_deref().map(|id| RequestKey { id, content });
+        let quota = self.quotas.reserve(partner, &caller.contract.allowance, key)?;
         self.budget
             .admit(partner, request.question.purpose(), pseudonym, question_digest, &request.case_reference)
             .map_err(|exceeded| NoAnswer::VariationExceeded { retry_after: exceeded.retry_after })?;
+        self.demand_time_for_the_floor(arrived, deadline)?;
 
         let (fact, finding) = self.find(request, &permit, pseudonym, deadline, now).await?;
         match (caller.standing)() {
@@ -111,6 +114,8 @@ impl Verification {
         if self.clock.since_boot().saturating_sub(read_at) > self.age_max {
             return Err(NoAnswer::NotFreshEnough);
         }
+        // From here on the answer counts, also when the caller leaves before the floor: waiting must not be free.
+        let charged = quota.charge();
         let confirmed = fact.record.as_deref().filter(|_| finding.confirmed).map(|record| Confirmed {
             subject_ref: self.pseudonyms.subject_ref(&record.subject, partner),
             position: fact.position,
@@ -127,7 +132,7 @@ impl Verification {
             observed_at: fact.observed_at,
             known_at: request.known_at.unwrap_or(now),
             entry,
-            charged: quota.charge(),
+            charged,
         })
     }
 
@@ -170,6 +175,13 @@ impl Verification {
             ruling: ruled.ruling,
             disclosure,
         }
+    }
+
+    /// Refuses a deadline that the floor would overrun, before anything is looked up: else being late would tell that the
+    /// subject was not confirmed.
+    fn demand_time_for_the_floor(&self, arrived: Duration, deadline: Deadline) -> Result<(), NoAnswer> {
+        let earliest = arrived + self.unconfirmed_floor + FLOOR_MARGIN;
+        if deadline.since_boot < earliest { Err(NoAnswer::DeadlineTooShort) } else { Ok(()) }
     }
 
     async fn wait_for_floor(&self, arrived: Duration) {

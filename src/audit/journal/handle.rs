@@ -69,10 +69,11 @@ impl Journal {
         self.queue.append(entry)
     }
 
-    /// Returns the task that wakes a core's waiters, once per sync. Spawn one on each core's own current-thread runtime; waiters
+    /// Returns the task that wakes a core's waiters, once per sync, and hands over what its turns append, once per turn. Spawn one on each core's own current-thread runtime; waiters
     /// of other threads are woken by the journal's thread itself. Dropping the task detaches the core.
     pub fn core_task(&self) -> impl Future<Output = ()> + Send + 'static {
-        CoreTask::new(Arc::clone(&self.queue.waiters))
+        let queue = Arc::clone(&self.queue);
+        CoreTask::new(Arc::clone(&self.queue.waiters), Arc::new(move || queue.hand_over()))
     }
 
     /// Says whether answers can be put on record now.

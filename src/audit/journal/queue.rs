@@ -41,7 +41,9 @@ struct Gathering {
     refusals: u64,
     health: JournalHealth,
     shutting_down: bool,
-    /// The thread sleeps and wants to be woken by the next entry.
+    /// What has gathered may be written: a core's turn has ended, or somebody without a core appended.
+    due: bool,
+    /// The thread sleeps and wants to be woken when something is due.
     idle: bool,
 }
 
@@ -59,6 +61,8 @@ pub(super) struct Taken {
 pub(super) enum Work {
     /// Write this.
     Write(Taken),
+    /// Sleep until woken, but no longer than a turn of a core's loop can reasonably take.
+    SleepATurn,
     /// Sleep until woken; refusals are waiting for their second to end.
     SleepASecond,
     /// Sleep until woken.
@@ -80,6 +84,7 @@ impl Queue {
                 refusals: 0,
                 health: JournalHealth::Closed(ClosedReason::ShutDown),
                 shutting_down: false,
+                due: false,
                 idle: false,
             }),
             refusals: Mutex::new(RefusalTable::new(options.refusals_max)),
@@ -112,10 +117,20 @@ impl Queue {
         }
         let index = gathering.push(payload, checksum);
         let batch = Arc::clone(&gathering.batch);
+        drop(gathering);
+        if !self.waiters.appended() {
+            self.hand_over();
+        }
+        Ok(Durable { queue: Arc::clone(self), batch, index, left: None })
+    }
+
+    /// Lets the thread write what has gathered.
+    pub(super) fn hand_over(&self) {
+        let mut gathering = self.gathering();
+        gathering.due = true;
         let sleeping = std::mem::take(&mut gathering.idle);
         drop(gathering);
         self.wake_if(sleeping);
-        Ok(Durable { queue: Arc::clone(self), batch, index, left: None })
     }
 
     /// Counts a refusal.
@@ -142,13 +157,19 @@ impl Queue {
         for refusal in refusals.take_due(now, REFUSALS_PER_BATCH) {
             gathering.push_refusal(&refusal);
         }
-        if gathering.first_index < gathering.next_index {
+        let gathered = gathering.first_index < gathering.next_index;
+        if gathered && (gathering.due || gathering.shutting_down) {
             return Work::Write(gathering.take(std::mem::take(spare)));
         }
         if gathering.shutting_down {
             return Work::Stop;
         }
         gathering.idle = true;
+        if gathered {
+            // The turn will end in microseconds; a core that is stuck must not keep another's entry waiting.
+            gathering.due = true;
+            return Work::SleepATurn;
+        }
         if refusals.is_empty() { Work::Sleep } else { Work::SleepASecond }
     }
 
@@ -221,6 +242,7 @@ impl Gathering {
             Ok(()) => {
                 self.push(&payload, payload_checksum(&payload));
                 self.refusals += 1;
+                self.due = true;
             }
             Err(error) => tracing::error!(%error, "refusal not put on record"),
         }
@@ -235,6 +257,7 @@ impl Gathering {
             refusals: std::mem::take(&mut self.refusals),
         };
         self.first_index = self.next_index;
+        self.due = false;
         taken
     }
 }

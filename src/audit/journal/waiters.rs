@@ -2,6 +2,9 @@
 //!
 //! Waking a task of another thread's runtime costs a lock and an unpark. So tasks of an attached core leave their wakers in the
 //! core's own list, and the journal's thread wakes one task there ([`CoreTask`]), which wakes the others locally.
+//!
+//! The other way round it is the same: a core hands over what one turn of its loop has appended, once, when everyone who was
+//! ready has had his turn. A lone entry waits for nobody; under load a sync covers a turn instead of a single entry.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -10,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use futures_util::future::BoxFuture;
 use futures_util::task::AtomicWaker;
 
 const OPEN: u8 = 0;
@@ -51,6 +55,8 @@ impl Batch {
 #[derive(Default)]
 pub(super) struct WaitList {
     waiting: AtomicBool,
+    /// This turn of the core's loop has appended entries.
+    appended: AtomicBool,
     list: Mutex<List>,
     core: AtomicWaker,
 }
@@ -137,6 +143,15 @@ impl Waiters {
         Left { waker: waker.clone(), core }
     }
 
+    /// Notes that this thread appended an entry; `false`: it has no core to hand it over at the end of the turn.
+    pub(super) fn appended(&self) -> bool {
+        let Some(core) = core_of_this_thread(self).filter(|core| !core.is_detached()) else { return false };
+        if !core.appended.swap(true, Ordering::SeqCst) {
+            core.core.wake();
+        }
+        true
+    }
+
     /// Tells every core with waiters, once, that batches were settled.
     pub(super) fn settled(&self) {
         for core in self.cores.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -167,16 +182,35 @@ fn core_of_this_thread(waiters: &Waiters) -> Option<Arc<WaitList>> {
     CORES.try_with(find).ok().flatten()
 }
 
-/// Wakes the waiters of the core it runs on. Never completes; dropping it detaches the core.
+/// Wakes the waiters of the core it runs on, and hands over what a turn has appended. Never completes; dropping it detaches
+/// the core.
 #[must_use = "spawn it on the core's own runtime"]
 pub(super) struct CoreTask {
     waiters: Arc<Waiters>,
     core: Option<Arc<WaitList>>,
+    hand_over: HandOver,
+    rest_of_turn: Option<BoxFuture<'static, ()>>,
 }
 
+/// Asks the journal's thread to write what has gathered.
+pub(super) type HandOver = Arc<dyn Fn() + Send + Sync>;
+
 impl CoreTask {
-    pub(super) fn new(waiters: Arc<Waiters>) -> Self {
-        Self { waiters, core: None }
+    pub(super) fn new(waiters: Arc<Waiters>, hand_over: HandOver) -> Self {
+        Self { waiters, core: None, hand_over, rest_of_turn: None }
+    }
+
+    /// Waits until everyone who was ready has been polled, then hands over.
+    fn end_turn(&mut self, core: &WaitList, context: &mut Context<'_>) {
+        if !core.appended.load(Ordering::SeqCst) {
+            return;
+        }
+        let rest = self.rest_of_turn.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
+        if rest.as_mut().poll(context).is_ready() {
+            self.rest_of_turn = None;
+            core.appended.store(false, Ordering::SeqCst);
+            (self.hand_over)();
+        }
     }
 
     /// Attaches the thread that polls first: the core's own.
@@ -204,6 +238,7 @@ impl Future for CoreTask {
         };
         core.core.register(context.waker());
         core.wake_settled();
+        self.end_turn(&core, context);
         Poll::Pending
     }
 }
@@ -215,6 +250,8 @@ impl Drop for CoreTask {
         cores.retain(|other| !Arc::ptr_eq(other, &core));
         drop(cores);
         core.detach();
+        // What the last turn appended must not wait for a turn that never ends.
+        (self.hand_over)();
         // The thread-local entry of the core's thread stays behind, marked as detached, until the thread attaches again.
     }
 }
@@ -247,7 +284,7 @@ mod tests {
     #[test]
     fn a_core_is_woken_once_for_all_its_waiters_and_wakes_them_itself() {
         let waiters = Arc::<Waiters>::default();
-        let mut task = Box::pin(CoreTask::new(Arc::clone(&waiters)));
+        let mut task = Box::pin(CoreTask::new(Arc::clone(&waiters), Arc::new(|| {})));
         let (core, core_waker) = counted();
         let mut on_core = Context::from_waker(&core_waker);
         assert!(task.as_mut().poll(&mut on_core).is_pending());
@@ -275,6 +312,32 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_is_handed_over_once_and_only_after_everyone_else_had_his() {
+        let waiters = Arc::<Waiters>::default();
+        let handed_over = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&handed_over);
+        let hand_over: HandOver = Arc::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        assert!(!waiters.appended(), "without a core there is no turn");
+        let mut task = Box::pin(CoreTask::new(Arc::clone(&waiters), hand_over));
+        let (core, core_waker) = counted();
+        let mut on_core = Context::from_waker(&core_waker);
+        assert!(task.as_mut().poll(&mut on_core).is_pending());
+
+        assert!(waiters.appended() && waiters.appended());
+        assert_eq!(woken(&core), 1, "one turn, one wake");
+        assert!(task.as_mut().poll(&mut on_core).is_pending());
+        assert_eq!(handed_over.load(Ordering::SeqCst), 0, "the turn is not over");
+        assert!(task.as_mut().poll(&mut on_core).is_pending());
+        assert_eq!(handed_over.load(Ordering::SeqCst), 1);
+        assert!(task.as_mut().poll(&mut on_core).is_pending());
+        assert_eq!(handed_over.load(Ordering::SeqCst), 1);
+        drop(task);
+        assert_eq!(handed_over.load(Ordering::SeqCst), 2, "whoever leaves hands over first");
+    }
+
+    #[test]
     fn threads_without_a_core_are_woken_directly() {
         let waiters = Waiters::default();
         let batch = Arc::<Batch>::default();
@@ -288,7 +351,7 @@ mod tests {
     #[test]
     fn a_core_that_leaves_wakes_everyone_to_wait_elsewhere() {
         let waiters = Arc::<Waiters>::default();
-        let mut task = Box::pin(CoreTask::new(Arc::clone(&waiters)));
+        let mut task = Box::pin(CoreTask::new(Arc::clone(&waiters), Arc::new(|| {})));
         assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         let batch = Arc::<Batch>::default();
         let (count, waker) = counted();

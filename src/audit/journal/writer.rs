@@ -18,6 +18,8 @@ use super::waiters::Settled;
 use crate::domain::time::Clock;
 
 /// How long refusals wait for their second to end.
+/// Far longer than a turn takes, far shorter than anybody notices.
+const A_TURN: Duration = Duration::from_millis(5);
 const A_SECOND: Duration = Duration::from_secs(1);
 
 /// Everything the thread owns.
@@ -88,6 +90,7 @@ impl Writer {
         }
         match self.queue.next_work(self.clock.now(), &mut self.spare) {
             Work::Write(taken) => self.commit(taken),
+            Work::SleepATurn => thread::park_timeout(A_TURN),
             Work::SleepASecond => thread::park_timeout(A_SECOND),
             Work::Sleep => thread::park(),
             Work::Stop => return false,
@@ -126,7 +129,7 @@ impl Writer {
         }
         match &mut self.segment {
             Some(segment) => segment.append(frames),
-            None => Ok(()),
+            None => Err(std::io::Error::other("no segment is open")).at(JournalStep::Write),
         }
     }
 

@@ -10,6 +10,7 @@ use prost::Message as _;
 use super::subjects::Driver;
 use super::wire::frame;
 use crate::cli::verify::{moment, request, words};
+use crate::domain::time::{civil_day, start_of};
 use crate::gateway::proto::{self, Purpose, verify_request};
 
 /// The most requests kept encoded, about 250 bytes each.
@@ -135,7 +136,9 @@ fn ask(
 ) -> proto::VerifyRequest {
     use verify_request::Question as Asked;
     let vehicle = Some(request::private_vehicle(proto::VehicleClass::C1));
-    let at = |days: i64| Some(moment::to_proto(now + SignedDuration::from_hours(24 * days)));
+    // Counted from midnight: every run of one day asks the same question, and a gateway admits few different ones.
+    let midnight = start_of(civil_day(now));
+    let at = |days: i64| Some(moment::to_proto(midnight + SignedDuration::from_hours(24 * days)));
     let tenure = terms.and_then(|terms| terms.min_tenure_months.first().copied()).unwrap_or(0);
     let listed = terms.and_then(|terms| terms.roles().next()).unwrap_or(proto::Role::Driver);
     let has_driver = terms.is_none_or(|terms| terms.roles().any(|role| role == proto::Role::Driver));

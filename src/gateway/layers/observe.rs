@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,23 +27,16 @@ pub(in crate::gateway) struct ObserveOptions {
     pub(in crate::gateway) observer: Arc<dyn CallObserver>,
     /// The longest a call may take.
     pub(in crate::gateway) call_max: Duration,
-    /// A random start of the calls' names.
-    pub(in crate::gateway) first_id: u64,
 }
 
 /// Puts the context into every call, and reports its end.
 #[derive(Clone)]
-pub(in crate::gateway) struct ObserveLayer(Arc<Shared>);
-
-struct Shared {
-    options: ObserveOptions,
-    calls: AtomicU64,
-}
+pub(in crate::gateway) struct ObserveLayer(Arc<ObserveOptions>);
 
 impl ObserveLayer {
     /// Builds the layer.
     pub(in crate::gateway) fn new(options: ObserveOptions) -> Self {
-        Self(Arc::new(Shared { options, calls: AtomicU64::new(0) }))
+        Self(Arc::new(options))
     }
 }
 
@@ -52,14 +44,14 @@ impl<S> Layer<S> for ObserveLayer {
     type Service = Observed<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Observed { shared: Arc::clone(&self.0), inner }
+        Observed { options: Arc::clone(&self.0), inner }
     }
 }
 
 /// An observed service.
 #[derive(Clone)]
 pub(in crate::gateway) struct Observed<S> {
-    shared: Arc<Shared>,
+    options: Arc<ObserveOptions>,
     inner: S,
 }
 
@@ -76,21 +68,18 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let end = self.shared.begin(&mut request);
+        let end = self.options.begin(&mut request);
         ObservedFuture { inner: self.inner.call(request), end }
     }
 }
 
-impl Shared {
+impl ObserveOptions {
     /// Makes the context; `None` when the connection is missing, which only a test's inner service can cause.
     fn begin<B>(self: &Arc<Self>, request: &mut Request<B>) -> Option<End> {
         let connection = request.extensions_mut().remove::<Connection>()?;
-        let arrived = self.options.clock.since_boot();
-        // A golden-ratio step visits every number once: names differ, and neighbours do not look alike.
-        let count = self.calls.fetch_add(1, Ordering::Relaxed);
-        let id = self.options.first_id.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let arrived = self.clock.since_boot();
         let call = Arc::new(CallContext {
-            id: CallId(id),
+            id: CallId(rand::random()),
             method: method_of(request.uri().path()),
             connection,
             arrived,
@@ -101,17 +90,17 @@ impl Shared {
             refusal: OnceLock::new(),
         });
         let parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-        let span = self.options.observer.started(call.method, parent);
+        let span = self.observer.started(call.method, parent);
         request.extensions_mut().insert(Arc::clone(&call));
-        Some(End { shared: Arc::clone(self), call, span, completed: false })
+        Some(End { options: Arc::clone(self), call, span, completed: false })
     }
 
     fn deadline(&self, arrived: Duration, headers: &HeaderMap) -> Option<Deadline> {
         let asked = match headers.get("grpc-timeout") {
-            None => self.options.call_max,
+            None => self.call_max,
             Some(text) => parse_timeout(text.to_str().ok()?).ok()?,
         };
-        Some(Deadline { since_boot: arrived + asked.min(self.options.call_max) })
+        Some(Deadline { since_boot: arrived + asked.min(self.call_max) })
     }
 }
 
@@ -141,7 +130,7 @@ impl<F: Future> Future for ObservedFuture<F> {
 
 /// Reports the end of a call when dropped: also of one whose caller went away.
 struct End {
-    shared: Arc<Shared>,
+    options: Arc<ObserveOptions>,
     call: Arc<CallContext>,
     span: Option<Box<dyn CallSpan>>,
     completed: bool,
@@ -149,7 +138,7 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        let elapsed = self.shared.options.clock.since_boot().saturating_sub(self.call.arrived);
+        let elapsed = self.options.clock.since_boot().saturating_sub(self.call.arrived);
         let refusal = self.call.refusal.get();
         let finished = FinishedCall {
             id: self.call.id.0,
@@ -162,6 +151,6 @@ impl Drop for End {
             completed: self.completed,
             elapsed,
         };
-        self.shared.options.observer.finished(&finished, self.span.take());
+        self.options.observer.finished(&finished, self.span.take());
     }
 }

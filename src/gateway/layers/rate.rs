@@ -1,7 +1,7 @@
 //! Spends the partner's rate and takes its place in flight, before the message is decoded. Never refunded.
 //!
-//! Asking for what is left spends nothing, and health checks belong to no contract; both stand under the cap of calls in
-//! flight and of streams per connection alone.
+//! Asking for what is left, and for health, spends nothing of the contract's rate; both have a small rate of their own and
+//! take a place in flight like every call.
 
 use std::sync::Arc;
 
@@ -27,12 +27,15 @@ impl Gate for RateGate {
     type Pass = Option<InFlight>;
 
     fn pass(&self, call: &CallContext) -> Result<Option<InFlight>, Refusal> {
-        let spends = match call.method {
-            Method::Verify | Method::DescribeContract | Method::Other => true,
-            Method::GetLimits | Method::Health => false,
+        let Some(contract) = call.contract.get() else { return Ok(None) };
+        let (partner, allowance) = (&contract.partner, &contract.allowance);
+        let passed = match call.method {
+            Method::Verify | Method::DescribeContract | Method::Other => {
+                self.meters.spend(partner, allowance)
+            }
+            Method::GetLimits | Method::Health => self.meters.look(partner, allowance),
         };
-        let Some(contract) = call.contract.get().filter(|_| spends) else { return Ok(None) };
-        match self.meters.spend(&contract.partner, &contract.allowance) {
+        match passed {
             Ok(place) => Ok(Some(place)),
             Err(exceeded) => {
                 Err(Refusal::Limit(exceeded, Some(LimitFields::of(self.meters.as_ref(), contract))))

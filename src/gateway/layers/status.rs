@@ -132,6 +132,7 @@ fn note(log: &dyn RefusalLog, call: &CallContext, refusal: &Refusal) {
         | Refusal::Compressed
         | Refusal::MethodNotKnown
         | Refusal::Limit(..)
+        | Refusal::IdempotencyConflict
         | Refusal::Variation { .. } => true,
         Refusal::Overloaded
         | Refusal::DeadlineExceeded

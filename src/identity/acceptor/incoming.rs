@@ -1,6 +1,8 @@
 //! One core's stream of connections: takes sockets from the accept loop, shakes hands, finds the partner.
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::handshake::outcome_of;
+use super::places::{CorePlace, Place, neighbourhood};
 use super::{AcceptorOptions, Arrival, HandshakeObserver, HandshakeOutcome, PartnerStream};
 use crate::admission::Meters;
 use crate::domain::time::Clock;
@@ -36,15 +39,33 @@ pub struct CoreContext {
     pub clock: Arc<dyn Clock>,
 }
 
+/// How long a socket may stay silent before its handshake: a client speaks first, and at once.
+const HELLO_WITHIN: Duration = Duration::from_secs(2);
+/// Sockets that may be waited for on one core. They cost a descriptor each and no work.
+const HELLOS_MAX: usize = 1_024;
+
 /// One core's connections, handshake done. Poll it on the core's own runtime; it ends when the accept loop has ended.
+///
+/// A silent socket takes no handshake's place: it waits beside them until it speaks. And one neighbourhood of addresses has
+/// at most half of the handshakes, so that nobody alone keeps the others out.
 pub struct CoreIncoming {
     arrivals: mpsc::Receiver<Arrival>,
     /// No arrival will come any more.
     closed: bool,
-    handshakes: FuturesUnordered<BoxFuture<'static, Option<PartnerStream>>>,
+    hellos: FuturesUnordered<BoxFuture<'static, Option<Waiting>>>,
+    waiting: VecDeque<Waiting>,
+    handshakes: FuturesUnordered<BoxFuture<'static, (IpAddr, Option<PartnerStream>)>>,
+    by_neighbourhood: HashMap<IpAddr, usize>,
     handshakes_max: usize,
     timeout: Duration,
     context: CoreContext,
+}
+
+/// A socket that has spoken and waits for a handshake's place.
+struct Waiting {
+    socket: TcpStream,
+    remote: SocketAddr,
+    places: (Place, CorePlace),
 }
 
 impl CoreIncoming {
@@ -56,22 +77,56 @@ impl CoreIncoming {
         Self {
             arrivals,
             closed: false,
+            hellos: FuturesUnordered::new(),
+            waiting: VecDeque::new(),
             handshakes: FuturesUnordered::new(),
+            by_neighbourhood: HashMap::new(),
             handshakes_max: options.handshakes_per_core_max.max(1),
             timeout: options.handshake_timeout,
             context,
         }
     }
 
-    /// Starts handshakes for sockets that wait, as many as may run at once.
-    fn start_handshakes(&mut self, cx: &mut Context<'_>) {
-        while !self.closed && self.handshakes.len() < self.handshakes_max {
+    /// Takes sockets in, and lets those that have spoken wait for a place.
+    fn take_arrivals(&mut self, cx: &mut Context<'_>) {
+        while !self.closed && self.hellos.len() < HELLOS_MAX {
             match self.arrivals.poll_recv(cx) {
                 Poll::Ready(Some(arrival)) => {
-                    self.handshakes.push(Box::pin(shake_hands(self.context.clone(), arrival, self.timeout)));
+                    self.hellos.push(Box::pin(wait_for_hello(self.context.clone(), arrival)));
                 }
                 Poll::Ready(None) => self.closed = true,
-                Poll::Pending => return,
+                Poll::Pending => break,
+            }
+        }
+        while let Poll::Ready(Some(spoken)) = Pin::new(&mut self.hellos).poll_next(cx) {
+            self.waiting.extend(spoken);
+        }
+    }
+
+    /// Starts as many handshakes as may run at once, oldest first, but half of them at most for one neighbourhood.
+    fn start_handshakes(&mut self) {
+        let neighbours_max = (self.handshakes_max / 2).max(1);
+        let mut index = 0;
+        while self.handshakes.len() < self.handshakes_max && index < self.waiting.len() {
+            let neighbours = neighbourhood(self.waiting[index].remote.ip());
+            let here = self.by_neighbourhood.entry(neighbours).or_default();
+            if *here >= neighbours_max {
+                index += 1;
+                continue;
+            }
+            *here += 1;
+            if let Some(waiting) = self.waiting.remove(index) {
+                let handshake = shake_hands(self.context.clone(), waiting, self.timeout);
+                self.handshakes.push(Box::pin(async move { (neighbours, handshake.await) }));
+            }
+        }
+    }
+
+    fn ended(&mut self, neighbours: IpAddr) {
+        if let Some(here) = self.by_neighbourhood.get_mut(&neighbours) {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                self.by_neighbourhood.remove(&neighbours);
             }
         }
     }
@@ -83,19 +138,47 @@ impl Stream for CoreIncoming {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            this.start_handshakes(cx);
+            this.take_arrivals(cx);
+            this.start_handshakes();
             match Pin::new(&mut this.handshakes).poll_next(cx) {
-                Poll::Ready(Some(Some(stream))) => return Poll::Ready(Some(Ok(stream))),
-                // A failed handshake has been told to the observer; its place may start another one.
-                Poll::Ready(Some(None)) => {}
-                Poll::Ready(None) if this.closed => return Poll::Ready(None),
+                Poll::Ready(Some((neighbours, outcome))) => {
+                    this.ended(neighbours);
+                    // A failed handshake has been told to the observer; its place may start another one.
+                    if let Some(stream) = outcome {
+                        return Poll::Ready(Some(Ok(stream)));
+                    }
+                }
+                Poll::Ready(None) if this.closed && this.hellos.is_empty() && this.waiting.is_empty() => {
+                    return Poll::Ready(None);
+                }
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
         }
     }
 }
 
-async fn shake_hands(context: CoreContext, arrival: Arrival, timeout: Duration) -> Option<PartnerStream> {
+/// Waits until the peer speaks; a silent one is let go.
+async fn wait_for_hello(context: CoreContext, arrival: Arrival) -> Option<Waiting> {
+    let Arrival { socket, remote, places } = arrival;
+    let heard = async {
+        let socket = TcpStream::from_std(socket)?;
+        socket.readable().await?;
+        Ok::<_, io::Error>(socket)
+    };
+    match tokio::time::timeout(HELLO_WITHIN, heard).await {
+        Ok(Ok(socket)) => Some(Waiting { socket, remote, places }),
+        Ok(Err(_)) => {
+            context.observer.handshake(HandshakeOutcome::Disconnected, Duration::ZERO);
+            None
+        }
+        Err(_elapsed) => {
+            context.observer.handshake(HandshakeOutcome::TimedOut, HELLO_WITHIN);
+            None
+        }
+    }
+}
+
+async fn shake_hands(context: CoreContext, arrival: Waiting, timeout: Duration) -> Option<PartnerStream> {
     let began = context.clock.since_boot();
     let outcome = tokio::time::timeout(timeout, connect(&context, arrival)).await;
     let outcome = outcome.unwrap_or(Err(HandshakeOutcome::TimedOut));
@@ -105,9 +188,8 @@ async fn shake_hands(context: CoreContext, arrival: Arrival, timeout: Duration) 
     outcome.ok()
 }
 
-async fn connect(context: &CoreContext, arrival: Arrival) -> Result<PartnerStream, HandshakeOutcome> {
-    let Arrival { socket, remote, places: (place, core_place) } = arrival;
-    let socket = TcpStream::from_std(socket).map_err(|_| HandshakeOutcome::Disconnected)?;
+async fn connect(context: &CoreContext, arrival: Waiting) -> Result<PartnerStream, HandshakeOutcome> {
+    let Waiting { socket, remote, places: (place, core_place) } = arrival;
     let acceptor = TlsAcceptor::from(context.trust.server_config());
     let inner = acceptor.accept(socket).await.map_err(|error| outcome_of(&error))?;
     let peer = identify(peer_chain(&inner)).map_err(|_| HandshakeOutcome::BadCertificate)?;

@@ -64,7 +64,7 @@ impl Drop for Place {
 }
 
 /// An IPv6 host owns a whole /64: counting its single addresses would bound nothing.
-fn neighbourhood(address: IpAddr) -> IpAddr {
+pub(super) fn neighbourhood(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -33,6 +33,10 @@ impl Meters for CountingMeters {
         unreachable!("the acceptor spends no requests")
     }
 
+    fn look(&self, _: &PartnerId, _: &Allowance) -> Result<InFlight, LimitExceeded> {
+        unreachable!("the acceptor spends no requests")
+    }
+
     fn connect(&self, _: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded> {
         let place = Counted(Arc::clone(&self.0));
         let limit = u64::from(allowance.connections_max);
