@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::terminal::{Terminal, Tone, say};
 use crate::app::{SystemClock, identity_files};
 use crate::config::GatewayConfig;
-use crate::identity::{Identity, Trust, error_chain};
+use crate::identity::{Identity, StandingBook, Trust, error_chain};
 use crate::registry::RegistryKeys;
 use crate::registry::embedded::STORE_FILE;
 
@@ -92,7 +92,7 @@ fn check_identity(config: &GatewayConfig) -> Vec<Finding> {
     if let Err(error) = Trust::open(files.trust.clone(), clock.clone()) {
         return vec![wrong("tls", &error)];
     }
-    let identity = match Identity::open(files, clock) {
+    let identity = match Identity::look(files, clock) {
         Ok(identity) => identity,
         Err(error) => return vec![wrong("partners", &error)],
     };
@@ -112,7 +112,17 @@ fn check_identity(config: &GatewayConfig) -> Vec<Finding> {
     ));
     let contracts = identity.roster().contracts();
     findings.push(fine("partners", format!("{} contracts", contracts.len())));
+    findings.push(check_standing(&config.partners.standing, identity.standing()));
     findings
+}
+
+fn check_standing(folder: &Path, book: &StandingBook) -> Finding {
+    let writable = check_folder("standing", folder);
+    match (writable.severity, folder.exists()) {
+        (Severity::Ok, true) => fine("standing", format!("{} records", book.list().len())),
+        (Severity::Ok, false) => fine("standing", "no records yet".to_owned()),
+        _ => writable,
+    }
 }
 
 fn check_registry(config: &GatewayConfig) -> Finding {

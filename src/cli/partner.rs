@@ -27,7 +27,9 @@ enum PartnerAction {
     Show(show::ShowArgs),
     Add(Box<change::AddArgs>),
     Rotate(change::RotateArgs),
+    /// Suspends a partner: within a second it is refused, on open connections too.
     Suspend(change::StandingArgs),
+    /// Lets a suspended partner call again, as far as its contract does.
     Resume(change::StandingArgs),
 }
 

@@ -32,18 +32,18 @@ use crate::gateway::proto::verification_service_client::VerificationServiceClien
 
 const EXAMPLES: &str = "\
 Examples:
-  A rental desk, with the deployment folder of `drivegate init demo`:
-    drivegate verify --dir demo --as rental-demo rental --number 000000199001011236 --name 张三 \\
+  A rental desk, with DIR of `drivegate init DIR`, filled by `registry generate … --with-test-drivers --into DIR`:
+    drivegate verify --dir DIR --as rental-demo rental --number 000000199001010114 --name 测试甲 \\
         --ground contract --class C1 --pick-up now --return +3d
   The same with own files, and a number that does not end up in the shell's history:
     printf '%s\\n' \"$NUMBER\" \"$NAME\" | drivegate verify --server gw.example:8443 --ca ca.pem --cert me.pem --key me.key \\
         rental --number - --ground contract --type-code K33
   An insurer, about the moment of an accident:
-    drivegate verify --dir demo --as insurer-demo insurance-claim --number … --name … --ground legal-duty \\
+    drivegate verify --dir DIR --as insurer-demo insurance-claim --number … --name … --ground legal-duty \\
         --occurred-at '2026-03-01 10:00' --class C1
   What you may ask, and what is left:
-    drivegate verify --dir demo --as rental-demo contract
-    drivegate verify --dir demo --as rental-demo limits
+    drivegate verify --dir DIR --as rental-demo contract
+    drivegate verify --dir DIR --as rental-demo limits
 
 Exit status:
   0   answered, whatever the decision (--exit-by-decision: QUALIFIED)

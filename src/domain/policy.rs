@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_answers_section_3() {
+    fn the_table_of_the_policy_section_3() {
         use {GroundKind as Ground, PartnerKind as Kind, Purpose as For};
         for (purpose, kind, grounds, fields) in [
             (

@@ -308,3 +308,6 @@ fn quota_text(exceeded: &LimitExceeded) -> String {
         LimitWindow::QuotaDay => format!("{limit} answers per day"),
     }
 }
+
+#[cfg(test)]
+mod tests;

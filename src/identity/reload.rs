@@ -85,8 +85,24 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`]: TLS files must be good at start; single bad contracts or records are [`Self::faults`].
     pub fn open(files: IdentityFiles, clock: Arc<dyn Clock>) -> Result<Arc<Self>, IdentityError> {
+        Self::read(files, clock, StandingBook::open)
+    }
+
+    /// Reads everything and makes nothing, not even the folder of standing records: for checks beside a gateway.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn look(files: IdentityFiles, clock: Arc<dyn Clock>) -> Result<Arc<Self>, IdentityError> {
+        Self::read(files, clock, StandingBook::look)
+    }
+
+    fn read(
+        files: IdentityFiles,
+        clock: Arc<dyn Clock>,
+        open: fn(&Path) -> Result<StandingBook, StandingError>,
+    ) -> Result<Arc<Self>, IdentityError> {
         let trust = Arc::new(Trust::open(files.trust, clock)?);
-        let book = Arc::new(StandingBook::open(&files.standing)?);
+        let book = Arc::new(open(&files.standing)?);
         let roster = Arc::new(Roster::open(&files.partners, Arc::clone(&book), Arc::clone(&trust))?);
         Ok(Arc::new(Self {
             trust,

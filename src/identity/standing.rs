@@ -82,13 +82,23 @@ impl StandingBook {
     /// [`StandingError::File`] when the folder cannot be read.
     pub fn open(folder: &Path) -> Result<Self, StandingError> {
         std::fs::create_dir_all(folder).map_err(|source| file_error("write", folder, source))?;
+        Self::look(folder)
+    }
+
+    /// Opens the book to be looked at: a folder that is absent stays so, and holds no records.
+    ///
+    /// # Errors
+    /// [`StandingError::File`] when the folder is there and cannot be read.
+    pub fn look(folder: &Path) -> Result<Self, StandingError> {
         let book = Self {
             folder: folder.to_path_buf(),
             records: ArcSwap::default(),
             generation: AtomicU64::new(1),
             faults: Mutex::default(),
         };
-        book.read_all()?;
+        if folder.exists() {
+            book.read_all()?;
+        }
         Ok(book)
     }
 

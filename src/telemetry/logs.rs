@@ -70,7 +70,10 @@ fn subscriber(
     writer: BoxMakeWriter,
 ) -> Result<Box<dyn tracing::Subscriber + Send + Sync>, LogError> {
     let filter = EnvFilter::builder().parse(&options.filter).map_err(LogError::Filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // A line that cannot be written is lost. To complain about it on standard error, the library's way, panics where
+    // standard error is what failed: a file on a full disk must not end the journal's thread or a call.
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     Ok(match options.format {
         LogFormat::Pretty => Box::new(lines.with_ansi(is_coloured).finish()),
         LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),

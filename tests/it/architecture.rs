@@ -69,7 +69,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["identity"]),
     ("x509_parser", &["identity"]),
     ("rcgen", &["identity"]),
-    ("notify", &["identity"]),
     ("axum", &["admin"]),
     ("prometheus", &["telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),

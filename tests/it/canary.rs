@@ -2,25 +2,33 @@
 //!
 //! Goal: no licence number, name, case reference or operator of a request turns up anywhere outside the request. Method:
 //! marked identifiers, which occur nowhere else, go through everything the gateway can do with them: imported, looked
-//! up, confirmed, not confirmed, refused, malformed. Logs are at their loudest. Then every byte that the
+//! up, confirmed, not confirmed, refused, malformed. Logs are at their loudest, every call is traced. Then every byte that the
 //! gateway, its commands, its files and its Redis produced is searched for the marks: as they are, reversed, as digits
 //! of hexadecimal (both cases) and as base64 in each of its three alignments.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use drivegate::gateway::proto::verify_request::Subject;
 use drivegate::gateway::proto::{DescribeContractRequest, GetLimitsRequest, VerifyRequest};
 
 use super::asks::{NAME, NUMBER, insurance_claim, rental};
+use super::collector::Collector;
 use super::harness::{Deployment, Gateway, Redis, block_on};
+use super::search::{contains, files_under, traces_under};
 
-/// A number nobody has, of whom no trace may be left.
-const STRANGER: &str = "000000197708129991";
+/// A well-formed number nobody has, of whom no trace may be left.
+const STRANGER: &str = "000000197708129996";
 /// A number that does not parse.
 const BROKEN: &str = "00000019770812CANARY";
+/// A driver who comes in by an import while the gateway runs; see [`IMPORTED_NAME`] and [`IMPORTED_FILE_NUMBER`].
+const IMPORTED: &str = "000000198805077715";
+/// See [`IMPORTED`].
+const IMPORTED_NAME: &str = "金丝雀丙";
+/// See [`IMPORTED`].
+const IMPORTED_FILE_NUMBER: &str = "771588050701";
+/// A driver whose line is refused, for a word that stands in it.
+const REFUSED: &str = "000000198703167736";
 /// Names that occur nowhere else.
 const NAMES: [&str; 2] = ["金丝雀甲", "CANARY SINGS LOUD"];
 /// The partner's own serials: the log holds commitments only.
@@ -28,8 +36,21 @@ const CASE: &str = "CANARY-CASE-7f3a9b";
 /// See [`CASE`].
 const OPERATOR: &str = "canary-operator-51c2";
 
-/// The shortest part of a mark that is looked for in an encoding.
-const ALIGNMENTS: usize = 3;
+/// Everything that is searched for.
+const MARKS: [&str; 12] = [
+    NUMBER,
+    NAME,
+    STRANGER,
+    BROKEN,
+    IMPORTED,
+    IMPORTED_NAME,
+    IMPORTED_FILE_NUMBER,
+    REFUSED,
+    NAMES[0],
+    NAMES[1],
+    CASE,
+    OPERATOR,
+];
 
 #[test]
 fn marked_identifiers_leave_no_trace_in_readable_logs() {
@@ -41,42 +62,25 @@ fn marked_identifiers_leave_no_trace_in_json_logs() {
     marked_identifiers_leave_no_trace("json");
 }
 
-/// A search that finds nothing anywhere would pass the test above: what was planted must be found.
-#[test]
-fn the_search_finds_what_is_planted_in_every_disguise() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let reversed: String = STRANGER.chars().rev().collect();
-    let disguises = [
-        STRANGER.to_owned(),
-        reversed,
-        hex(STRANGER.as_bytes()),
-        hex(STRANGER.as_bytes()).to_uppercase(),
-        STANDARD_NO_PAD.encode(format!("a{STRANGER}b")),
-        STANDARD_NO_PAD.encode(format!("ab{STRANGER}")),
-        URL_SAFE_NO_PAD.encode(STRANGER),
-    ];
-    for disguise in disguises {
-        fs::write(folder.path().join("planted"), format!("before {disguise} after"))
-            .expect("it can be written");
-        assert_eq!(traces_under(folder.path(), &[STRANGER.to_owned()]).len(), 1, "{disguise} was not found");
-    }
-    fs::write(folder.path().join("planted"), "nothing of the kind").expect("it can be written");
-    assert!(traces_under(folder.path(), &[STRANGER.to_owned()]).is_empty());
-}
-
 fn marked_identifiers_leave_no_trace(log_format: &str) {
     let deployment = Deployment::new();
     let redis = Redis::start(&deployment.everything().join("redis"));
+    let collector = Collector::start();
     deployment.configure(|config| {
         let mut section = toml::Table::new();
         section.insert("url".to_owned(), redis.url().into());
         table(config, "cache").insert("redis".to_owned(), section.into());
         table(config, "telemetry").insert("log_format".to_owned(), log_format.into());
         table(config, "telemetry").insert("log_filter".to_owned(), "trace".into());
+        table(config, "telemetry").insert("otlp_endpoint".to_owned(), collector.endpoint().into());
+        table(config, "telemetry").insert("trace_ratio".to_owned(), 1.0.into());
     });
     let gateway = deployment.serve();
+    import_while_it_runs(&deployment);
     let heard = block_on(send_everything(&gateway));
-    let pages = ["/livez", "/readyz", "/metrics", "/status"].map(|path| gateway.page(path).1).concat();
+    ask_from_the_command_line(&deployment, &gateway);
+    let pages =
+        ["/livez", "/readyz", "/health", "/metrics", "/status"].map(|path| gateway.page(path).1).concat();
     redis.dump();
     let folder = deployment.folder();
     deployment.try_run(&[
@@ -91,12 +95,75 @@ fn marked_identifiers_leave_no_trace(log_format: &str) {
     deployment.try_run(&["registry", "stats", "--dir", text(&folder)]);
     assert!(gateway.stop(), "the gateway stops as it should");
     fs::write(deployment.everything().join("heard"), heard + &pages).expect("it can be written");
+    let spans = collector.taken();
+    assert!(
+        contains(&spans, b"rental") && contains(&spans, b"REQUEST_MALFORMED"),
+        "spans were sent, and say how calls ended"
+    );
+    fs::write(deployment.everything().join("spans"), spans).expect("it can be written");
 
-    let marks: Vec<String> =
-        [NUMBER, NAME, STRANGER, BROKEN, NAMES[0], NAMES[1], CASE, OPERATOR].map(str::to_owned).to_vec();
-    let traces = traces_under(deployment.everything(), &marks);
+    let traces = traces_under(deployment.everything(), &MARKS.map(str::to_owned));
     assert!(traces.is_empty(), "\n{}", traces.join("\n"));
     assert_logs_were_loud(deployment.everything());
+}
+
+/// Imports a good line and two bad ones through the running gateway, as its operator does. The file lies elsewhere: it may
+/// hold what it says.
+fn import_while_it_runs(deployment: &Deployment) {
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let file = elsewhere.path().join("drivers.ndjson");
+    let day = |kind: &str, more: &str| {
+        format!(
+            r#"{{"effective":"2015-03-01","recorded_at":"2015-03-01T09:30:00+08:00","kind":"{kind}"{more}}}"#
+        )
+    };
+    let subject = |number: &str, name: &str, changes: &[String]| {
+        let file_number = IMPORTED_FILE_NUMBER;
+        format!(
+            r#"{{"number":"{number}","name":"{name}","file_number":"{file_number}","changes":[{}]}}"#,
+            changes.join(",")
+        )
+    };
+    let good = [
+        day("issued", ""),
+        day("class-added", r#","class":"C1""#),
+        day("validity-set", r#","term":"long-term""#),
+    ];
+    let lines = [
+        subject(IMPORTED, IMPORTED_NAME, &good),
+        subject(REFUSED, NAMES[0], &[day(NAMES[1], "")]),
+        format!("{{{REFUSED} {}", NAMES[1]),
+    ];
+    fs::write(&file, lines.join("\n")).expect("it can be written");
+    let rejects = deployment.everything().join("rejects.ndjson");
+    let folder = deployment.folder();
+    let words = ["registry", "import", text(&file), "--dir", text(&folder), "--rejects", text(&rejects)];
+    let done = deployment.try_run(&words);
+    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(2), "lines were refused: {said}");
+    assert!(said.contains("3 lines: 1 new or extended, 0 unchanged, 2 refused"), "{said}");
+    let named = fs::read_to_string(rejects).expect("refused lines are named");
+    let numbers: Vec<_> = named.lines().filter_map(|line| line.split(',').next()).collect();
+    assert_eq!(numbers, [r#"{"line":2"#, r#"{"line":3"#], "{named}");
+}
+
+/// Asks with `verify`, whose output is kept with that of all commands: answered, not confirmed, refused.
+fn ask_from_the_command_line(deployment: &Deployment, gateway: &Gateway<'_>) {
+    let (folder, server) = (deployment.folder(), gateway.address().to_string());
+    for (number, name, decided) in
+        [(IMPORTED, IMPORTED_NAME, 0), (STRANGER, NAMES[1], 11), (BROKEN, NAMES[0], 3), (NUMBER, NAME, 0)]
+    {
+        for form in [None, Some("--json")] {
+            let mut words =
+                vec!["verify", "--server", &server, "--dir", text(&folder), "--as", "rental-demo"];
+            words.push("--exit-by-decision");
+            words.extend(form);
+            words.extend(["rental", "--number", number, "--name", name, "--ground", "contract"]);
+            words.extend(["--class", "C1", "--case-reference", CASE, "--operator", OPERATOR]);
+            let done = deployment.try_run(&words);
+            assert_eq!(done.status.code(), Some(decided), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+    }
 }
 
 /// Returns a section of the configuration, made if absent.
@@ -129,7 +196,13 @@ async fn send_everything(gateway: &Gateway<'_>) -> String {
 fn requests() -> Vec<VerifyRequest> {
     let mut all = Vec::new();
     for make in [rental, insurance_claim] {
-        for (number, name) in [(NUMBER, NAME), (NUMBER, NAMES[0]), (STRANGER, NAMES[1]), (BROKEN, NAMES[0])] {
+        for (number, name) in [
+            (NUMBER, NAME),
+            (IMPORTED, IMPORTED_NAME),
+            (NUMBER, NAMES[0]),
+            (STRANGER, NAMES[1]),
+            (BROKEN, NAMES[0]),
+        ] {
             let request = marked(make(number, name));
             all.push(request.clone());
             all.push(VerifyRequest { fields: vec![6, 7], ..request.clone() });
@@ -161,65 +234,6 @@ fn assert_logs_were_loud(folder: &Path) {
         .map(|file| fs::read(file).map(|bytes| bytes.len()).unwrap_or(0))
         .sum();
     assert!(said > 4096, "the logs hold {said} bytes: they were not at trace level");
-}
-
-/// Lists the files that hold a mark, with the disguise it was found in.
-fn traces_under(folder: &Path, marks: &[String]) -> Vec<String> {
-    let disguises: Vec<(String, Vec<u8>)> = marks.iter().flat_map(|mark| disguises_of(mark)).collect();
-    let mut traces = Vec::new();
-    for file in files_under(folder) {
-        let bytes = fs::read(&file).expect("the file can be read");
-        for (what, needle) in &disguises {
-            if contains(&bytes, needle) {
-                traces.push(format!("{}: {what}", file.display()));
-                break;
-            }
-        }
-    }
-    traces
-}
-
-/// Returns the ways a mark may be written.
-fn disguises_of(mark: &str) -> Vec<(String, Vec<u8>)> {
-    let bytes = mark.as_bytes();
-    let reversed: String = mark.chars().rev().collect();
-    let backwards: Vec<u8> = bytes.iter().rev().copied().collect();
-    let mut found = vec![
-        (format!("{mark} as it is"), bytes.to_vec()),
-        (format!("{mark} reversed"), reversed.into_bytes()),
-        (format!("{mark} with its bytes reversed"), backwards),
-        (format!("{mark} in hexadecimal"), hex(bytes).into_bytes()),
-        (format!("{mark} in capital hexadecimal"), hex(bytes).to_uppercase().into_bytes()),
-        (format!("{mark} in UTF-16"), mark.encode_utf16().flat_map(u16::to_le_bytes).collect()),
-    ];
-    for skipped in 0..ALIGNMENTS {
-        let inner = &bytes[skipped..];
-        let whole = &inner[..inner.len() - inner.len() % 3];
-        found.push((format!("{mark} in base64"), STANDARD_NO_PAD.encode(whole).into_bytes()));
-        found.push((format!("{mark} in base64url"), URL_SAFE_NO_PAD.encode(whole).into_bytes()));
-    }
-    found
-}
-
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
-}
-
-fn files_under(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("the folder can be read").flatten() {
-        let kind = entry.file_type().expect("its kind can be read");
-        if kind.is_dir() {
-            found.extend(files_under(&entry.path()));
-        } else if kind.is_file() {
-            found.push(entry.path());
-        }
-    }
-    found
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text(path: &Path) -> &str {

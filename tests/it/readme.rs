@@ -56,6 +56,16 @@ fn the_example_contract_loads() {
     deployment.run(&["check", "--config", folder.join("config.toml").to_str().expect("text")]);
 }
 
+/// The Rust block stands in `examples/verify.rs`, which the compiler and clippy read, word for word.
+#[test]
+fn the_call_in_rust_is_the_examples() {
+    let block = blocks(&readme(), "rust").into_iter().next().expect("the README shows a call in Rust");
+    let example = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/verify.rs"))
+        .expect("the example can be read");
+    let indented: Vec<String> = block.lines().map(|line| format!("    {line}")).collect();
+    assert!(example.contains(&indented.join("\n")), "examples/verify.rs does not hold the README's block");
+}
+
 /// Every `drivegate …` of a shell block names a command that has a help text, and options which that text knows.
 #[test]
 fn the_commands_exist_with_their_options() {

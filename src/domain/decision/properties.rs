@@ -146,6 +146,21 @@ proptest! {
     }
 
     #[test]
+    fn a_longer_tenure_never_helps_an_applicant(changes in any_changes(), class in any_class(), tenure in 0usize..5) {
+        let tenures = [None, Some(6), Some(12), Some(24), Some(36)];
+        for role in Role::ALL.iter().copied() {
+            let rank_with = |min_tenure_months| {
+                let question = Question::Recruitment { role, min_tenure_months, class: Some(class) };
+                rank(ask(&question, &changes).ruling.decision)
+            };
+            let lax = rank_with(tenures[tenure]);
+            for stricter in &tenures[tenure..] {
+                prop_assert!(rank_with(*stricter) <= lax, "{role:?}: {stricter:?} after {:?}", tenures[tenure]);
+            }
+        }
+    }
+
+    #[test]
     fn every_reason_belongs_to_an_outcome_that_is_not_met(changes in any_changes(), class in any_class()) {
         for question in questions(class) {
             for criterion in ask(&question, &changes).ruling.criteria {

@@ -1,7 +1,7 @@
 // The smoke set in node: the contract works for a client that shares no line with ours.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -164,6 +164,26 @@ test("a purpose outside the contract is refused", () =>
   as("recruiter-demo", (client) =>
     refused(client, "Verify", rental("1"), grpc.status.PERMISSION_DENIED, "PURPOSE_NOT_PERMITTED"),
   ));
+
+test("the README's example is answered as it stands, but for folder and address", () => {
+  const [, example] = readFileSync(join(root, "README.md"), "utf8").match(/^```js\n(.*?)^```$/ms);
+  const replaced = (text, old, fresh) => {
+    assert.ok(text.includes(old), `the README's example names ${old}`);
+    return text.replaceAll(old, fresh);
+  };
+  let program = replaced(example, "sandbox/pki/", `${join(folder, "pki")}/`);
+  program = replaced(program, "localhost:8443", address.replace("127.0.0.1", "localhost"));
+  program = replaced(program, '["proto"]', JSON.stringify([join(root, "proto")]));
+  // A module looks for its libraries from where it lies.
+  const file = join(here, `readme-${process.pid}.mjs`);
+  writeFileSync(file, program);
+  try {
+    const printed = execFileSync(process.execPath, [file], { encoding: "utf8", timeout: 20_000 });
+    assert.match(printed, /decision: 'DECISION_QUALIFIED'/);
+  } finally {
+    rmSync(file);
+  }
+});
 
 test("without a certificate nothing is served", () =>
   as(null, async (client) => {

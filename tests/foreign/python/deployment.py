@@ -170,8 +170,12 @@ class Deployment:
         secret.chmod(0o600)
         (self.pki / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def serve(self) -> "Deployment":
-        """Starts the gateway and waits until it says that it is ready."""
+    def serve(self, signals_ignored: bool = False) -> "Deployment":
+        """Starts the gateway and waits until it says that it is ready.
+
+        Python ignores SIGXFSZ and normally sets it back in children; with `signals_ignored` the gateway inherits that, so
+        that a file beyond its size limit is an error to it and not its end.
+        """
         self.lines = []
         errors = open(self.folder / "serve.err", "ab")
         self.process = subprocess.Popen(
@@ -179,6 +183,7 @@ class Deployment:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            restore_signals=not signals_ignored,
         )
         errors.close()
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()

@@ -80,6 +80,21 @@ def test_the_same_request_id_is_charged_once_and_a_refusal_never(house):
     assert remaining(desk)[m.LIMIT_KIND_QUOTA_DAY] == start - 2, "an unconfirmed subject is an answer, too"
 
 
+def test_a_request_id_with_other_content_is_refused_and_not_charged(house):
+    house.serve()
+    desk = house.partner("rental-demo")
+    request = asks.rental(NORMAL)
+    request.request_id = str(uuid.uuid4())
+    assert desk.Verify(request, timeout=5).charged
+    left = remaining(desk)[m.LIMIT_KIND_QUOTA_DAY]
+    other = v.VerifyRequest()
+    other.CopyFrom(request)
+    other.rental.min_tenure_months = 12
+    assert_refused(refused(desk.Verify, other), grpc.StatusCode.ABORTED, "IDEMPOTENCY_CONFLICT")
+    assert remaining(desk)[m.LIMIT_KIND_QUOTA_DAY] == left
+    assert not desk.Verify(request, timeout=5).charged, "the first question is still the id's own"
+
+
 def test_describing_the_contract_spends_rate_but_no_quota(house):
     house.add_partner("slow-demo", "rental-demo", allow(rate_per_second=1, burst=2))
     house.serve()

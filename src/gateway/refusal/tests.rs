@@ -1,0 +1,243 @@
+//! The whole table, row by row: code, reason and details of every refusal and error as they leave.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::domain::claim::GroundKind;
+use crate::domain::disclosure::{Field, FieldSet};
+
+/// When to come back, in the refusals that are told so by what refused.
+const LATER: Duration = Duration::from_secs(42);
+/// Sent with every refusal.
+const REQUEST_ID: &str = "7f-1";
+/// Published, and reserved: no row sends it.
+const RESERVED: [ErrorReason; 1] = [ErrorReason::Draining];
+
+/// What a refusal carries beside `ErrorInfo` and `RequestInfo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Carries {
+    /// `BadRequest`: path and rule of each field.
+    fields: Vec<[String; 2]>,
+    /// `PreconditionFailure`: type, subject and description.
+    precondition: Option<[String; 3]>,
+    /// `QuotaFailure`: subject and description.
+    quota: Option<[String; 2]>,
+    /// `RetryInfo`.
+    retry_after: Option<Duration>,
+    /// Metadata of `ErrorInfo`.
+    metadata: Option<[String; 2]>,
+}
+
+/// One row: the refusal, and what a partner must see of it.
+struct Row(Refusal, Code, &'static str, Carries);
+
+fn nothing() -> Carries {
+    Carries::default()
+}
+
+fn retry(retry_after: Duration) -> Carries {
+    Carries { retry_after: Some(retry_after), ..nothing() }
+}
+
+fn field(path: &str, rule: &str) -> Carries {
+    Carries { fields: vec![[path, rule].map(str::to_owned)], ..nothing() }
+}
+
+fn standing_rows() -> Vec<Row> {
+    let row = |standing, code, reason| Row(Refusal::Standing(standing), code, reason, nothing());
+    vec![
+        row(Standing::NotListed, Code::Unauthenticated, "PARTNER_NOT_KNOWN"),
+        row(Standing::CertificateNotAccepted, Code::Unauthenticated, "CERTIFICATE_NOT_ACCEPTED"),
+        row(Standing::ContractNotInForce, Code::PermissionDenied, "CONTRACT_NOT_IN_FORCE"),
+        row(Standing::Suspended, Code::PermissionDenied, "PARTNER_SUSPENDED"),
+        // Nobody is refused for being active; were it to happen, it must not read as our fault or the request's.
+        row(Standing::Active, Code::PermissionDenied, "PARTNER_SUSPENDED"),
+    ]
+}
+
+fn authorise_rows() -> Vec<Row> {
+    let row = |refusal, code, reason, carries| Row(Refusal::NotAuthorised(refusal), code, reason, carries);
+    let over_asked = FieldSet::of(&[Field::States, Field::Classes]);
+    let grounds = ["GROUND", "claim.ground", "accepted for this purpose: consent, contract"];
+    vec![
+        row(
+            AuthoriseRefusal::PurposeNotPermitted,
+            Code::PermissionDenied,
+            "PURPOSE_NOT_PERMITTED",
+            nothing(),
+        ),
+        row(
+            AuthoriseRefusal::FieldNotPermitted(over_asked),
+            Code::PermissionDenied,
+            "FIELD_NOT_PERMITTED",
+            Carries { metadata: Some(["fields", "states,classes"].map(str::to_owned)), ..nothing() },
+        ),
+        row(
+            AuthoriseRefusal::BasisNotAccepted { accepted: vec![GroundKind::Consent, GroundKind::Contract] },
+            Code::PermissionDenied,
+            "CONSENT_BASIS_NOT_ACCEPTED",
+            Carries { precondition: Some(grounds.map(str::to_owned)), ..nothing() },
+        ),
+        row(
+            AuthoriseRefusal::QuestionNotInContract {
+                field: "rental.min_tenure_months",
+                rule: "one of 6, 12",
+            },
+            Code::InvalidArgument,
+            "QUESTION_NOT_IN_CONTRACT",
+            field("rental.min_tenure_months", "one of 6, 12"),
+        ),
+        row(
+            AuthoriseRefusal::Invalid { field: "rental.pick_up", rule: "must not be past" },
+            Code::InvalidArgument,
+            "REQUEST_MALFORMED",
+            field("rental.pick_up", "must not be past"),
+        ),
+        row(AuthoriseRefusal::SubjectUnderAge, Code::FailedPrecondition, "SUBJECT_UNDER_AGE", nothing()),
+    ]
+}
+
+fn limit_rows() -> Vec<Row> {
+    let row = |window, reason, subject, description| {
+        let exceeded = LimitExceeded { window, limit: 7, retry_after: LATER };
+        let carries = Carries { quota: Some([subject, description].map(str::to_owned)), ..retry(LATER) };
+        Row(Refusal::Limit(exceeded, None), Code::ResourceExhausted, reason, carries)
+    };
+    let variation = Carries {
+        quota: Some(["questions-per-subject", "at most 3 different ones in 24 h"].map(str::to_owned)),
+        ..retry(LATER)
+    };
+    vec![
+        row(LimitWindow::Rate, "RATE_EXCEEDED", "rate", "7 requests per second"),
+        row(LimitWindow::InFlight, "IN_FLIGHT_EXCEEDED", "in-flight", "7 requests at once"),
+        row(LimitWindow::Connections, "IN_FLIGHT_EXCEEDED", "connections", "7 connections at once"),
+        row(LimitWindow::QuotaMinute, "QUOTA_EXCEEDED", "minute", "7 answers per minute"),
+        row(LimitWindow::QuotaHour, "QUOTA_EXCEEDED", "hour", "7 answers per hour"),
+        row(LimitWindow::QuotaDay, "QUOTA_EXCEEDED", "day", "7 answers per day"),
+        Row(
+            Refusal::Variation { retry_after: LATER },
+            Code::ResourceExhausted,
+            "QUESTION_VARIATION_EXCEEDED",
+            variation,
+        ),
+    ]
+}
+
+fn request_rows() -> Vec<Row> {
+    let fault = FieldFault { path: "claim.licence_number", rule: "must have 18 characters".to_owned() };
+    vec![
+        Row(
+            Refusal::Malformed(vec![fault]),
+            Code::InvalidArgument,
+            "REQUEST_MALFORMED",
+            field("claim.licence_number", "must have 18 characters"),
+        ),
+        Row(
+            Refusal::TooLarge,
+            Code::ResourceExhausted,
+            "REQUEST_TOO_LARGE",
+            field("", "must have at most 16384 bytes"),
+        ),
+        Row(Refusal::Compressed, Code::Unimplemented, "COMPRESSION_NOT_ACCEPTED", nothing()),
+        Row(Refusal::MethodNotKnown, Code::Unimplemented, "METHOD_NOT_KNOWN", nothing()),
+        Row(Refusal::IdempotencyConflict, Code::Aborted, "IDEMPOTENCY_CONFLICT", nothing()),
+    ]
+}
+
+fn trouble_rows() -> Vec<Row> {
+    let soon = || retry(RETRY_AFTER_TROUBLE);
+    vec![
+        Row(Refusal::Overloaded, Code::Unavailable, "OVERLOADED", soon()),
+        Row(Refusal::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED", nothing()),
+        Row(Refusal::RegistryUnavailable, Code::Unavailable, "REGISTRY_UNAVAILABLE", soon()),
+        Row(Refusal::EvidenceUnavailable, Code::Unavailable, "EVIDENCE_UNAVAILABLE", soon()),
+        Row(Refusal::FreshnessUnavailable, Code::Unavailable, "FRESHNESS_UNAVAILABLE", soon()),
+        Row(Refusal::Internal, Code::Internal, "INTERNAL", nothing()),
+    ]
+}
+
+fn table() -> Vec<Row> {
+    [standing_rows(), authorise_rows(), limit_rows(), request_rows(), trouble_rows()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn carried(status: &Status) -> Carries {
+    let details = status.get_error_details();
+    let fields = details.bad_request().into_iter().flat_map(|bad| &bad.field_violations);
+    let precondition = details.precondition_failure().into_iter().flat_map(|failed| &failed.violations);
+    let quota = details.quota_failure().into_iter().flat_map(|failed| &failed.violations);
+    Carries {
+        fields: fields.map(|found| [found.field.clone(), found.description.clone()]).collect(),
+        precondition: precondition
+            .map(|found| [found.r#type.clone(), found.subject.clone(), found.description.clone()])
+            .next(),
+        quota: quota.map(|found| [found.subject.clone(), found.description.clone()]).next(),
+        retry_after: details.retry_info().and_then(|info| info.retry_delay),
+        metadata: details
+            .error_info()
+            .and_then(|info| info.metadata.iter().next())
+            .map(|(key, value)| [key.clone(), value.clone()]),
+    }
+}
+
+#[test]
+fn every_refusal_has_its_code_reason_and_details() {
+    for Row(refusal, code, reason, carries) in table() {
+        let status = refusal.status(REQUEST_ID);
+        assert_eq!((status.code(), refusal.reason_word()), (code, reason), "{refusal:?}");
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "drivegate.v1"), "{refusal:?}");
+        assert_eq!(details.request_info().unwrap().request_id, REQUEST_ID, "{refusal:?}");
+        assert!(details.debug_info().is_none(), "{refusal:?}");
+        assert_eq!(carried(&status), carries, "{refusal:?}");
+        assert!(!status.message().is_empty() && !status.message().ends_with('.'), "{refusal:?}");
+    }
+}
+
+#[test]
+fn every_published_reason_is_sent_by_a_row() {
+    let sent: BTreeSet<_> = table().iter().map(|row| row.0.row().1 as i32).collect();
+    let kept: BTreeSet<_> = RESERVED.iter().map(|reason| *reason as i32).collect();
+    let published: BTreeSet<_> = (1..1000).filter(|number| ErrorReason::try_from(*number).is_ok()).collect();
+    assert_eq!(sent.union(&kept).copied().collect::<BTreeSet<_>>(), published);
+    assert!(sent.is_disjoint(&kept), "what is sent now is to be struck from the list");
+}
+
+#[test]
+fn every_way_to_get_no_answer_becomes_its_own_refusal() {
+    for (cause, reason) in [
+        (NoAnswer::NotAuthorised(AuthoriseRefusal::SubjectUnderAge), "SUBJECT_UNDER_AGE"),
+        (
+            NoAnswer::QuotaExceeded(LimitExceeded {
+                window: LimitWindow::QuotaDay,
+                limit: 1,
+                retry_after: LATER,
+            }),
+            "QUOTA_EXCEEDED",
+        ),
+        (NoAnswer::OtherContent, "IDEMPOTENCY_CONFLICT"),
+        (NoAnswer::DeadlineTooShort, "DEADLINE_EXCEEDED"),
+        (NoAnswer::VariationExceeded { retry_after: LATER }, "QUESTION_VARIATION_EXCEEDED"),
+        (NoAnswer::StandingLost(Standing::Suspended), "PARTNER_SUSPENDED"),
+        (NoAnswer::NoFacts(LookUpError::RegistryUnavailable), "REGISTRY_UNAVAILABLE"),
+        (NoAnswer::NoFacts(LookUpError::RecordUnreadable), "INTERNAL"),
+        (NoAnswer::NoFacts(LookUpError::DeadlineExceeded), "DEADLINE_EXCEEDED"),
+        (NoAnswer::NoFacts(LookUpError::FreshnessUnavailable), "FRESHNESS_UNAVAILABLE"),
+        (NoAnswer::NotFreshEnough, "FRESHNESS_UNAVAILABLE"),
+        (NoAnswer::NoEvidence, "EVIDENCE_UNAVAILABLE"),
+    ] {
+        assert_eq!(Refusal::from(cause).reason_word(), reason);
+    }
+}
+
+#[test]
+fn a_limit_says_what_is_left_in_the_fields_of_the_draft() {
+    let fields = LimitFields { limit: "\"rate\";r=0;t=1".to_owned(), policy: "\"rate\";q=3;w=1".to_owned() };
+    let exceeded = LimitExceeded { window: LimitWindow::Rate, limit: 3, retry_after: LATER };
+    let status = Refusal::Limit(exceeded, Some(Box::new(fields))).status(REQUEST_ID);
+    assert_eq!(status.metadata().get("ratelimit").unwrap(), "\"rate\";r=0;t=1");
+    assert_eq!(status.metadata().get("ratelimit-policy").unwrap(), "\"rate\";q=3;w=1");
+}
