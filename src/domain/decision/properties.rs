@@ -12,7 +12,7 @@ use crate::domain::question::{CoverageEdition, Question, Role};
 use crate::domain::rules::Rules;
 use crate::domain::subject::Position;
 use crate::domain::time::{Effective, start_of};
-use crate::domain::vehicle::{Vehicle, VehicleUse};
+use crate::domain::vehicle::{TypeCode, Vehicle, VehicleKind, VehicleUse};
 
 fn now() -> Timestamp {
     start_of(date(2026, 11, 22)) + 12.hours()
@@ -142,6 +142,35 @@ proptest! {
         for stricter in &tenures[tenure..] {
             let strict = ask(&rental(class, days + more_days, *stricter, margin), &changes).ruling.decision;
             prop_assert!(rank(strict) <= rank(lax));
+        }
+    }
+
+    #[test]
+    fn nobody_but_insurers_and_the_police_can_tell_who_holds_c5(
+        changes in any_changes(), adapted in proptest::option::of(any::<bool>()),
+        automatic in proptest::option::of(any::<bool>()), named in 0usize..4,
+    ) {
+        let kind = [
+            VehicleKind::TypeCode(TypeCode::parse("K33").unwrap()),
+            VehicleKind::Class(VehicleClass::C1),
+            VehicleKind::Class(VehicleClass::C2),
+            VehicleKind::Class(VehicleClass::C5),
+        ][named].clone();
+        let vehicle = Vehicle { adapted, automatic, ..Vehicle::of_kind(kind) };
+        let holding = |class| {
+            let mut changes = changes.clone();
+            changes.retain(|change| !matches!(change.kind, ChangeKind::ClassAdded { .. }));
+            changes.push(change(ChangeKind::ClassAdded { class }, 5));
+            changes
+        };
+        let rental = Question::Rental {
+            pick_up: now(), return_at: now() + 24.hours(), vehicle: vehicle.clone(), min_tenure_months: None,
+            validity_margin_days: 0,
+        };
+        for question in [Question::InsurancePurchase { vehicle }, rental] {
+            let with = |class| ask(&question, &holding(class)).ruling;
+            // Class F permits none of these vehicles, and no age ends it.
+            prop_assert_eq!(with(VehicleClass::C5), with(VehicleClass::F), "{:?}", question);
         }
     }
 

@@ -30,7 +30,7 @@ impl Terms {
 ///
 /// Tenure counts up to now, not up to the hand-over: a hand-over date the asker may choose would tell the first issue.
 pub(super) fn criteria(case: &Case<'_>, vehicle: &Vehicle, terms: &Terms) -> Vec<Criterion> {
-    let required = vehicle.required();
+    let required = vehicle.required_without_health();
     let mut criteria = vec![case.grounds().in_force(), case.class(required)];
     let now_qualified = criteria.iter().all(|criterion| criterion.outcome != Outcome::NotMet);
     let towing = vehicle.draws_trailer();

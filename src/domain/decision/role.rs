@@ -28,8 +28,9 @@ impl Asked<'_> {
             _ if !self.rule.classes.is_empty() => {
                 Requirement { suffices: self.rule.classes, ..Requirement::any_of(&[]) }
             }
-            Some(class) => Requirement::any_of(&[class]),
-            None => Requirement::UNCLEAR,
+            Some(class) if class != VehicleClass::C5 => Requirement::any_of(&[class]),
+            // Never asked about: it would tell the holder's health.
+            Some(_) | None => Requirement::UNCLEAR,
         }
     }
 

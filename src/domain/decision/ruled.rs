@@ -180,10 +180,12 @@ fn role_asked<'a>(question: &Question, case: &Case<'a>) -> Option<role::Asked<'a
 /// The classes a question needs.
 fn required(question: &Question, case: &Case<'_>) -> Requirement {
     match question {
-        Question::InsuranceClaim { vehicle, .. }
-        | Question::InsurancePurchase { vehicle }
-        | Question::Rental { vehicle, .. }
-        | Question::Enforcement { vehicle: Some(vehicle) } => vehicle.required(),
+        Question::InsuranceClaim { vehicle, .. } | Question::Enforcement { vehicle: Some(vehicle) } => {
+            vehicle.required()
+        }
+        Question::InsurancePurchase { vehicle } | Question::Rental { vehicle, .. } => {
+            vehicle.required_without_health()
+        }
         Question::Recruitment { .. } | Question::Transport { .. } => {
             role_asked(question, case).map_or(Requirement::UNCLEAR, |asked| asked.required())
         }
