@@ -307,8 +307,7 @@ impl Vehicle {
         // Heavy and medium vehicles weigh 4500 kg and more by themselves (GA 802-2019).
         let light_of_heavy = mass_kg < HEAVY_COMBINATION_KG
             && matches!(self.kind, VehicleKind::TypeCode(TypeCode([b'H' | b'Q', b'1' | b'2', _])));
-        let impossible =
-            light_of_heavy || self.total_mass_kg.is_some_and(|alone_kg| alone_kg >= mass_kg);
+        let impossible = light_of_heavy || self.total_mass_kg.is_some_and(|alone_kg| alone_kg >= mass_kg);
         if !drawn_by_car_or_truck || impossible || alone == Requirement::UNCLEAR {
             return Requirement::UNCLEAR;
         }

@@ -174,6 +174,15 @@ impl History {
         self.by_effect.iter().filter_map(|place| Some((place.from, self.changes.get(place.index)?)))
     }
 
+    /// Says whether a first issue that takes effect after a moment was recorded by another: then, and only then, is it known
+    /// that nothing was issued before.
+    pub fn is_issued_later(&self, known_at: Timestamp, after: Timestamp) -> bool {
+        self.by_effect()
+            .rev()
+            .take_while(|(from, _)| *from > after)
+            .any(|(_, change)| change.kind == ChangeKind::Issued && change.recorded_at <= known_at)
+    }
+
     /// Returns the moments after `after` and up to `until` at which something already known takes effect.
     pub fn known_ahead(
         &self,
