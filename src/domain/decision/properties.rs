@@ -4,10 +4,14 @@ use jiff::civil::date;
 use jiff::{Timestamp, ToSpan as _};
 use proptest::prelude::*;
 
-use super::{Criterion, CriterionKind, Decision, Outcome, Reason, Ruled, decide};
+use super::probation::is_forbidden_use;
+use super::{Criterion, CriterionKind, Decision, Outcome, Reason, Ruled, Ruling, decide};
+use crate::domain::catalogue::test_drivers;
 use crate::domain::licence::{
     AsOf, Change, ChangeKind, History, StateLetter, Validity, ValidityTerm, VehicleClass,
 };
+use crate::domain::partner::PartnerKind;
+use crate::domain::policy::{PolicyRow, row_for};
 use crate::domain::question::{CoverageEdition, Question, Role};
 use crate::domain::rules::Rules;
 use crate::domain::subject::Position;
@@ -214,6 +218,82 @@ proptest! {
             }
         }
     }
+}
+
+/// The row a question falls under: every purpose is one kind of partner's.
+fn row_of(question: &Question) -> &'static PolicyRow {
+    PartnerKind::ALL.iter().find_map(|kind| row_for(*kind, question)).unwrap()
+}
+
+/// The reasons a question shows that its row does not grant, or that its role's rule does not name.
+fn shown_too_much(question: &Question, ruling: &Ruling) -> Vec<Reason> {
+    let row = row_of(question);
+    let rules = Rules::default();
+    let not_named = |reason| {
+        let (Question::Recruitment { role, .. } | Question::Transport { role, .. }) = question else {
+            return false;
+        };
+        let asked = matches!(question, Question::Recruitment { min_tenure_months: Some(_), .. });
+        let filed = matches!(question, Question::Transport { filed: true, .. });
+        let rule = rules.role_on(*role, date(2026, 11, 22)).unwrap();
+        let forbidden = rule.draws_trailer || rule.used_for.is_some_and(is_forbidden_use);
+        match reason {
+            Reason::TenureShort => !(asked || rule.tenure_months.is_some() || forbidden && !filed),
+            Reason::PointsRecord | Reason::PeriodsNotHeld => rule.periods_without_full_points.is_none(),
+            Reason::EndorsementMissing => rule.endorsement.is_none(),
+            Reason::Probation => !forbidden,
+            // A class lost by age shows as no class; the age itself only where the rule asks for it.
+            Reason::Age => rule.age_min.is_none() && rule.age_max.is_none(),
+            _ => false,
+        }
+    };
+    let reasons = ruling.criteria.iter().filter_map(|criterion| criterion.reason);
+    reasons.filter(|reason| !row.shows(*reason) || not_named(*reason)).collect()
+}
+
+proptest! {
+    #[test]
+    fn no_answer_shows_a_reason_outside_its_row(
+        changes in any_changes(), class in any_class(), begins in proptest::option::of(0i64..12), points in 0u8..15,
+    ) {
+        let mut changes = changes;
+        changes.push(change(ChangeKind::PointsSet { points }, 0));
+        changes.extend(begins.map(|years| change(ChangeKind::HistoryBegins, years)));
+        for question in questions(class) {
+            let ruling = ask(&question, &changes).ruling;
+            prop_assert_eq!(shown_too_much(&question, &ruling), [], "{:?}", question);
+        }
+    }
+}
+
+#[test]
+fn no_driver_of_the_catalogue_shows_a_reason_outside_the_row() {
+    let day = date(2026, 11, 22);
+    for driver in test_drivers(day) {
+        let change = |(effective, recorded_at, kind): &(Effective, Timestamp, ChangeKind)| Change {
+            effective: *effective,
+            recorded_at: *recorded_at,
+            position: Position { epoch: 1, partition: 0, seq: 0 },
+            kind: kind.clone(),
+        };
+        let changes: Vec<Change> = driver.changes.iter().map(change).collect();
+        let asked = driver.expectations.iter().map(|expected| expected.question.clone());
+        let of_every_class = VehicleClass::ALL.iter().flat_map(|class| questions(*class));
+        for question in asked.chain(of_every_class) {
+            let ruling = ask(&question, &changes).ruling;
+            assert_eq!(shown_too_much(&question, &ruling), [], "row {} {question:?}", driver.row);
+        }
+    }
+}
+
+#[test]
+fn probation_shows_as_such_for_filed_drivers_only() {
+    let bus = |filed| Question::Transport { role: Role::CityBus, filed, class: None };
+    let shown = |filed| ask(&bus(filed), &plain(0)).ruling.criteria;
+    let probation = Criterion::not_met(CriterionKind::Probation, Reason::Probation);
+    let tenure = Criterion::not_met(CriterionKind::Tenure, Reason::TenureShort);
+    assert!(shown(true).contains(&probation) && !shown(true).contains(&tenure));
+    assert!(shown(false).contains(&tenure) && !shown(false).contains(&probation));
 }
 
 fn plain(first_years: i64) -> Vec<Change> {

@@ -15,10 +15,9 @@ pub(super) struct Asked<'a> {
     pub(super) rule: &'a RoleRule,
     pub(super) class: Option<VehicleClass>,
     pub(super) min_tenure_months: Option<u16>,
-    /// A filed driver: review and pending matters show apart (Order 162 art. 82).
+    /// A filed driver: review, probation and pending matters show apart (Order 162 art. 82). Of anybody else, whoever asks,
+    /// a probation shows as a tenure that is short.
     pub(super) filed: bool,
-    /// A transport operator sees probation as such; a recruiter as a tenure that is short.
-    pub(super) sees_probation: bool,
 }
 
 impl Asked<'_> {
@@ -47,7 +46,7 @@ impl Asked<'_> {
     }
 }
 
-/// Licence, review (filed), class, probation (transport), tenure, points record, age, endorsement, pending (filed);
+/// Licence, review (filed), class, probation (filed), tenure, points record, age, endorsement, pending (filed);
 /// each only if the role, the question or the filing asks for it.
 pub(super) fn criteria(case: &Case<'_>, asked: &Asked<'_>) -> Vec<Criterion> {
     let grounds = case.grounds();
@@ -80,14 +79,14 @@ fn in_probation(case: &Case<'_>, asked: &Asked<'_>) -> bool {
 }
 
 fn probation(case: &Case<'_>, asked: &Asked<'_>) -> Option<Criterion> {
-    (asked.sees_probation && asked.forbidden_in_probation())
+    (asked.filed && asked.forbidden_in_probation())
         .then(|| Criterion::met_if(!in_probation(case, asked), CriterionKind::Probation, Reason::Probation))
 }
 
-/// Tenure as the role or the question demands. For a recruiter a forbidden probation is a tenure that is short:
-/// `docs/policy.md` §3 shows recruiters no other reason.
+/// Tenure as the role or the question demands. Of a driver who is not filed a forbidden probation is a tenure that is short:
+/// `docs/policy.md` §3 shows no other reason.
 fn tenure(case: &Case<'_>, asked: &Asked<'_>) -> Option<Criterion> {
-    let by_probation = !asked.sees_probation && asked.forbidden_in_probation();
+    let by_probation = !asked.filed && asked.forbidden_in_probation();
     let in_probation = by_probation && in_probation(case, asked);
     match asked.tenure_months() {
         None if !by_probation => None,

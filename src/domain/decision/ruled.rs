@@ -181,8 +181,7 @@ fn role_asked<'a>(question: &Question, case: &Case<'a>) -> Option<role::Asked<'a
         _ => return None,
     };
     let rule = case.rules.role_on(role, case.day)?;
-    let sees_probation = matches!(question, Question::Transport { .. });
-    Some(role::Asked { rule, class, min_tenure_months, filed, sees_probation })
+    Some(role::Asked { rule, class, min_tenure_months, filed })
 }
 
 /// The classes a question needs.
