@@ -164,12 +164,7 @@ impl Verification {
         let as_of = AsOf { moment: request.question.moment(now), known_at: request.known_at.unwrap_or(now) };
         let ruled = decide(&request.question, &record.history, as_of, now, &self.rules);
         let disclosure = disclose(permit, &request.question, &ruled, as_of);
-        Finding {
-            confirmed: true,
-            changed_since: ruled.qualification.changed_since,
-            ruling: ruled.ruling,
-            disclosure,
-        }
+        Finding { confirmed: true, changed_since: ruled.changed_since, ruling: ruled.ruling, disclosure }
     }
 
     async fn wait_for_floor(&self, arrived: Duration) {

@@ -83,7 +83,8 @@ const fn badness(outcome: Outcome) -> u8 {
     }
 }
 
-fn just_before(moment: Timestamp) -> Timestamp {
+/// The last moment before another.
+pub(super) fn just_before(moment: Timestamp) -> Timestamp {
     moment.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(Timestamp::MIN)
 }
 

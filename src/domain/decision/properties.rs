@@ -8,7 +8,7 @@ use super::probation::is_forbidden_use;
 use super::{Criterion, CriterionKind, Decision, Outcome, Reason, Ruled, Ruling, decide};
 use crate::domain::catalogue::test_drivers;
 use crate::domain::licence::{
-    AsOf, Change, ChangeKind, History, StateLetter, Validity, ValidityTerm, VehicleClass,
+    AsOf, Change, ChangeKind, Endorsement, History, StateLetter, Validity, ValidityTerm, VehicleClass,
 };
 use crate::domain::partner::PartnerKind;
 use crate::domain::policy::{PolicyRow, row_for};
@@ -502,4 +502,54 @@ fn nothing_heals_a_record_in_dispute() {
     assert!(!ask(&police, &changes).ruling.remedies.is_empty());
     changes.push(change(ChangeKind::DisputeOpened, 0));
     assert!(ask(&police, &changes).ruling.remedies.is_empty());
+}
+
+#[test]
+fn a_late_recording_shows_only_where_it_changes_the_answer() {
+    let late = |kind, minutes: i64| Change { recorded_at: now() + minutes.minutes(), ..change(kind, 0) };
+    let asked_later = |changes: &[Change]| {
+        let question = claim(VehicleClass::C1, CoverageEdition::Commercial2020);
+        let later = now() + 1.hour();
+        let as_of = AsOf { moment: question.moment(later), known_at: later };
+        decide(&question, &History::from_changes(changes.to_vec()), as_of, later, &Rules::default())
+    };
+    let letter = |letter| ChangeKind::StateSet { letter, original_end: None };
+    let mut changes = plain(10);
+    for idle in [
+        letter(b'H'),
+        letter(b'I'),
+        ChangeKind::PointsSet { points: 9 },
+        ChangeKind::EndorsementSet { endorsement: Endorsement::SchoolBus },
+        ChangeKind::ClassAdded { class: VehicleClass::D },
+    ] {
+        changes.push(late(idle, 1));
+        assert_eq!(asked_later(&changes).changed_since, None, "{:?}", changes.last());
+    }
+    let detained = late(letter(b'U'), 2);
+    changes.push(detained.clone());
+    assert_eq!(asked_later(&changes).changed_since, Some(detained.recorded_at));
+    let lifted = late(ChangeKind::StateLifted { letter: b'U' }, 3);
+    changes.push(lifted.clone());
+    assert_eq!(asked_later(&changes).changed_since, Some(lifted.recorded_at), "it took back what was shown");
+    changes.push(late(letter(b'H'), 4));
+    assert_eq!(asked_later(&changes).changed_since, Some(lifted.recorded_at));
+    changes.push(late(ChangeKind::DisputeOpened, 5));
+    assert_eq!(asked_later(&changes).changed_since, None, "in doubt nothing is said");
+}
+
+#[test]
+fn a_snapshot_of_an_upgraded_driver_leaves_probation_open() {
+    let mut changes = plain(10);
+    changes[2] = change(ChangeKind::ClassAdded { class: VehicleClass::A3 }, 0);
+    changes.push(Change {
+        effective: Effective::On(date(2026, 11, 21)),
+        ..change(ChangeKind::HistoryBegins, 0)
+    });
+    let bus = |filed| Question::Transport { role: Role::CityBus, filed, class: None };
+    for (question, kind) in [(bus(true), CriterionKind::Probation), (bus(false), CriterionKind::Tenure)] {
+        let ruling = ask(&question, &changes).ruling;
+        let unknown = Criterion::unknown(kind, Reason::StateUnresolved);
+        assert!(ruling.criteria.contains(&unknown), "{ruling:?}");
+        assert_eq!(ruling.decision, Decision::Indeterminate);
+    }
 }

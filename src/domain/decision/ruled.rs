@@ -7,7 +7,7 @@ use super::ground::{Ground, GroundSet, grounds};
 use super::outcome::{
     Advice, Criterion, CriterionKind, Decision, NotCovered, Outcome, Reason, Remedy, Ruling,
 };
-use super::period::{Relied, lasts_until};
+use super::period::{Relied, just_before, lasts_until};
 use super::{ages, claim, enforcement, probation, purchase, rental, role};
 use crate::domain::disclosure::Probation;
 use crate::domain::licence::{AsOf, ClassSet, History, Qualification};
@@ -31,6 +31,9 @@ pub struct Ruled {
     pub probation: Option<Probation>,
     /// Whether business that follows from the state needs the paper licence.
     pub paper_licence_needed: bool,
+    /// The latest recording after the moment asked about that changed what the answer shows of that moment. Whatever else
+    /// was recorded is nobody's business; in doubt about the record nothing is said.
+    pub changed_since: Option<Timestamp>,
 }
 
 impl Ruled {
@@ -57,25 +60,59 @@ pub fn decide(question: &Question, history: &History, as_of: AsOf, now: Timestam
         known_at: as_of.known_at,
         rules,
     };
-    let ruling = match case.record() {
-        Some(doubt) => ruling(question, vec![doubt], &case, now),
-        None => ruling(question, criteria(question, &case), &case, now),
+    let doubt = case.record();
+    let shown = match doubt {
+        Some(doubt) => Shown { criteria: vec![doubt], ..Shown::default() },
+        None => Shown::of(question, &case),
     };
-    let required = required(question, &case);
-    let expired = case.grounds().contains(Ground::Expired);
+    let changed_since = if doubt.is_some() { None } else { changed_since(question, &case, &shown) };
     let (classes_in_force, paper_licence_needed) =
         (case.classes_held_in_force(), enforcement::needs_paper_licence(&case));
     Ruled {
-        ruling,
+        ruling: ruling(question, shown.criteria, &case, now),
         classes_in_force,
-        expired_on: held
-            .validity
-            .and_then(|validity| validity.last_day)
-            .filter(|last| expired && *last < case.day),
-        probation: probation::probation_with(&held, rules, case.day, required),
+        expired_on: shown.expired_on,
+        probation: shown.probation,
         paper_licence_needed,
+        changed_since,
         qualification: held,
     }
+}
+
+/// What an answer about the past can show of a moment.
+#[derive(Debug, Default, PartialEq)]
+struct Shown {
+    criteria: Vec<Criterion>,
+    expired_on: Option<Date>,
+    probation: Option<Probation>,
+}
+
+impl Shown {
+    fn of(question: &Question, case: &Case<'_>) -> Self {
+        let last_day = case.held.validity.and_then(|validity| validity.last_day);
+        let expired = case.grounds().contains(Ground::Expired);
+        let required = required(question, case);
+        Self {
+            criteria: criteria(question, case),
+            expired_on: last_day.filter(|last_day| expired && *last_day < case.day),
+            probation: probation::probation_with(case.held, case.rules, case.day, required).known(),
+        }
+    }
+}
+
+/// Finds the latest recording after the moment without which the answer would show something else.
+fn changed_since(question: &Question, case: &Case<'_>, shown: &Shown) -> Option<Timestamp> {
+    let as_of = AsOf { moment: case.moment, known_at: case.known_at };
+    let mut judged = None;
+    case.history.recorded_late(as_of).find(|recorded_at| {
+        if judged.replace(*recorded_at) == Some(*recorded_at) {
+            return false;
+        }
+        let known_at = just_before(*recorded_at);
+        let held = case.history.fold(AsOf { known_at, ..as_of });
+        let before = Case { known_at, ..case.at(case.moment, &held) };
+        Shown::of(question, &before) != *shown
+    })
 }
 
 /// One question about one subject at one moment.
@@ -135,14 +172,6 @@ impl<'a> Case<'a> {
         let held_long_enough =
             self.held.first_issue.is_some_and(|first| months_after(first, i32::from(months)) <= self.day);
         Criterion::met_if(held_long_enough, CriterionKind::Tenure, Reason::TenureShort)
-    }
-
-    /// Whether some first probation runs, for roles whose class is not held at all.
-    pub(super) fn is_in_any_first_probation(&self) -> bool {
-        self.held.first_car_class.is_some_and(|first| {
-            let months = self.rules.probation_on(first).map_or(0, |rule| i32::from(rule.months));
-            months_after(first, months) > self.day
-        })
     }
 
     fn classes_held_in_force(&self) -> ClassSet {
