@@ -35,7 +35,7 @@ use crate::domain::rules::{AgeCeilings, Dated, Rules};
 pub struct RulesTable {
     /// Nobody younger is asked about. Default 18.
     subject_age_min: Option<u8>,
-    /// Days ahead at most of `reliance_until`, 1 to 366. Default 30.
+    /// Days ahead at most of `reliance_until`, 1 to 366; 1, 7 and 30 below it are the nearer horizons. Default 30.
     reliance_days_max: Option<u16>,
     /// How long a consent may run, in days, by purpose: 1 to 1100.
     #[serde(default)]
@@ -43,7 +43,7 @@ pub struct RulesTable {
     /// Age ceilings from a day on; classes not named keep what was in force before.
     #[serde(default)]
     age_ceilings: Vec<AgeCeilingsTable>,
-    /// What editions of cover name.
+    /// What editions of cover name: of the letters B D E F G J M N R S U, N for every deferral.
     #[serde(default)]
     editions: Vec<EditionTable>,
     /// What roles demand.
@@ -90,6 +90,13 @@ pub struct RulesFault {
 /// Where an overridden rule comes from.
 const BY_CONFIGURATION: &str = "configuration";
 
+/// The letters an edition can name. N stands for every deferral; K, L, C and unknown letters are UNKNOWN in any edition,
+/// and A, H and I stand against nobody.
+const DECISIVE: &[u8] = b"BDEFGJMNRSU";
+
+/// No role is for anybody older: a bound, so that a slip does not pass for a rule.
+const AGE_MAX: u8 = 120;
+
 /// Most days a consent may be configured to run: three years.
 const CONSENT_DAYS_MAX: u16 = 1100;
 
@@ -131,12 +138,18 @@ impl RulesTable {
     }
 
     fn apply_ages(&self, rules: &mut Rules) -> Result<(), RulesFault> {
+        let mut dated = Vec::with_capacity(self.age_ceilings.len());
         for (index, table) in self.age_ceilings.iter().enumerate() {
             let key = format!("rules.age_ceilings[{index}]");
             let from: Date = table
                 .in_force_from
                 .parse()
                 .map_err(|_| fault(&key, "in_force_from must be a date: 2025-01-01"))?;
+            dated.push((from, key, table));
+        }
+        // What was in force before is what the earlier tables made of it, in whatever order they are written.
+        dated.sort_by_key(|(from, ..)| *from);
+        for (from, key, table) in dated {
             let mut ceilings = rules.age_ceilings_on(from);
             for (word, years) in &table.years {
                 let class: VehicleClass = word.parse().map_err(|_| fault(&key, "years must name classes"))?;
@@ -153,7 +166,8 @@ impl RulesTable {
             let key = format!("rules.editions[{index}].decides");
             let decides =
                 StateSet::parse(&table.decides).ok_or_else(|| fault(&key, "must be letters A-Z"))?;
-            within(!decides.has_unknown(), &key, "must be letters whose meaning is known")?;
+            let decisive = decides.letters().all(|letter| DECISIVE.contains(&letter));
+            within(decisive, &key, "must be letters that can decide: B D E F G J M N R S U")?;
             for rule in rules.editions.iter_mut().filter(|rule| rule.edition == table.edition) {
                 rule.decides = decides;
                 rule.probation_decides = table.probation_decides;
@@ -169,6 +183,10 @@ impl RulesTable {
             let classes = table.classes.as_deref().map(ClassSet::parse).transpose();
             let classes =
                 classes.map_err(|_: ClassesFault| fault(&key, "classes must be printed classes: A1B1"))?;
+            let c5 = classes.is_some_and(|classes| classes.contains(VehicleClass::C5));
+            within(!c5, &key, "classes must not name C5: it tells the holder's health")?;
+            let ages = table.age_min.max(table.age_max);
+            within(ages.is_none_or(|years| years <= AGE_MAX), &key, "ages must be 120 at most")?;
             for row in rules.roles.iter_mut().filter(|row| row.rule.role == table.role) {
                 row.source = BY_CONFIGURATION;
                 let rule = &mut row.rule;
@@ -246,6 +264,36 @@ mod tests {
     }
 
     #[test]
+    fn an_edition_names_only_letters_that_can_decide() {
+        let decides = |letters: &str| {
+            rules(&format!(
+                "[[editions]]\nedition = \"compulsory\"\ndecides = \"{letters}\"\nprobation_decides = false"
+            ))
+        };
+        assert!(decides("BDEFGJMNRSU").is_ok());
+        for letter in "ACHIKLPTZ".chars() {
+            assert_eq!(
+                decides(&letter.to_string()).unwrap_err().key,
+                "rules.editions[0].decides",
+                "{letter}"
+            );
+        }
+    }
+
+    #[test]
+    fn age_ceilings_build_on_each_other_by_date_however_they_are_written() {
+        let later = "[[age_ceilings]]\nin_force_from = \"2029-01-01\"\nyears = { A2 = 66 }\n";
+        let earlier = "[[age_ceilings]]\nin_force_from = \"2027-01-01\"\nyears = { A1 = 65 }\n";
+        let written = rules(&format!("{later}{earlier}")).unwrap();
+        assert_eq!(written, rules(&format!("{earlier}{later}")).unwrap());
+        let ceilings = written.age_ceilings_on(date(2029, 1, 1));
+        assert_eq!(
+            (ceilings.ceiling(VehicleClass::A1), ceilings.ceiling(VehicleClass::A2)),
+            (Some(65), Some(66))
+        );
+    }
+
+    #[test]
     fn faults_name_the_key() {
         for (text, key) in [
             ("subject_age_min = 3", "rules.subject_age_min"),
@@ -263,6 +311,9 @@ mod tests {
                 "rules.editions[0].decides",
             ),
             ("[[roles]]\nrole = \"goods\"\nclasses = \"B9\"", "rules.roles[0]"),
+            ("[[roles]]\nrole = \"goods\"\nclasses = \"B2C5\"", "rules.roles[0]"),
+            ("[[roles]]\nrole = \"goods\"\nage_max = 255", "rules.roles[0]"),
+            ("[[roles]]\nrole = \"goods\"\nage_min = 121", "rules.roles[0]"),
         ] {
             assert_eq!(rules(text).unwrap_err().key, key, "{text}");
         }

@@ -7,6 +7,7 @@ mod authorise;
 pub use authorise::{AuthoriseRefusal, ContractFault, Permit, authorise};
 
 use super::claim::GroundKind;
+use super::decision::Reason;
 use super::disclosure::{Field, FieldSet};
 use super::partner::PartnerKind;
 use super::question::{Purpose, Question};
@@ -27,9 +28,82 @@ pub struct PolicyRow {
     pub grounds: &'static [GroundKind],
     /// With which fields at most.
     pub fields: FieldSet,
+    /// With which reasons at most, besides [`ReasonSet::OF_ANY_ROW`].
+    pub reasons: ReasonSet,
     /// Why.
     pub because: &'static str,
 }
+
+/// A set of reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReasonSet(u32);
+
+impl ReasonSet {
+    /// What every partner may learn: that nothing can be said, and whether its own words are why.
+    pub const OF_ANY_ROW: Self = Self::of(&[
+        Reason::SubjectNotConfirmed,
+        Reason::HistoryNotHeld,
+        Reason::RecordInDispute,
+        Reason::StateUnresolved,
+        Reason::VehicleUnclear,
+    ]);
+
+    /// Builds a set.
+    pub const fn of(reasons: &[Reason]) -> Self {
+        let (mut bits, mut index) = (0, 0);
+        while index < reasons.len() {
+            bits |= 1 << reasons[index].code();
+            index += 1;
+        }
+        Self(bits)
+    }
+
+    /// Returns the reasons in either set.
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Says whether a reason is in the set.
+    pub const fn contains(self, reason: Reason) -> bool {
+        self.0 & (1 << reason.code()) != 0
+    }
+}
+
+impl PolicyRow {
+    /// Says whether an answer under this row may show a reason.
+    pub const fn shows(&self, reason: Reason) -> bool {
+        ReasonSet::OF_ANY_ROW.union(self.reasons).contains(reason)
+    }
+}
+
+/// The states at the moment, each by its name: for a claim, which turns on them, and the police.
+const EXACT: ReasonSet = ReasonSet::of(&[
+    Reason::NoLicenceAtT,
+    Reason::ExpiredUnderOneYear,
+    Reason::Cancelled,
+    Reason::CancelledRestorable,
+    Reason::Revoked,
+    Reason::Annulled,
+    Reason::Suspended,
+    Reason::Detained,
+    Reason::ClassNotCovered,
+    Reason::Probation,
+    Reason::PointsFull,
+    Reason::ReviewOverdue,
+    Reason::Stopped,
+    Reason::Deferred,
+]);
+
+/// An applicant for a role: yes or no, and which of the role's rules says no.
+const OF_APPLICANTS: ReasonSet = ReasonSet::of(&[
+    Reason::LicenceNotInForce,
+    Reason::ClassNotCovered,
+    Reason::TenureShort,
+    Reason::PointsRecord,
+    Reason::PeriodsNotHeld,
+    Reason::Age,
+    Reason::EndorsementMissing,
+]);
 
 /// Which questions of a purpose a row is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +125,7 @@ pub const POLICY: &[PolicyRow] = &[
         kind: PartnerKind::Insurer,
         grounds: &[GroundKind::LegalDuty, GroundKind::Contract, GroundKind::Consent],
         fields: FieldSet::of(&[Field::MaskedName, Field::ExpiredOn, Field::Probation]),
+        reasons: EXACT,
         because: "交强险条例 art. 33 obliges the insurer to examine a claim; the clauses turn on expiry and probation, \
                   so their dates are facts it needs (docs/domain.md §6)",
     },
@@ -60,6 +135,7 @@ pub const POLICY: &[PolicyRow] = &[
         kind: PartnerKind::Insurer,
         grounds: &[GroundKind::Consent],
         fields: FieldSet::of(&[Field::TenureBand]),
+        reasons: ReasonSet::of(&[Reason::LicenceNotInForce, Reason::ClassNotCovered]),
         because: "voluntary cover only: compulsory cover may not be refused (交强险条例 art. 10), so consent is free; \
                   a price needs a band of years, not a date",
     },
@@ -69,6 +145,13 @@ pub const POLICY: &[PolicyRow] = &[
         kind: PartnerKind::Rental,
         grounds: &[GroundKind::Contract, GroundKind::Consent],
         fields: FieldSet::of(&[Field::MaskedName]),
+        reasons: ReasonSet::of(&[
+            Reason::LicenceNotInForce,
+            Reason::ClassNotCovered,
+            Reason::TenureShort,
+            Reason::EndsWithinPeriod,
+            Reason::Probation,
+        ]),
         because: "the lender answers for a driver it should have known to be unqualified (道交损害赔偿解释 art. 1); \
                   the mask lets the desk see that the right person stands there",
     },
@@ -78,8 +161,9 @@ pub const POLICY: &[PolicyRow] = &[
         kind: PartnerKind::Recruiter,
         grounds: &[GroundKind::Consent],
         fields: FieldSet::EMPTY,
+        reasons: OF_APPLICANTS,
         because: "an applicant is not yet a party, and nothing obliges the recruiter: separate consent (PIPL art. 23), \
-                  yes or no per criterion",
+                  yes or no per criterion; a school bus without its endorsement may not be driven (Order 162 art. 87)",
     },
     PolicyRow {
         purpose: Purpose::Transport,
@@ -87,7 +171,13 @@ pub const POLICY: &[PolicyRow] = &[
         kind: PartnerKind::Transport,
         grounds: &[GroundKind::LegalDuty],
         fields: FieldSet::of(&[Field::Pending]),
-        because: "Order 162 art. 82 obliges the operator to see to its filed drivers' violations and review",
+        reasons: OF_APPLICANTS.union(ReasonSet::of(&[
+            Reason::ReviewOverdue,
+            Reason::Pending,
+            Reason::Probation,
+        ])),
+        because: "Order 162 art. 82 obliges the operator to see to its filed drivers' violations and review, and it must \
+                  not let them drive what probation forbids (art. 76) or without the endorsement (art. 87)",
     },
     PolicyRow {
         purpose: Purpose::Transport,
@@ -95,6 +185,7 @@ pub const POLICY: &[PolicyRow] = &[
         kind: PartnerKind::Transport,
         grounds: &[GroundKind::Consent],
         fields: FieldSet::EMPTY,
+        reasons: OF_APPLICANTS,
         because: "a driver who is not filed is an applicant: as recruitment",
     },
     PolicyRow {
@@ -103,6 +194,7 @@ pub const POLICY: &[PolicyRow] = &[
         kind: PartnerKind::Enforcement,
         grounds: &[GroundKind::LegalDuty],
         fields: FieldSet::of(&[Field::States, Field::Classes, Field::PaperLicenceNeeded]),
+        reasons: EXACT.union(ReasonSet::of(&[Reason::LicenceNotInForce, Reason::Pending])),
         because: "a police check needs the exact state, and whether the paper licence must be handed over (article: \
                   通过执法终端在线核查)",
     },

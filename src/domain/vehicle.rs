@@ -10,7 +10,8 @@ pub struct Vehicle {
     pub kind: VehicleKind,
     /// Automatic gearbox.
     pub automatic: Option<bool>,
-    /// Adapted for a disabled driver.
+    /// Adapted for a disabled driver. Not said is not adapted: a doubt that only class C5 could clear would tell who holds
+    /// it, and with it the health of the holder.
     pub adapted: Option<bool>,
     /// Approved seats, driver included: 1 to 300.
     pub seats: Option<u16>,
@@ -125,9 +126,9 @@ impl Requirement {
         Self { might_suffice: self.suffices.union(self.might_suffice), ..Self::any_of(&[VehicleClass::A2]) }
     }
 
-    /// Adds the class of cars adapted for disabled drivers, for an automatic car.
+    /// Adds the class of cars adapted for disabled drivers, for an automatic car that is said to be adapted.
     fn or_if_adapted(self, adapted: Option<bool>) -> Self {
-        self.or_if(adapted, VehicleClass::C5)
+        self.or_if(Some(adapted == Some(true)), VehicleClass::C5)
     }
 
     /// Adds a class that suffices if `condition` holds, and might if that is unknown.
@@ -178,7 +179,16 @@ impl Vehicle {
         }
     }
 
+    /// Says the same to partners from whom health is kept: about a vehicle for class C5 everybody gets the same doubt.
+    pub fn required_without_health(&self) -> Requirement {
+        let for_c5 = self.adapted == Some(true) || self.kind == VehicleKind::Class(VehicleClass::C5);
+        if for_c5 { Requirement::UNCLEAR } else { self.required() }
+    }
+
     /// Says which classes may drive it (Order 162 annex 1; the mapping of codes is derived, `docs/domain.md` §1).
+    ///
+    /// An adapted vehicle shows who holds C5. Only a claim and a police check may ask about one: the insurer judges the very
+    /// car it covers, adapted or not, under the duty of 交强险条例 art. 33, and the police see the classes anyway.
     pub fn required(&self) -> Requirement {
         let alone = match &self.kind {
             VehicleKind::Class(class) => self.required_by_class(*class),
@@ -256,10 +266,9 @@ impl Vehicle {
         if self.seats_exceed(SMALL_PASSENGER_SEATS_MAX) {
             return Requirement::UNCLEAR;
         }
-        let adapted = match (self.automatic, self.adapted) {
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (Some(true), Some(true)) => Some(true),
-            _ => None,
+        let adapted = match self.adapted {
+            Some(true) => self.automatic,
+            Some(false) | None => Some(false),
         };
         Requirement::any_of(&[VehicleClass::C1])
             .or_if(self.automatic, VehicleClass::C2)
@@ -295,7 +304,10 @@ impl Vehicle {
                 matches!(code, [b'K', b'3' | b'4', _] | [b'H' | b'Q', _, _])
             }
         };
-        let impossible = self.total_mass_kg.is_some_and(|alone_kg| alone_kg >= mass_kg);
+        // Heavy and medium vehicles weigh 4500 kg and more by themselves (GA 802-2019).
+        let light_of_heavy = mass_kg < HEAVY_COMBINATION_KG
+            && matches!(self.kind, VehicleKind::TypeCode(TypeCode([b'H' | b'Q', b'1' | b'2', _])));
+        let impossible = light_of_heavy || self.total_mass_kg.is_some_and(|alone_kg| alone_kg >= mass_kg);
         if !drawn_by_car_or_truck || impossible || alone == Requirement::UNCLEAR {
             return Requirement::UNCLEAR;
         }
@@ -375,8 +387,8 @@ mod tests {
         for (text, suffices, might_suffice) in [
             ("K11", "A1", "A3"),
             ("K21", "B1", "A3"),
-            ("K33", "C1", "C2C5"),
-            ("K43", "C1", "C2C5"),
+            ("K33", "C1", "C2"),
+            ("K43", "C1", "C2"),
             ("H11", "A2", "B2"),
             ("H21", "A2", "B2"),
             ("H31", "A2", "C1C2"),
@@ -418,15 +430,44 @@ mod tests {
         needs(&Vehicle { automatic: Some(true), adapted: Some(false), ..code("K33") }, "C1C2", "");
         needs(&Vehicle { automatic: Some(false), ..code("K33") }, "C1", "");
         needs(&Vehicle { automatic: Some(true), ..code("H31") }, "A2", "C1C2");
-        needs(&Vehicle { automatic: Some(true), ..Vehicle::of_class(VehicleClass::C1) }, "C1C2", "C5");
+        needs(&Vehicle { automatic: Some(true), ..Vehicle::of_class(VehicleClass::C1) }, "C1C2", "");
         needs(&Vehicle::of_class(VehicleClass::C1), "C1", "");
     }
 
     #[test]
     fn an_adapted_car_is_also_for_c5() {
         needs(&Vehicle { automatic: Some(true), adapted: Some(true), ..code("K33") }, "C1C2C5", "");
-        needs(&Vehicle { automatic: Some(true), adapted: None, ..code("K33") }, "C1C2", "C5");
+        needs(&Vehicle { adapted: Some(true), ..code("K33") }, "C1", "C2C5");
         needs(&Vehicle { automatic: Some(false), adapted: Some(true), ..code("K33") }, "C1", "");
+    }
+
+    #[test]
+    fn a_vehicle_not_said_to_be_adapted_never_asks_for_c5() {
+        for adapted in [None, Some(false)] {
+            for automatic in [None, Some(false), Some(true)] {
+                for kind in ["K33", "K43", "C1", "C2"] {
+                    let kind = match TypeCode::parse(kind) {
+                        Some(code) => VehicleKind::TypeCode(code),
+                        None => VehicleKind::Class(kind.parse().unwrap()),
+                    };
+                    let required = Vehicle { automatic, adapted, ..Vehicle::of_kind(kind) }.required();
+                    let asked = required.suffices.union(required.might_suffice);
+                    assert!(required == Requirement::UNCLEAR || !asked.contains(VehicleClass::C5));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn where_health_is_kept_a_vehicle_for_c5_is_unclear_whatever_is_held() {
+        let adapted = Vehicle { automatic: Some(true), adapted: Some(true), ..code("K33") };
+        for vehicle in [adapted, Vehicle::of_class(VehicleClass::C5)] {
+            for held in ["C5", "C1", "C2", "A1A2", "D", ""] {
+                let coverage = vehicle.required_without_health().met_by(set(held));
+                assert_eq!(coverage, Coverage::Unclear, "{held}");
+            }
+        }
+        assert_eq!(code("K33").required_without_health(), code("K33").required());
     }
 
     #[test]
@@ -450,6 +491,10 @@ mod tests {
             Vehicle { combination_mass_kg: Some(3000), ..code("K11") },
             Vehicle { combination_mass_kg: Some(3000), ..code("M21") },
             Vehicle { combination_mass_kg: Some(2000), total_mass_kg: Some(2000), ..code("K33") },
+            Vehicle { combination_mass_kg: Some(4499), ..code("Q11") },
+            Vehicle { combination_mass_kg: Some(4499), ..code("Q21") },
+            Vehicle { combination_mass_kg: Some(4499), ..code("H11") },
+            Vehicle { combination_mass_kg: Some(4499), ..code("H21") },
         ] {
             assert_eq!(vehicle.required(), Requirement::UNCLEAR, "{vehicle:?}");
         }

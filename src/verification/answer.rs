@@ -40,7 +40,7 @@ pub struct Confirmed {
     pub position: Position,
     /// Where the reading came from.
     pub source: FactSource,
-    /// See `Qualification::changed_since`; only for questions about the past.
+    /// See `Ruled::changed_since`; only for questions about the past.
     pub changed_since: Option<Timestamp>,
 }
 

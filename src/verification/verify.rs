@@ -169,12 +169,7 @@ impl Verification {
         let as_of = AsOf { moment: request.question.moment(now), known_at: request.known_at.unwrap_or(now) };
         let ruled = decide(&request.question, &record.history, as_of, now, &self.rules);
         let disclosure = disclose(permit, &request.question, &ruled, as_of);
-        Finding {
-            confirmed: true,
-            changed_since: ruled.qualification.changed_since,
-            ruling: ruled.ruling,
-            disclosure,
-        }
+        Finding { confirmed: true, changed_since: ruled.changed_since, ruling: ruled.ruling, disclosure }
     }
 
     /// Refuses a deadline that the floor would overrun, before anything is looked up: else being late would tell that the

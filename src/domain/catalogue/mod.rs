@@ -114,7 +114,7 @@ mod tests {
         let as_of =
             AsOf { moment: expected.question.moment(now), known_at: expected.known_at.unwrap_or(now) };
         let ruled = decide(&expected.question, &history, as_of, now, &Rules::default());
-        (ruled.ruling, ruled.qualification.changed_since)
+        (ruled.ruling, ruled.changed_since)
     }
 
     #[test]

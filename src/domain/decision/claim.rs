@@ -23,14 +23,12 @@ pub(super) fn criteria(case: &Case<'_>, vehicle: &Vehicle, edition: CoverageEdit
     let mut criteria = licence(grounds, edition);
     criteria.push(case.class(required));
     let probation = probation::probation_with(case.held, case.rules, case.day, required);
-    criteria.push(match probation {
-        Some(_) if edition.is_some_and(|edition| !edition.probation_decides) => {
-            Criterion::noted(CriterionKind::Probation, Reason::Probation)
-        }
-        Some(_) if probation::forbids(vehicle) == Some(false) => {
-            Criterion::noted(CriterionKind::Probation, Reason::Probation)
-        }
-        _ => probation::criterion(probation, probation::forbids(vehicle)),
+    let forbidden = probation::forbids(vehicle);
+    let decides = edition.is_none_or(|edition| edition.probation_decides) && forbidden != Some(false);
+    criteria.push(if decides {
+        probation::criterion(probation, forbidden)
+    } else {
+        probation::noted(probation)
     });
     criteria
 }

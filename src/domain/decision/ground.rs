@@ -155,8 +155,10 @@ pub(super) fn grounds(held: &Qualification, rules: &Rules, day: Date) -> GroundS
     if held.points >= POINTS_FULL {
         found.insert(Ground::PointsFull);
     }
-    if is_cancelled_by_age(held, rules, day) {
-        found.insert(Ground::Cancelled);
+    match is_cancelled_by_age(held, rules, day) {
+        Some(true) => found.insert(Ground::Cancelled),
+        None => found.insert(Ground::Unresolved),
+        Some(false) => {}
     }
     held.deferred_until
         .iter()
@@ -164,6 +166,10 @@ pub(super) fn grounds(held: &Qualification, rules: &Rules, day: Date) -> GroundS
         .for_each(|ground| found.insert(ground));
     expiry(held, day, &mut found);
     restoration(held, day, &mut found);
+    // A letter M that outlived the licence says nothing any more.
+    if found.contains(Ground::Cancelled) || found.contains(Ground::CancelledRestorable) {
+        found = found.without(Ground::Expired);
+    }
     found
 }
 
@@ -183,9 +189,12 @@ const RESTORABLE_MONTHS: i32 = 24;
 const EXPIRED_MONTHS: i32 = 12;
 
 /// Expiry by date, whether or not a letter says so yet: expired up to a year, then cancelled and restorable for two
-/// years, then cancelled for good. A cancellation by letter, or a deferred renewal that bites, says more than the date.
+/// years, then cancelled for good. A cancellation by letter, or a deferred renewal that bites, says more than the date;
+/// a renewal deferred nobody knows how far leaves it open what the date means.
 fn expiry(held: &Qualification, day: Date, found: &mut GroundSet) {
-    let deferred = held.states.contains(StateLetter::RenewalDeferred) && found.contains(Ground::Deferred);
+    let renewal =
+        held.deferred_until.iter().find(|(letter, _)| *letter == StateLetter::RenewalDeferred.code());
+    let deferred = renewal.is_some_and(|(_, end)| end.is_none() || found.contains(Ground::Deferred));
     if deferred || found.contains(Ground::Cancelled) || found.contains(Ground::CancelledRestorable) {
         return;
     }
@@ -196,8 +205,6 @@ fn expiry(held: &Qualification, day: Date, found: &mut GroundSet) {
         found.insert(Ground::Expired);
         return;
     }
-    // The letter M outlived its year: the date says more.
-    *found = found.without(Ground::Expired);
     let restorable = day <= months_after(cancelled_on, RESTORABLE_MONTHS);
     found.insert(if restorable { Ground::CancelledRestorable } else { Ground::Cancelled });
 }
@@ -279,6 +286,47 @@ mod tests {
             assert_eq!(found(&deferred(DAY.yesterday().ok()), DAY), [Ground::Deferred], "{letter}");
             assert_eq!(found(&deferred(None), DAY), [Ground::Unresolved], "{letter}");
         }
+    }
+
+    #[test]
+    fn a_renewal_deferred_without_its_date_leaves_an_expiry_open() {
+        for ended in [date(2026, 6, 1), date(2025, 1, 1), date(2020, 1, 1)] {
+            let held = Qualification {
+                deferred_until: vec![(b'N', None)],
+                validity: Some(Validity { term: ValidityTerm::SixYears, last_day: Some(ended) }),
+                ..holder("N")
+            };
+            assert_eq!(found(&held, DAY), [Ground::Unresolved], "{ended}");
+            let medical = Qualification { deferred_until: vec![(b'P', None)], ..held };
+            assert!(found(&medical, DAY).len() == 2, "{ended}: a medical defers no renewal");
+        }
+    }
+
+    #[test]
+    fn nothing_is_expired_once_it_is_cancelled() {
+        let ended = Some(Validity { term: ValidityTerm::SixYears, last_day: Some(date(2026, 6, 1)) });
+        for (letters, expected) in [
+            ("MG", Ground::Cancelled),
+            ("MR", Ground::CancelledRestorable),
+            ("G", Ground::Cancelled),
+            ("R", Ground::CancelledRestorable),
+        ] {
+            assert_eq!(
+                found(&Qualification { validity: ended, ..holder(letters) }, DAY),
+                [expected],
+                "{letters}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_birth_date_it_is_unknown_whether_age_cancelled_a_licence() {
+        let holding = crate::domain::licence::ClassHolding {
+            class: crate::domain::licence::VehicleClass::M,
+            since: date(2010, 1, 1),
+        };
+        let held = Qualification { classes: vec![holding], ..holder("") };
+        assert_eq!(found(&held, DAY), [Ground::Unresolved]);
     }
 
     #[test]

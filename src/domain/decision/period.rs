@@ -4,12 +4,11 @@ use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ages;
 use super::ground::Ground;
 use super::outcome::Outcome;
 use super::ruled::Case;
 use crate::domain::licence::{AsOf, Qualification};
-use crate::domain::time::{age_on, birthday, end_of, start_of};
+use crate::domain::time::age_on;
 use crate::domain::vehicle::Requirement;
 
 /// What an answer about the present rests on and that time can take away.
@@ -22,55 +21,70 @@ pub(super) struct Relied {
     pub(super) age_max: Option<u8>,
 }
 
-/// Says whether nothing known ends the qualification by a moment, that moment included.
-pub(super) fn lasts_until(case: &Case<'_>, relied: &Relied, until: Timestamp) -> bool {
-    changes_ahead(case, until)
-        .all(|change| holds_at(case, relied, just_before(change)) && holds_at(case, relied, change))
-        && holds_at(case, relied, until)
-}
-
-/// Finds the first moment, up to `until`, at which something known ends the qualification.
-pub(super) fn first_end(case: &Case<'_>, relied: &Relied, until: Timestamp) -> Option<Timestamp> {
-    let mut moments: Vec<Timestamp> = ends(case.held, case, relied).collect();
-    for change in changes_ahead(case, until) {
-        moments.push(change);
-        // A change ahead may bring an end of its own.
-        moments.extend(ends(&case.held_at(change), case, relied));
+/// Says whether nothing known ends the qualification by a moment, that moment included: NOT_MET if something does, UNKNOWN
+/// if what holds today becomes doubtful. What is doubtful or against the driver already shows elsewhere.
+pub(super) fn lasts_until(case: &Case<'_>, relied: &Relied, until: Timestamp) -> Outcome {
+    let today = Standing::of(case, relied);
+    let mut worst = today.lasting_as(Standing::at(case, relied, until));
+    for change in case.history.known_ahead(case.known_at, case.moment, until) {
+        for moment in [just_before(change), change] {
+            if worst != Outcome::NotMet && moment > case.moment {
+                worst = worse(worst, today.lasting_as(Standing::at(case, relied, moment)));
+            }
+        }
     }
-    moments.retain(|moment| *moment > case.moment && *moment <= until);
-    moments.sort_unstable();
-    moments.into_iter().find(|moment| !holds_at(case, relied, *moment))
+    worst
 }
 
-/// The moments at which dates alone may end a qualification.
-fn ends(held: &Qualification, case: &Case<'_>, relied: &Relied) -> impl Iterator<Item = Timestamp> {
-    let validity = held.validity.and_then(|validity| validity.last_day).map(end_of);
-    let deferrals: Vec<_> = held.deferred_until.iter().filter_map(|(_, until)| until.map(end_of)).collect();
-    let too_old = relied.age_max.zip(held.birth_day).map(|(most, born)| start_of(birthday(born, most + 1)));
-    let classes: Vec<_> = ages::ends(held, case.rules, case.day).map(start_of).collect();
-    validity.into_iter().chain(deferrals).chain(too_old).chain(classes)
+/// What time can take away, at one moment. Time only takes until the next recorded change: ages and dates do not run back.
+#[derive(Clone, Copy)]
+struct Standing {
+    licence: Outcome,
+    class: Outcome,
+    age: Outcome,
 }
 
-fn changes_ahead(case: &Case<'_>, until: Timestamp) -> impl Iterator<Item = Timestamp> {
-    case.history.known_ahead(case.known_at, case.moment, until)
+impl Standing {
+    fn at(case: &Case<'_>, relied: &Relied, moment: Timestamp) -> Self {
+        let held = case.held_at(moment);
+        Self::of(&case.at(moment, &held), relied)
+    }
+
+    fn of(case: &Case<'_>, relied: &Relied) -> Self {
+        let grounds = case.grounds();
+        let grounds = if relied.review_apart { grounds.without(Ground::ReviewOverdue) } else { grounds };
+        let age = match (relied.age_max, case.held.birth_day) {
+            (None, _) => Outcome::Met,
+            (Some(_), None) => Outcome::Unknown,
+            (Some(most), Some(born)) if age_on(born, case.day) <= i16::from(most) => Outcome::Met,
+            (Some(_), Some(_)) => Outcome::NotMet,
+        };
+        Self { licence: grounds.in_force().outcome, class: case.class(relied.required).outcome, age }
+    }
+
+    /// How a later standing compares with this one: MET unless something became worse.
+    fn lasting_as(self, later: Self) -> Outcome {
+        [(self.licence, later.licence), (self.class, later.class), (self.age, later.age)]
+            .into_iter()
+            .filter(|(now, then)| badness(*then) > badness(*now))
+            .fold(Outcome::Met, |worst, (_, then)| worse(worst, then))
+    }
 }
 
-/// Says whether licence, class and age still hold at a later moment.
-fn holds_at(case: &Case<'_>, relied: &Relied, moment: Timestamp) -> bool {
-    let held = case.held_at(moment);
-    let then = case.at(moment, &held);
-    let grounds = then.grounds();
-    let grounds = if relied.review_apart { grounds.without(Ground::ReviewOverdue) } else { grounds };
-    let age = relied
-        .age_max
-        .zip(held.birth_day)
-        .is_none_or(|(most, born)| age_on(born, then.day) <= i16::from(most));
-    grounds.in_force().outcome != Outcome::NotMet
-        && then.class(relied.required).outcome != Outcome::NotMet
-        && age
+fn worse(one: Outcome, other: Outcome) -> Outcome {
+    if badness(other) > badness(one) { other } else { one }
 }
 
-fn just_before(moment: Timestamp) -> Timestamp {
+const fn badness(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Met | Outcome::Noted => 0,
+        Outcome::Unknown => 1,
+        Outcome::NotMet => 2,
+    }
+}
+
+/// The last moment before another.
+pub(super) fn just_before(moment: Timestamp) -> Timestamp {
     moment.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(Timestamp::MIN)
 }
 

@@ -6,48 +6,115 @@ use super::outcome::{Criterion, CriterionKind, Reason};
 use crate::domain::disclosure::{Probation, ProbationKind};
 use crate::domain::licence::{ClassHolding, ClassSet, MotorType, Qualification};
 use crate::domain::rules::Rules;
-use crate::domain::time::months_after;
+use crate::domain::time::{months_after, start_of};
 use crate::domain::vehicle::{Requirement, Vehicle, VehicleUse};
 
-/// Returns the probation in which the vehicle would be driven on a day: `None` if any class that permits it is past
-/// its probation, for in an added-class probation the older classes are unrestricted.
+/// Whether a vehicle would be driven in probation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InProbation {
+    /// Past every probation, or never in one.
+    No,
+    /// In this one.
+    Yes(Probation),
+    /// In one, unless an earlier class began it that the record, imported without its past, does not tell of.
+    Unknown,
+}
+
+impl InProbation {
+    /// The probation, if it is known to run.
+    pub(super) fn known(self) -> Option<Probation> {
+        match self {
+            Self::Yes(probation) => Some(probation),
+            Self::No | Self::Unknown => None,
+        }
+    }
+
+    /// In probation by either.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Yes(_), _) | (_, Self::No) => self,
+            (Self::No | Self::Unknown, _) => other,
+        }
+    }
+}
+
+/// Returns the probation in which the vehicle would be driven on a day: none if any class that permits it is past its
+/// probation, for in an added-class probation the older classes are unrestricted. A class that only might permit the
+/// vehicle, were it described better, counts where no class surely does.
 pub(super) fn probation_with(
     held: &Qualification,
     rules: &Rules,
     day: Date,
     required: Requirement,
-) -> Option<Probation> {
-    let asked = required.suffices.union(required.might_suffice);
-    let relied_on =
-        |holding: &&ClassHolding| !ClassSet::of(&[holding.class]).closure().intersection(asked).is_empty();
-    let mut found = None;
-    for holding in held.classes.iter().filter(relied_on) {
-        let probation = probation_of(holding, held, rules).filter(|probation| day <= probation.last_day)?;
-        found = Some(probation);
+) -> InProbation {
+    let permits = |holding: &ClassHolding, asked: ClassSet| {
+        !ClassSet::of(&[holding.class]).closure().intersection(asked).is_empty()
+    };
+    let surely = held.classes.iter().any(|holding| permits(holding, required.suffices));
+    let asked = if surely { required.suffices } else { required.might_suffice };
+    let mut found = InProbation::No;
+    for holding in held.classes.iter().filter(|holding| permits(holding, asked)) {
+        match probation_of(holding, held, rules, day) {
+            InProbation::No => return InProbation::No,
+            InProbation::Unknown => found = InProbation::Unknown,
+            probation if found != InProbation::Unknown => found = probation,
+            InProbation::Yes(_) => {}
+        }
     }
     found
 }
 
+/// Returns the probation of the first car-type class, for roles whose class is not held at all.
+pub(super) fn of_first_car_class(held: &Qualification, rules: &Rules, day: Date) -> InProbation {
+    held.first_car_class.map_or(InProbation::No, |first| of_group(first, held, rules, day))
+}
+
 /// Returns the probation a class stands in: that of the first class of its group while it lasts, else its own.
-fn probation_of(holding: &ClassHolding, held: &Qualification, rules: &Rules) -> Option<Probation> {
+fn probation_of(holding: &ClassHolding, held: &Qualification, rules: &Rules, day: Date) -> InProbation {
     let first = match holding.class.motor_type() {
         MotorType::Car => held.first_car_class,
         MotorType::Motorcycle => held.first_motorcycle_class,
         MotorType::Other => None,
     };
-    let own = begun(ProbationKind::AddedClass, holding.since, rules, first != Some(holding.since));
-    let of_group = first.and_then(|first| begun(ProbationKind::FirstLicence, first, rules, false));
-    [of_group, own].into_iter().flatten().max_by_key(|probation| probation.last_day)
+    let of_group = first.map_or(InProbation::No, |first| of_group(first, held, rules, day));
+    let added = first != Some(holding.since)
+        && rules.probation_on(holding.since).is_some_and(|rule| rule.each_added_class);
+    let own = if added { begun(holding.since, held, rules, day) } else { None };
+    match (of_group, own) {
+        (of_group, None) => of_group,
+        (InProbation::Yes(first), Some(own)) if first.last_day > own.last_day => of_group,
+        (_, Some(own)) => InProbation::Yes(own),
+    }
 }
 
-/// The probation that began on a day, under the rule of that day.
-fn begun(kind: ProbationKind, first_day: Date, rules: &Rules, added: bool) -> Option<Probation> {
-    let rule = rules.probation_on(first_day)?;
-    if kind == ProbationKind::AddedClass && !(added && rule.each_added_class) {
-        return None;
+/// The probation of the first class of a group. A record without its past tells the first day of the class held now: if
+/// the licence is older, that class may have replaced another.
+fn of_group(first: Date, held: &Qualification, rules: &Rules, day: Date) -> InProbation {
+    let past_not_held = held.history_from.is_some_and(|from| start_of(first) <= from);
+    let replaced = past_not_held && held.first_issue.is_some_and(|issued| issued < first);
+    match begun(first, held, rules, day) {
+        None => InProbation::No,
+        Some(_) if replaced => InProbation::Unknown,
+        Some(probation) => InProbation::Yes(probation),
     }
+}
+
+/// The probation that began on a day and still runs, under the rule of the day it began. Where every added class begins
+/// one, the first class of a group is an added one too for somebody who held something before.
+fn begun(first_day: Date, held: &Qualification, rules: &Rules, day: Date) -> Option<Probation> {
+    let rule = rules.probation_on(first_day)?;
     let last_day = months_after(first_day, i32::from(rule.months)).yesterday().ok()?;
-    Some(Probation { kind, last_day })
+    let added = rule.each_added_class && held_before(held, first_day);
+    let kind = if added { ProbationKind::AddedClass } else { ProbationKind::FirstLicence };
+    (day <= last_day).then_some(Probation { kind, last_day })
+}
+
+fn held_before(held: &Qualification, day: Date) -> bool {
+    [held.first_issue, held.first_car_class, held.first_motorcycle_class]
+        .into_iter()
+        .flatten()
+        .chain(held.classes.iter().map(|holding| holding.since))
+        .any(|since| since < day)
 }
 
 /// Says whether probation forbids a use: 公共汽车, 营运客车, duty, dangerous goods, towing. `None`: it was not said.
@@ -71,11 +138,22 @@ pub(super) const fn is_forbidden_use(used_for: VehicleUse) -> bool {
 }
 
 /// The criterion where what probation forbids decides.
-pub(super) fn criterion(probation: Option<Probation>, forbidden: Option<bool>) -> Criterion {
+pub(super) fn criterion(probation: InProbation, forbidden: Option<bool>) -> Criterion {
+    const KIND: CriterionKind = CriterionKind::Probation;
     match (probation, forbidden) {
-        (None, _) | (Some(_), Some(false)) => Criterion::met(CriterionKind::Probation),
-        (Some(_), Some(true)) => Criterion::not_met(CriterionKind::Probation, Reason::Probation),
-        (Some(_), None) => Criterion::unknown(CriterionKind::Probation, Reason::VehicleUnclear),
+        (InProbation::No, _) | (_, Some(false)) => Criterion::met(KIND),
+        (InProbation::Yes(_), Some(true)) => Criterion::not_met(KIND, Reason::Probation),
+        (InProbation::Unknown, Some(true)) => Criterion::unknown(KIND, Reason::StateUnresolved),
+        (_, None) => Criterion::unknown(KIND, Reason::VehicleUnclear),
+    }
+}
+
+/// The criterion where probation is a fact that does not decide.
+pub(super) fn noted(probation: InProbation) -> Criterion {
+    match probation {
+        InProbation::No => Criterion::met(CriterionKind::Probation),
+        InProbation::Yes(_) => Criterion::noted(CriterionKind::Probation, Reason::Probation),
+        InProbation::Unknown => Criterion::noted(CriterionKind::Probation, Reason::StateUnresolved),
     }
 }
 
@@ -95,7 +173,9 @@ mod tests {
     }
 
     fn with(held: &Qualification, day: Date, class: VehicleClass) -> Option<Probation> {
-        probation_with(held, &Rules::default(), day, Requirement::any_of(&[class]))
+        let found = probation_with(held, &Rules::default(), day, Requirement::any_of(&[class]));
+        assert_ne!(found, InProbation::Unknown);
+        found.known()
     }
 
     #[test]
@@ -140,6 +220,53 @@ mod tests {
         let held = holder(&[(VehicleClass::C1, first), (VehicleClass::C5, added)], Some(first));
         let found = with(&held, date(2026, 2, 1), VehicleClass::C5).unwrap();
         assert_eq!(found.last_day, date(2026, 6, 14));
+    }
+
+    #[test]
+    fn a_snapshot_of_an_upgraded_driver_does_not_tell_whether_a_probation_runs() {
+        let (issued, upgraded, imported) = (date(2014, 1, 1), date(2026, 1, 1), date(2026, 3, 1));
+        let snapshot = Qualification {
+            first_issue: Some(issued),
+            history_from: Some(start_of(imported)),
+            ..holder(&[(VehicleClass::B2, upgraded)], Some(upgraded))
+        };
+        let ask = |held: &Qualification, day| {
+            probation_with(held, &Rules::default(), day, Requirement::any_of(&[VehicleClass::B2]))
+        };
+        assert_eq!(ask(&snapshot, date(2026, 6, 15)), InProbation::Unknown);
+        assert_eq!(ask(&snapshot, date(2027, 6, 15)), InProbation::No, "over in either case");
+        let first = Qualification { first_issue: Some(upgraded), ..snapshot.clone() };
+        assert!(ask(&first, date(2026, 6, 15)).known().is_some());
+        let whole = Qualification { history_from: None, ..snapshot };
+        assert!(ask(&whole, date(2026, 6, 15)).known().is_some());
+    }
+
+    #[test]
+    fn before_april_2022_a_first_car_class_was_added_to_a_motorcycle_licence() {
+        let (rider, driver) = (date(2010, 1, 1), date(2021, 6, 15));
+        let held = Qualification {
+            first_motorcycle_class: Some(rider),
+            ..holder(&[(VehicleClass::D, rider), (VehicleClass::C1, driver)], Some(driver))
+        };
+        let kind = |held| with(held, date(2021, 7, 1), VehicleClass::C1).unwrap().kind;
+        assert_eq!(kind(&held), ProbationKind::AddedClass);
+        let alone = holder(&[(VehicleClass::C1, driver)], Some(driver));
+        assert_eq!(kind(&alone), ProbationKind::FirstLicence);
+    }
+
+    #[test]
+    fn a_class_that_only_might_permit_the_vehicle_hides_no_probation() {
+        let (old, new) = (date(2010, 1, 1), date(2025, 12, 1));
+        let held = Qualification {
+            first_motorcycle_class: Some(old),
+            ..holder(&[(VehicleClass::D, old), (VehicleClass::C1, new)], Some(new))
+        };
+        let required = Requirement {
+            might_suffice: ClassSet::of(&[VehicleClass::D]),
+            ..Requirement::any_of(&[VehicleClass::C1])
+        };
+        let found = probation_with(&held, &Rules::default(), date(2026, 6, 15), required);
+        assert_eq!(found.known().map(|probation| probation.last_day), Some(date(2026, 11, 30)));
     }
 
     #[test]

@@ -4,15 +4,19 @@ use jiff::civil::date;
 use jiff::{Timestamp, ToSpan as _};
 use proptest::prelude::*;
 
-use super::{Criterion, CriterionKind, Decision, Outcome, Reason, Ruled, decide};
+use super::probation::is_forbidden_use;
+use super::{Criterion, CriterionKind, Decision, Outcome, Reason, Ruled, Ruling, decide};
+use crate::domain::catalogue::test_drivers;
 use crate::domain::licence::{
-    AsOf, Change, ChangeKind, History, StateLetter, Validity, ValidityTerm, VehicleClass,
+    AsOf, Change, ChangeKind, Endorsement, History, StateLetter, Validity, ValidityTerm, VehicleClass,
 };
+use crate::domain::partner::PartnerKind;
+use crate::domain::policy::{PolicyRow, row_for};
 use crate::domain::question::{CoverageEdition, Question, Role};
 use crate::domain::rules::Rules;
 use crate::domain::subject::Position;
 use crate::domain::time::{Effective, start_of};
-use crate::domain::vehicle::{Vehicle, VehicleUse};
+use crate::domain::vehicle::{TypeCode, Vehicle, VehicleKind, VehicleUse};
 
 fn now() -> Timestamp {
     start_of(date(2026, 11, 22)) + 12.hours()
@@ -112,6 +116,8 @@ fn rank(decision: Decision) -> u8 {
 proptest! {
     #[test]
     fn another_letter_never_helps(changes in any_changes(), class in any_class(), letter in b'A'..=b'Z') {
+        // A renewal deferred nobody knows how far leaves an expiry open, and nothing else helps.
+        prop_assume!(letter != b'N');
         let mut more = changes.clone();
         more.push(set(letter));
         for question in questions(class) {
@@ -161,6 +167,35 @@ proptest! {
     }
 
     #[test]
+    fn nobody_but_insurers_and_the_police_can_tell_who_holds_c5(
+        changes in any_changes(), adapted in proptest::option::of(any::<bool>()),
+        automatic in proptest::option::of(any::<bool>()), named in 0usize..4,
+    ) {
+        let kind = [
+            VehicleKind::TypeCode(TypeCode::parse("K33").unwrap()),
+            VehicleKind::Class(VehicleClass::C1),
+            VehicleKind::Class(VehicleClass::C2),
+            VehicleKind::Class(VehicleClass::C5),
+        ][named].clone();
+        let vehicle = Vehicle { adapted, automatic, ..Vehicle::of_kind(kind) };
+        let holding = |class| {
+            let mut changes = changes.clone();
+            changes.retain(|change| !matches!(change.kind, ChangeKind::ClassAdded { .. }));
+            changes.push(change(ChangeKind::ClassAdded { class }, 5));
+            changes
+        };
+        let rental = Question::Rental {
+            pick_up: now(), return_at: now() + 24.hours(), vehicle: vehicle.clone(), min_tenure_months: None,
+            validity_margin_days: 0,
+        };
+        for question in [Question::InsurancePurchase { vehicle }, rental] {
+            let with = |class| ask(&question, &holding(class)).ruling;
+            // Class F permits none of these vehicles, and no age ends it.
+            prop_assert_eq!(with(VehicleClass::C5), with(VehicleClass::F), "{:?}", question);
+        }
+    }
+
+    #[test]
     fn every_reason_belongs_to_an_outcome_that_is_not_met(changes in any_changes(), class in any_class()) {
         for question in questions(class) {
             for criterion in ask(&question, &changes).ruling.criteria {
@@ -190,12 +225,90 @@ proptest! {
             let ruling = ask(&question, &changes).ruling;
             let claim = matches!(question, Question::InsuranceClaim { .. });
             let qualified = ruling.decision == Decision::Qualified && !claim;
-            prop_assert_eq!(ruling.reliance_until.is_some(), qualified);
+            prop_assert!(ruling.reliance_until.is_none() || qualified);
             if let Some(until) = ruling.reliance_until {
-                prop_assert!(until > now() && until <= now() + (31 * 24).hours());
+                // The rental asked about lasts three days.
+                let days = if matches!(question, Question::Rental { .. }) { &[3][..] } else { &[1, 7, 30] };
+                prop_assert!(days.iter().any(|days| until == now() + (days * 24).hours()), "{until}");
             }
         }
     }
+}
+
+/// The row a question falls under: every purpose is one kind of partner's.
+fn row_of(question: &Question) -> &'static PolicyRow {
+    PartnerKind::ALL.iter().find_map(|kind| row_for(*kind, question)).unwrap()
+}
+
+/// The reasons a question shows that its row does not grant, or that its role's rule does not name.
+fn shown_too_much(question: &Question, ruling: &Ruling) -> Vec<Reason> {
+    let row = row_of(question);
+    let rules = Rules::default();
+    let not_named = |reason| {
+        let (Question::Recruitment { role, .. } | Question::Transport { role, .. }) = question else {
+            return false;
+        };
+        let asked = matches!(question, Question::Recruitment { min_tenure_months: Some(_), .. });
+        let filed = matches!(question, Question::Transport { filed: true, .. });
+        let rule = rules.role_on(*role, date(2026, 11, 22)).unwrap();
+        let forbidden = rule.draws_trailer || rule.used_for.is_some_and(is_forbidden_use);
+        match reason {
+            Reason::TenureShort => !(asked || rule.tenure_months.is_some() || forbidden && !filed),
+            Reason::PointsRecord | Reason::PeriodsNotHeld => rule.periods_without_full_points.is_none(),
+            Reason::EndorsementMissing => rule.endorsement.is_none(),
+            Reason::Probation => !forbidden,
+            // A class lost by age shows as no class; the age itself only where the rule asks for it.
+            Reason::Age => rule.age_min.is_none() && rule.age_max.is_none(),
+            _ => false,
+        }
+    };
+    let reasons = ruling.criteria.iter().filter_map(|criterion| criterion.reason);
+    reasons.filter(|reason| !row.shows(*reason) || not_named(*reason)).collect()
+}
+
+proptest! {
+    #[test]
+    fn no_answer_shows_a_reason_outside_its_row(
+        changes in any_changes(), class in any_class(), begins in proptest::option::of(0i64..12), points in 0u8..15,
+    ) {
+        let mut changes = changes;
+        changes.push(change(ChangeKind::PointsSet { points }, 0));
+        changes.extend(begins.map(|years| change(ChangeKind::HistoryBegins, years)));
+        for question in questions(class) {
+            let ruling = ask(&question, &changes).ruling;
+            prop_assert_eq!(shown_too_much(&question, &ruling), [], "{:?}", question);
+        }
+    }
+}
+
+#[test]
+fn no_driver_of_the_catalogue_shows_a_reason_outside_the_row() {
+    let day = date(2026, 11, 22);
+    for driver in test_drivers(day) {
+        let change = |(effective, recorded_at, kind): &(Effective, Timestamp, ChangeKind)| Change {
+            effective: *effective,
+            recorded_at: *recorded_at,
+            position: Position { epoch: 1, partition: 0, seq: 0 },
+            kind: kind.clone(),
+        };
+        let changes: Vec<Change> = driver.changes.iter().map(change).collect();
+        let asked = driver.expectations.iter().map(|expected| expected.question.clone());
+        let of_every_class = VehicleClass::ALL.iter().flat_map(|class| questions(*class));
+        for question in asked.chain(of_every_class) {
+            let ruling = ask(&question, &changes).ruling;
+            assert_eq!(shown_too_much(&question, &ruling), [], "row {} {question:?}", driver.row);
+        }
+    }
+}
+
+#[test]
+fn probation_shows_as_such_for_filed_drivers_only() {
+    let bus = |filed| Question::Transport { role: Role::CityBus, filed, class: None };
+    let shown = |filed| ask(&bus(filed), &plain(0)).ruling.criteria;
+    let probation = Criterion::not_met(CriterionKind::Probation, Reason::Probation);
+    let tenure = Criterion::not_met(CriterionKind::Tenure, Reason::TenureShort);
+    assert!(shown(true).contains(&probation) && !shown(true).contains(&tenure));
+    assert!(shown(false).contains(&tenure) && !shown(false).contains(&probation));
 }
 
 fn plain(first_years: i64) -> Vec<Change> {
@@ -291,6 +404,167 @@ fn a_suspension_recorded_ahead_ends_a_rental() {
     assert_eq!(shown(1).decision, Decision::Qualified);
     let ends = Criterion::not_met(CriterionKind::Period, Reason::EndsWithinPeriod);
     assert!(shown(5).criteria.contains(&ends), "lifted again before the return, and still");
-    let purchase = Question::InsurancePurchase { vehicle: Vehicle::of_class(VehicleClass::C1) };
-    assert_eq!(ask(&purchase, &changes).ruling.reliance_until, Some(start_of(date(2026, 11, 24))));
+    assert_eq!(ask(&purchase(), &changes).ruling.reliance_until, Some(now() + 24.hours()));
+}
+
+fn purchase() -> Question {
+    Question::InsurancePurchase { vehicle: Vehicle::of_class(VehicleClass::C1) }
+}
+
+/// A change recorded yesterday that takes effect so many days ahead.
+fn ahead(days: i64, kind: ChangeKind) -> Change {
+    let effective = Effective::On(date(2026, 11, 22).saturating_add(days.days()));
+    Change { effective, ..change(kind, 0) }
+}
+
+#[test]
+fn reliance_ends_at_a_closed_horizon_and_never_after_the_first_end() {
+    for (ends_in_days, relied) in
+        [(0, None), (1, Some(1)), (6, Some(1)), (7, Some(7)), (29, Some(7)), (30, Some(30)), (400, Some(30))]
+    {
+        let mut changes = plain(5);
+        let last_day = Some(date(2026, 11, 22).saturating_add(i64::from(ends_in_days).days()));
+        let validity = Validity { term: ValidityTerm::SixYears, last_day };
+        changes.push(change(ChangeKind::ValiditySet { validity }, 0));
+        let until = ask(&purchase(), &changes).ruling.reliance_until;
+        assert_eq!(until, relied.map(|days: i64| now() + (days * 24).hours()), "{ends_in_days}");
+    }
+}
+
+#[test]
+fn the_configured_number_of_days_caps_reliance() {
+    for (most, expected) in [(1, 1), (7, 7), (14, 14), (30, 30), (90, 90)] {
+        let rules = Rules { reliance_days_max: most, ..Rules::default() };
+        let as_of = AsOf { moment: now(), known_at: now() };
+        let ruled = decide(&purchase(), &History::from_changes(plain(10)), as_of, now(), &rules);
+        assert_eq!(ruled.ruling.reliance_until, Some(now() + (expected * 24).hours()));
+    }
+}
+
+#[test]
+fn what_becomes_doubtful_is_neither_lasting_nor_relied_on() {
+    let mut changes = plain(10);
+    changes.push(ahead(2, ChangeKind::StateSet { letter: b'Z', original_end: None }));
+    let lasting = |days| {
+        let ruling = ask(&rental(VehicleClass::C1, days, None, 0), &changes).ruling;
+        (ruling.decision, ruling.criteria.last().copied())
+    };
+    assert_eq!(lasting(1), (Decision::Qualified, Some(Criterion::met(CriterionKind::Period))));
+    let doubtful = Criterion::unknown(CriterionKind::Period, Reason::StateUnresolved);
+    assert_eq!(lasting(5), (Decision::Indeterminate, Some(doubtful)));
+    assert_eq!(ask(&purchase(), &changes).ruling.reliance_until, Some(now() + 24.hours()));
+    let police = Question::Enforcement { vehicle: None };
+    assert_eq!(ask(&police, &changes).ruling.reliance_until, Some(now() + 24.hours()));
+}
+
+#[test]
+fn before_anything_was_recorded_nothing_is_known() {
+    let history = History::from_changes(plain(10));
+    let known_at = |known_at| {
+        let question = claim(VehicleClass::C1, CoverageEdition::Commercial2020);
+        let as_of = AsOf { moment: question.moment(now()), known_at };
+        decide(&question, &history, as_of, now(), &Rules::default()).ruling
+    };
+    let not_held = [Criterion::unknown(CriterionKind::Record, Reason::HistoryNotHeld)];
+    assert_eq!(known_at(start_of(date(2010, 1, 1))).criteria, not_held);
+    assert_ne!(known_at(now()).criteria, not_held);
+    let mut never_issued = plain(10);
+    never_issued.remove(0);
+    for question in questions(VehicleClass::C1) {
+        assert_eq!(ask(&question, &never_issued).ruling.criteria, not_held, "{question:?}");
+    }
+    never_issued.push(ahead(5, ChangeKind::Issued));
+    let none = ask(&claim(VehicleClass::C1, CoverageEdition::Compulsory), &never_issued).ruling;
+    assert_eq!(none.criteria, [Criterion::not_met(CriterionKind::Licence, Reason::NoLicenceAtT)]);
+}
+
+#[test]
+fn a_towing_nobody_spoke_of_is_the_same_doubt_in_probation_and_after() {
+    let vehicle = Vehicle::of_kind(VehicleKind::TypeCode(TypeCode::parse("Z31").unwrap()));
+    let rental = |combination_mass_kg| Question::Rental {
+        pick_up: now(),
+        return_at: now() + 24.hours(),
+        vehicle: Vehicle { combination_mass_kg, ..vehicle.clone() },
+        min_tenure_months: None,
+        validity_margin_days: 0,
+    };
+    let (beginner, experienced) = (ask(&rental(None), &plain(0)), ask(&rental(None), &plain(10)));
+    assert_eq!(beginner.ruling, experienced.ruling);
+    let unclear = Criterion::unknown(CriterionKind::Probation, Reason::VehicleUnclear);
+    assert!(beginner.ruling.criteria.contains(&unclear));
+    assert_eq!(ask(&rental(Some(0)), &plain(0)).ruling.decision, Decision::Qualified);
+}
+
+#[test]
+fn without_a_birth_date_a_class_with_a_ceiling_is_unknown() {
+    let mut changes = plain(10);
+    changes.remove(1);
+    changes.push(change(ChangeKind::ClassAdded { class: VehicleClass::A1 }, 5));
+    let class = |class| {
+        let criteria = ask(&rental(class, 1, None, 0), &changes).ruling.criteria;
+        criteria.into_iter().find(|criterion| criterion.kind == CriterionKind::Class).unwrap()
+    };
+    assert_eq!(class(VehicleClass::A1), Criterion::unknown(CriterionKind::Class, Reason::StateUnresolved));
+    assert_eq!(class(VehicleClass::C1), Criterion::met(CriterionKind::Class));
+    assert_eq!(class(VehicleClass::D), Criterion::not_met(CriterionKind::Class, Reason::ClassNotCovered));
+}
+
+#[test]
+fn nothing_heals_a_record_in_dispute() {
+    let mut changes = plain(10);
+    changes.push(set(b'B'));
+    let police = Question::Enforcement { vehicle: None };
+    assert!(!ask(&police, &changes).ruling.remedies.is_empty());
+    changes.push(change(ChangeKind::DisputeOpened, 0));
+    assert!(ask(&police, &changes).ruling.remedies.is_empty());
+}
+
+#[test]
+fn a_late_recording_shows_only_where_it_changes_the_answer() {
+    let late = |kind, minutes: i64| Change { recorded_at: now() + minutes.minutes(), ..change(kind, 0) };
+    let asked_later = |changes: &[Change]| {
+        let question = claim(VehicleClass::C1, CoverageEdition::Commercial2020);
+        let later = now() + 1.hour();
+        let as_of = AsOf { moment: question.moment(later), known_at: later };
+        decide(&question, &History::from_changes(changes.to_vec()), as_of, later, &Rules::default())
+    };
+    let letter = |letter| ChangeKind::StateSet { letter, original_end: None };
+    let mut changes = plain(10);
+    for idle in [
+        letter(b'H'),
+        letter(b'I'),
+        ChangeKind::PointsSet { points: 9 },
+        ChangeKind::EndorsementSet { endorsement: Endorsement::SchoolBus },
+        ChangeKind::ClassAdded { class: VehicleClass::D },
+    ] {
+        changes.push(late(idle, 1));
+        assert_eq!(asked_later(&changes).changed_since, None, "{:?}", changes.last());
+    }
+    let detained = late(letter(b'U'), 2);
+    changes.push(detained.clone());
+    assert_eq!(asked_later(&changes).changed_since, Some(detained.recorded_at));
+    let lifted = late(ChangeKind::StateLifted { letter: b'U' }, 3);
+    changes.push(lifted.clone());
+    assert_eq!(asked_later(&changes).changed_since, Some(lifted.recorded_at), "it took back what was shown");
+    changes.push(late(letter(b'H'), 4));
+    assert_eq!(asked_later(&changes).changed_since, Some(lifted.recorded_at));
+    changes.push(late(ChangeKind::DisputeOpened, 5));
+    assert_eq!(asked_later(&changes).changed_since, None, "in doubt nothing is said");
+}
+
+#[test]
+fn a_snapshot_of_an_upgraded_driver_leaves_probation_open() {
+    let mut changes = plain(10);
+    changes[2] = change(ChangeKind::ClassAdded { class: VehicleClass::A3 }, 0);
+    changes.push(Change {
+        effective: Effective::On(date(2026, 11, 21)),
+        ..change(ChangeKind::HistoryBegins, 0)
+    });
+    let bus = |filed| Question::Transport { role: Role::CityBus, filed, class: None };
+    for (question, kind) in [(bus(true), CriterionKind::Probation), (bus(false), CriterionKind::Tenure)] {
+        let ruling = ask(&question, &changes).ruling;
+        let unknown = Criterion::unknown(kind, Reason::StateUnresolved);
+        assert!(ruling.criteria.contains(&unknown), "{ruling:?}");
+        assert_eq!(ruling.decision, Decision::Indeterminate);
+    }
 }

@@ -8,5 +8,5 @@ pub(super) const NOT_COVERED: &[NotCovered] = &[NotCovered::LicenceLostOrDamaged
 
 /// Licence, class.
 pub(super) fn criteria(case: &Case<'_>, vehicle: &Vehicle) -> Vec<Criterion> {
-    vec![case.grounds().in_force(), case.class(vehicle.required())]
+    vec![case.grounds().in_force(), case.class(vehicle.required_without_health())]
 }

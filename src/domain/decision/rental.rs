@@ -26,23 +26,30 @@ impl Terms {
     }
 }
 
-/// Licence, class, probation if a trailer may be drawn, tenure if demanded, period.
+/// Licence, class, probation if a trailer is drawn, tenure if demanded, period.
 ///
 /// Tenure counts up to now, not up to the hand-over: a hand-over date the asker may choose would tell the first issue.
 pub(super) fn criteria(case: &Case<'_>, vehicle: &Vehicle, terms: &Terms) -> Vec<Criterion> {
-    let required = vehicle.required();
+    let required = vehicle.required_without_health();
     let mut criteria = vec![case.grounds().in_force(), case.class(required)];
     let now_qualified = criteria.iter().all(|criterion| criterion.outcome != Outcome::NotMet);
-    let towing = vehicle.draws_trailer();
-    if towing != Some(false) {
-        let probation = probation::probation_with(case.held, case.rules, case.day, required);
-        criteria.push(probation::criterion(probation, towing));
+    match vehicle.draws_trailer() {
+        Some(true) => {
+            let probation = probation::probation_with(case.held, case.rules, case.day, required);
+            criteria.push(probation::criterion(probation, Some(true)));
+        }
+        // The same for everybody: a doubt about those in probation only would tell who is.
+        None => criteria.push(Criterion::unknown(CriterionKind::Probation, Reason::VehicleUnclear)),
+        Some(false) => {}
     }
     criteria.extend(terms.min_tenure_months.map(|months| case.tenure(months)));
     if now_qualified {
         let relied = Relied { required, review_apart: false, age_max: None };
-        let lasts = lasts_until(case, &relied, terms.until());
-        criteria.push(Criterion::met_if(lasts, CriterionKind::Period, Reason::EndsWithinPeriod));
+        criteria.push(match lasts_until(case, &relied, terms.until()) {
+            Outcome::NotMet => Criterion::not_met(CriterionKind::Period, Reason::EndsWithinPeriod),
+            Outcome::Unknown => Criterion::unknown(CriterionKind::Period, Reason::StateUnresolved),
+            Outcome::Met | Outcome::Noted => Criterion::met(CriterionKind::Period),
+        });
     }
     criteria
 }

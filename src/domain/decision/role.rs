@@ -3,7 +3,7 @@
 use super::ground::Ground;
 use super::outcome::{Criterion, CriterionKind, Reason};
 use super::period::Relied;
-use super::probation;
+use super::probation::{self, InProbation};
 use super::ruled::Case;
 use crate::domain::licence::{StateLetter, VehicleClass};
 use crate::domain::rules::RoleRule;
@@ -15,10 +15,9 @@ pub(super) struct Asked<'a> {
     pub(super) rule: &'a RoleRule,
     pub(super) class: Option<VehicleClass>,
     pub(super) min_tenure_months: Option<u16>,
-    /// A filed driver: review and pending matters show apart (Order 162 art. 82).
+    /// A filed driver: review, probation and pending matters show apart (Order 162 art. 82). Of anybody else, whoever asks,
+    /// a probation shows as a tenure that is short.
     pub(super) filed: bool,
-    /// A transport operator sees probation as such; a recruiter as a tenure that is short.
-    pub(super) sees_probation: bool,
 }
 
 impl Asked<'_> {
@@ -28,8 +27,9 @@ impl Asked<'_> {
             _ if !self.rule.classes.is_empty() => {
                 Requirement { suffices: self.rule.classes, ..Requirement::any_of(&[]) }
             }
-            Some(class) => Requirement::any_of(&[class]),
-            None => Requirement::UNCLEAR,
+            Some(class) if class != VehicleClass::C5 => Requirement::any_of(&[class]),
+            // Never asked about: it would tell the holder's health.
+            Some(_) | None => Requirement::UNCLEAR,
         }
     }
 
@@ -46,7 +46,7 @@ impl Asked<'_> {
     }
 }
 
-/// Licence, review (filed), class, probation (transport), tenure, points record, age, endorsement, pending (filed);
+/// Licence, review (filed), class, probation (filed), tenure, points record, age, endorsement, pending (filed);
 /// each only if the role, the question or the filing asks for it.
 pub(super) fn criteria(case: &Case<'_>, asked: &Asked<'_>) -> Vec<Criterion> {
     let grounds = case.grounds();
@@ -73,26 +73,30 @@ pub(super) fn criteria(case: &Case<'_>, asked: &Asked<'_>) -> Vec<Criterion> {
     criteria
 }
 
-fn in_probation(case: &Case<'_>, asked: &Asked<'_>) -> bool {
-    probation::probation_with(case.held, case.rules, case.day, asked.required()).is_some()
-        || case.is_in_any_first_probation()
+fn in_probation(case: &Case<'_>, asked: &Asked<'_>) -> InProbation {
+    probation::probation_with(case.held, case.rules, case.day, asked.required())
+        .or(probation::of_first_car_class(case.held, case.rules, case.day))
 }
 
 fn probation(case: &Case<'_>, asked: &Asked<'_>) -> Option<Criterion> {
-    (asked.sees_probation && asked.forbidden_in_probation())
-        .then(|| Criterion::met_if(!in_probation(case, asked), CriterionKind::Probation, Reason::Probation))
+    (asked.filed && asked.forbidden_in_probation())
+        .then(|| probation::criterion(in_probation(case, asked), Some(true)))
 }
 
-/// Tenure as the role or the question demands. For a recruiter a forbidden probation is a tenure that is short:
-/// `docs/policy.md` §3 shows recruiters no other reason.
+/// Tenure as the role or the question demands. Of a driver who is not filed a forbidden probation is a tenure that is short:
+/// `docs/policy.md` §3 shows no other reason.
 fn tenure(case: &Case<'_>, asked: &Asked<'_>) -> Option<Criterion> {
-    let by_probation = !asked.sees_probation && asked.forbidden_in_probation();
-    let in_probation = by_probation && in_probation(case, asked);
-    match asked.tenure_months() {
-        None if !by_probation => None,
-        _ if in_probation => Some(Criterion::not_met(CriterionKind::Tenure, Reason::TenureShort)),
-        months => Some(months.map_or(Criterion::met(CriterionKind::Tenure), |months| case.tenure(months))),
+    let by_months = asked.tenure_months().map(|months| case.tenure(months));
+    if asked.filed || !asked.forbidden_in_probation() {
+        return by_months;
     }
+    let short = Criterion::not_met(CriterionKind::Tenure, Reason::TenureShort);
+    Some(match (in_probation(case, asked), by_months) {
+        (InProbation::Yes(_), _) => short,
+        (_, Some(by_months)) if by_months == short => short,
+        (InProbation::Unknown, _) => Criterion::unknown(CriterionKind::Tenure, Reason::StateUnresolved),
+        (InProbation::No, _) => Criterion::met(CriterionKind::Tenure),
+    })
 }
 
 /// No 12 points in the periods before the running one, nor in the running one. A period begins on the day of the

@@ -7,13 +7,13 @@ use super::ground::{Ground, GroundSet, grounds};
 use super::outcome::{
     Advice, Criterion, CriterionKind, Decision, NotCovered, Outcome, Reason, Remedy, Ruling,
 };
-use super::period::{Relied, first_end};
+use super::period::{Relied, just_before, lasts_until};
 use super::{ages, claim, enforcement, probation, purchase, rental, role};
 use crate::domain::disclosure::Probation;
 use crate::domain::licence::{AsOf, ClassSet, History, Qualification};
 use crate::domain::question::{Purpose, Question};
 use crate::domain::rules::Rules;
-use crate::domain::time::{civil_day, months_after, start_of};
+use crate::domain::time::{civil_day, months_after};
 use crate::domain::vehicle::{Coverage, Requirement};
 
 /// A ruling, and what a disclosure about it may draw on.
@@ -23,7 +23,7 @@ pub struct Ruled {
     pub ruling: Ruling,
     /// What was held at the moment, as known then.
     pub qualification: Qualification,
-    /// Held classes the age has not ended.
+    /// Held classes the age is not known to have ended.
     pub classes_in_force: ClassSet,
     /// The last valid day, if it had passed less than a year before.
     pub expired_on: Option<Date>,
@@ -31,16 +31,20 @@ pub struct Ruled {
     pub probation: Option<Probation>,
     /// Whether business that follows from the state needs the paper licence.
     pub paper_licence_needed: bool,
+    /// The latest recording after the moment asked about that changed what the answer shows of that moment. Whatever else
+    /// was recorded is nobody's business; in doubt about the record nothing is said.
+    pub changed_since: Option<Timestamp>,
 }
 
 impl Ruled {
     /// Says whether the record itself is in doubt: disputed, or beginning after the moment asked about.
     pub fn record_in_doubt(&self) -> bool {
-        self.ruling
-            .criteria
-            .iter()
-            .any(|criterion| criterion.kind == CriterionKind::Record && criterion.outcome == Outcome::Unknown)
+        self.ruling.criteria.iter().any(is_record_in_doubt)
     }
+}
+
+fn is_record_in_doubt(criterion: &Criterion) -> bool {
+    criterion.kind == CriterionKind::Record && criterion.outcome == Outcome::Unknown
 }
 
 /// Decides a question about a confirmed subject. Pure: the same history, question and clocks give the same ruling.
@@ -56,25 +60,59 @@ pub fn decide(question: &Question, history: &History, as_of: AsOf, now: Timestam
         known_at: as_of.known_at,
         rules,
     };
-    let ruling = match case.record() {
-        Some(doubt) => ruling(question, vec![doubt], &case, now),
-        None => ruling(question, criteria(question, &case), &case, now),
+    let doubt = case.record();
+    let shown = match doubt {
+        Some(doubt) => Shown { criteria: vec![doubt], ..Shown::default() },
+        None => Shown::of(question, &case),
     };
-    let required = required(question, &case);
-    let expired = case.grounds().contains(Ground::Expired);
+    let changed_since = if doubt.is_some() { None } else { changed_since(question, &case, &shown) };
     let (classes_in_force, paper_licence_needed) =
         (case.classes_held_in_force(), enforcement::needs_paper_licence(&case));
     Ruled {
-        ruling,
+        ruling: ruling(question, shown.criteria, &case, now),
         classes_in_force,
-        expired_on: held
-            .validity
-            .and_then(|validity| validity.last_day)
-            .filter(|last| expired && *last < case.day),
-        probation: probation::probation_with(&held, rules, case.day, required),
+        expired_on: shown.expired_on,
+        probation: shown.probation,
         paper_licence_needed,
+        changed_since,
         qualification: held,
     }
+}
+
+/// What an answer about the past can show of a moment.
+#[derive(Debug, Default, PartialEq)]
+struct Shown {
+    criteria: Vec<Criterion>,
+    expired_on: Option<Date>,
+    probation: Option<Probation>,
+}
+
+impl Shown {
+    fn of(question: &Question, case: &Case<'_>) -> Self {
+        let last_day = case.held.validity.and_then(|validity| validity.last_day);
+        let expired = case.grounds().contains(Ground::Expired);
+        let required = required(question, case);
+        Self {
+            criteria: criteria(question, case),
+            expired_on: last_day.filter(|last_day| expired && *last_day < case.day),
+            probation: probation::probation_with(case.held, case.rules, case.day, required).known(),
+        }
+    }
+}
+
+/// Finds the latest recording after the moment without which the answer would show something else.
+fn changed_since(question: &Question, case: &Case<'_>, shown: &Shown) -> Option<Timestamp> {
+    let as_of = AsOf { moment: case.moment, known_at: case.known_at };
+    let mut judged = None;
+    case.history.recorded_late(as_of).find(|recorded_at| {
+        if judged.replace(*recorded_at) == Some(*recorded_at) {
+            return false;
+        }
+        let known_at = just_before(*recorded_at);
+        let held = case.history.fold(AsOf { known_at, ..as_of });
+        let before = Case { known_at, ..case.at(case.moment, &held) };
+        Shown::of(question, &before) != *shown
+    })
 }
 
 /// One question about one subject at one moment.
@@ -101,11 +139,16 @@ impl<'a> Case<'a> {
     fn record(&self) -> Option<Criterion> {
         if self.held.disputed {
             Some(Criterion::unknown(CriterionKind::Record, Reason::RecordInDispute))
-        } else if self.held.history_from.is_some_and(|from| self.moment < from) {
+        } else if self.held.history_from.is_some_and(|from| self.moment < from) || !self.knows_of_an_issue() {
             Some(Criterion::unknown(CriterionKind::Record, Reason::HistoryNotHeld))
         } else {
             None
         }
+    }
+
+    /// Without a first issue in the record, by the moment or after it, nothing is known: least of all that there was none.
+    fn knows_of_an_issue(&self) -> bool {
+        self.held.first_issue.is_some() || self.history.is_issued_later(self.known_at, self.moment)
     }
 
     /// What stands against the licence.
@@ -115,10 +158,12 @@ impl<'a> Case<'a> {
 
     /// Whether a class in force permits what is needed. A class lost by age and a class never held look the same.
     pub(super) fn class(&self, required: Requirement) -> Criterion {
-        match required.met_by_permitted(ages::classes_in_force(self.held, self.rules, self.day)) {
-            Coverage::Covered => Criterion::met(CriterionKind::Class),
-            Coverage::NotCovered => Criterion::not_met(CriterionKind::Class, Reason::ClassNotCovered),
-            Coverage::Unclear => Criterion::unknown(CriterionKind::Class, Reason::VehicleUnclear),
+        let in_force = ages::classes_in_force(self.held, self.rules, self.day);
+        match (required.met_by_permitted(in_force.surely), required.met_by_permitted(in_force.at_most())) {
+            (Coverage::Covered, _) => Criterion::met(CriterionKind::Class),
+            (_, Coverage::NotCovered) => Criterion::not_met(CriterionKind::Class, Reason::ClassNotCovered),
+            (_, Coverage::Unclear) => Criterion::unknown(CriterionKind::Class, Reason::VehicleUnclear),
+            (_, Coverage::Covered) => Criterion::unknown(CriterionKind::Class, Reason::StateUnresolved),
         }
     }
 
@@ -129,17 +174,9 @@ impl<'a> Case<'a> {
         Criterion::met_if(held_long_enough, CriterionKind::Tenure, Reason::TenureShort)
     }
 
-    /// Whether some first probation runs, for roles whose class is not held at all.
-    pub(super) fn is_in_any_first_probation(&self) -> bool {
-        self.held.first_car_class.is_some_and(|first| {
-            let months = self.rules.probation_on(first).map_or(0, |rule| i32::from(rule.months));
-            months_after(first, months) > self.day
-        })
-    }
-
     fn classes_held_in_force(&self) -> ClassSet {
         let held: ClassSet = self.held.classes.iter().map(|holding| holding.class).collect();
-        held.intersection(ages::classes_in_force(self.held, self.rules, self.day))
+        held.intersection(ages::classes_in_force(self.held, self.rules, self.day).at_most())
     }
 }
 
@@ -173,17 +210,18 @@ fn role_asked<'a>(question: &Question, case: &Case<'a>) -> Option<role::Asked<'a
         _ => return None,
     };
     let rule = case.rules.role_on(role, case.day)?;
-    let sees_probation = matches!(question, Question::Transport { .. });
-    Some(role::Asked { rule, class, min_tenure_months, filed, sees_probation })
+    Some(role::Asked { rule, class, min_tenure_months, filed })
 }
 
 /// The classes a question needs.
 fn required(question: &Question, case: &Case<'_>) -> Requirement {
     match question {
-        Question::InsuranceClaim { vehicle, .. }
-        | Question::InsurancePurchase { vehicle }
-        | Question::Rental { vehicle, .. }
-        | Question::Enforcement { vehicle: Some(vehicle) } => vehicle.required(),
+        Question::InsuranceClaim { vehicle, .. } | Question::Enforcement { vehicle: Some(vehicle) } => {
+            vehicle.required()
+        }
+        Question::InsurancePurchase { vehicle } | Question::Rental { vehicle, .. } => {
+            vehicle.required_without_health()
+        }
         Question::Recruitment { .. } | Question::Transport { .. } => {
             role_asked(question, case).map_or(Requirement::UNCLEAR, |asked| asked.required())
         }
@@ -193,6 +231,7 @@ fn required(question: &Question, case: &Case<'_>) -> Requirement {
 
 fn ruling(question: &Question, criteria: Vec<Criterion>, case: &Case<'_>, now: Timestamp) -> Ruling {
     let decision = Decision::over(&criteria);
+    let in_doubt = criteria.iter().any(is_record_in_doubt);
     let reliance_until = match decision {
         Decision::Qualified => reliance_until(question, case, now),
         Decision::NotQualified | Decision::Indeterminate => None,
@@ -202,25 +241,33 @@ fn ruling(question: &Question, criteria: Vec<Criterion>, case: &Case<'_>, now: T
         advice: advice(decision, &criteria),
         not_covered: not_covered(question, case),
         reliance_until,
-        remedies: remedies(question, case),
+        remedies: if in_doubt { Vec::new() } else { remedies(question, case) },
         criteria,
     }
 }
 
-/// Until when a QUALIFIED answer about the present may be relied on: the first end that can be computed today, and no
-/// later than the period asked about, or the configured number of days: a far end could tell a birthday.
+/// Days ahead a QUALIFIED answer may be relied on, besides the configured greatest number: a closed set, for the very
+/// day of an end would tell the expiry or the birthday.
+const RELIANCE_DAYS: [u16; 3] = [1, 7, 30];
+
+/// Until when a QUALIFIED answer about the present may be relied on: the furthest of the closed horizons up to which
+/// nothing known today ends it, none if not even the nearest is free. A rental is good for its period or not at all.
 fn reliance_until(question: &Question, case: &Case<'_>, now: Timestamp) -> Option<Timestamp> {
     let relied = match question {
         Question::InsuranceClaim { .. } => return None,
         Question::Recruitment { .. } | Question::Transport { .. } => role_asked(question, case)?.relied(),
         _ => Relied { required: required(question, case), review_apart: false, age_max: None },
     };
-    let days = i64::from(case.rules.reliance_days_max);
-    let furthest = match question {
-        Question::Rental { return_at, .. } => *return_at,
-        _ => start_of(civil_day(now).saturating_add(days.days())),
-    };
-    Some(first_end(case, &relied, furthest).unwrap_or(furthest))
+    let lasts = |until: &Timestamp| lasts_until(case, &relied, *until) == Outcome::Met;
+    if let Question::Rental { return_at, .. } = question {
+        return Some(*return_at).filter(lasts);
+    }
+    let furthest = case.rules.reliance_days_max;
+    let nearer = RELIANCE_DAYS.into_iter().rev().filter(|days| *days < furthest);
+    std::iter::once(furthest)
+        .chain(nearer)
+        .filter_map(|days| now.checked_add((i64::from(days) * 24).hours()).ok())
+        .find(lasts)
 }
 
 fn advice(decision: Decision, criteria: &[Criterion]) -> Advice {

@@ -14,15 +14,6 @@ impl History {
     /// change, same effective time, recorded later) undoes what it reverses. Who the holder is (name, file number,
     /// protection, disputes) is taken as known, not as of the moment: an accident of last year is asked about under today's name.
     pub fn fold(&self, as_of: AsOf) -> Qualification {
-        let mut folded = self.fold_known(as_of);
-        // Before the record begins nothing is held that could have changed.
-        if folded.history_from.is_none_or(|from| from <= as_of.moment) {
-            folded.changed_since = self.changed_since(as_of, &folded);
-        }
-        folded
-    }
-
-    fn fold_known(&self, as_of: AsOf) -> Qualification {
         let mut fold = Fold::default();
         let identity_by = as_of.known_at.max(as_of.moment);
         for (from, change) in self.by_effect() {
@@ -36,27 +27,6 @@ impl History {
             }
         }
         fold.finish()
-    }
-
-    /// Finds the latest recording after the moment without which something else would hold at the moment.
-    fn changed_since(&self, as_of: AsOf, now_known: &Qualification) -> Option<Timestamp> {
-        let late = |change: &&Change| {
-            change.recorded_at > as_of.moment
-                && change.recorded_at <= as_of.known_at
-                && change.effective.moment() <= as_of.moment
-        };
-        let mut judged = None;
-        for change in self.changes().iter().rev().filter(late) {
-            if judged == Some(change.recorded_at) {
-                continue;
-            }
-            judged = Some(change.recorded_at);
-            let known_at = just_before(change.recorded_at);
-            if !holds_the_same(&self.fold_known(AsOf { known_at, ..as_of }), now_known) {
-                return judged;
-            }
-        }
-        None
     }
 }
 
@@ -89,27 +59,6 @@ fn is_about_the_record(kind: &ChangeKind) -> bool {
     }
 }
 
-/// Compares what a decision can rest on: whose name it is and what is in dispute are no part of it.
-fn holds_the_same(one: &Qualification, other: &Qualification) -> bool {
-    one.first_issue == other.first_issue
-        && one.classes == other.classes
-        && one.first_car_class == other.first_car_class
-        && one.first_motorcycle_class == other.first_motorcycle_class
-        && one.age_extensions == other.age_extensions
-        && one.endorsements == other.endorsements
-        && one.states == other.states
-        && one.deferred_until == other.deferred_until
-        && one.validity == other.validity
-        && one.points == other.points
-        && one.points_events == other.points_events
-        && one.cancelled_at == other.cancelled_at
-        && one.birth_day == other.birth_day
-}
-
-fn just_before(moment: Timestamp) -> Timestamp {
-    moment.checked_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(Timestamp::MIN)
-}
-
 /// A fold under way. Texts are borrowed until the end, so that superseded ones cost nothing.
 #[derive(Default)]
 struct Fold<'a> {
@@ -120,6 +69,35 @@ struct Fold<'a> {
     points_before: Option<(Timestamp, u8)>,
     /// When the letter B began.
     full_since: Option<Timestamp>,
+    /// When the first car-type and the first motorcycle-type class were added: what a reversal takes back.
+    first_car_from: Option<Timestamp>,
+    first_motorcycle_from: Option<Timestamp>,
+    /// What was taken away: the opposite change at the same moment gives it back as it was.
+    removed: Vec<RemovedClass>,
+    lifted: Vec<LiftedState>,
+}
+
+struct RemovedClass {
+    at: Timestamp,
+    place: usize,
+    holding: ClassHolding,
+    /// Place and years of the age extension that went with it.
+    extension: Option<(usize, u8)>,
+    /// The first class of the group before the removal, and when it was added.
+    first: (Option<Date>, Option<Timestamp>),
+}
+
+struct LiftedState {
+    at: Timestamp,
+    letter: u8,
+    original_end: Option<Date>,
+    cancelled_at: Option<Timestamp>,
+    full_since: Option<Timestamp>,
+}
+
+/// Says whether a letter dates a cancellation.
+fn cancels(letter: u8) -> bool {
+    letter == StateLetter::Cancelled.code() || letter == StateLetter::CancelledRestorable.code()
 }
 
 impl<'a> Fold<'a> {
@@ -144,8 +122,8 @@ impl<'a> Fold<'a> {
         let day = change.effective.day();
         match &change.kind {
             Kind::Issued => self.issue(day),
-            Kind::ClassAdded { class } => self.add_class(*class, day),
-            Kind::ClassRemoved { class } => self.remove_class(*class),
+            Kind::ClassAdded { class } => self.add_class(*class, from, day),
+            Kind::ClassRemoved { class } => self.remove_class(*class, from, day),
             Kind::AgeExtended { class, ceiling_years } => self.extend_age(*class, *ceiling_years),
             Kind::EndorsementSet { endorsement } if !self.held.endorsements.contains(endorsement) => {
                 self.held.endorsements.push(*endorsement);
@@ -166,6 +144,7 @@ impl<'a> Fold<'a> {
     /// A first issue after an earlier one (a licence obtained anew) starts tenure and probation anew.
     fn issue(&mut self, day: Date) {
         self.held.first_issue = Some(day);
+        self.removed.clear();
         for first in [&mut self.held.first_car_class, &mut self.held.first_motorcycle_class] {
             if first.is_some_and(|first| first < day) {
                 *first = None;
@@ -173,20 +152,64 @@ impl<'a> Fold<'a> {
         }
     }
 
-    fn add_class(&mut self, class: VehicleClass, day: Date) {
-        if !self.held.classes.iter().any(|held| held.class == class) {
-            self.held.classes.push(ClassHolding { class, since: day });
+    fn add_class(&mut self, class: VehicleClass, from: Timestamp, day: Date) {
+        if self.held.classes.iter().any(|held| held.class == class) {
+            return;
         }
-        match class.motor_type() {
-            MotorType::Car => _ = self.held.first_car_class.get_or_insert(day),
-            MotorType::Motorcycle => _ = self.held.first_motorcycle_class.get_or_insert(day),
-            MotorType::Other => {}
+        let reversed =
+            self.removed.iter().rposition(|removed| removed.holding.class == class && removed.at == from);
+        if let Some(index) = reversed {
+            let removed = self.removed.remove(index);
+            return self.restore_class(&removed);
+        }
+        self.held.classes.push(ClassHolding { class, since: day });
+        if let Some((first, first_from)) = self.first_of_group(class)
+            && first.is_none()
+        {
+            (*first, *first_from) = (Some(day), Some(from));
         }
     }
 
-    fn remove_class(&mut self, class: VehicleClass) {
-        self.held.classes.retain(|held| held.class != class);
-        self.held.age_extensions.retain(|(extended, _)| *extended != class);
+    fn restore_class(&mut self, removed: &RemovedClass) {
+        let class = removed.holding.class;
+        self.held.classes.insert(removed.place.min(self.held.classes.len()), removed.holding);
+        if let Some((place, years)) = removed.extension {
+            let place = place.min(self.held.age_extensions.len());
+            self.held.age_extensions.insert(place, (class, years));
+        }
+        if let Some((first, first_from)) = self.first_of_group(class) {
+            (*first, *first_from) = removed.first;
+        }
+    }
+
+    fn remove_class(&mut self, class: VehicleClass, from: Timestamp, day: Date) {
+        let Some(place) = self.held.classes.iter().position(|held| held.class == class) else { return };
+        let holding = self.held.classes.remove(place);
+        let extension = self.held.age_extensions.iter().position(|(extended, _)| *extended == class);
+        let extension = extension.map(|place| (place, self.held.age_extensions.remove(place).1));
+        let group = class.motor_type();
+        let shared =
+            self.held.classes.iter().any(|held| held.class.motor_type() == group && held.since == day);
+        let mut before = (None, None);
+        if let Some((first, first_from)) = self.first_of_group(class) {
+            before = (*first, *first_from);
+            // Taken back at the moment it was added: it never was the first.
+            if *first_from == Some(from) && holding.since == day && !shared {
+                (*first, *first_from) = (None, None);
+            }
+        }
+        self.removed.push(RemovedClass { at: from, place, holding, extension, first: before });
+    }
+
+    /// The first class of a class's group, and when it was added; `None` for classes of neither group.
+    fn first_of_group(&mut self, class: VehicleClass) -> Option<(&mut Option<Date>, &mut Option<Timestamp>)> {
+        match class.motor_type() {
+            MotorType::Car => Some((&mut self.held.first_car_class, &mut self.first_car_from)),
+            MotorType::Motorcycle => {
+                Some((&mut self.held.first_motorcycle_class, &mut self.first_motorcycle_from))
+            }
+            MotorType::Other => None,
+        }
     }
 
     fn extend_age(&mut self, class: VehicleClass, ceiling_years: u8) {
@@ -200,21 +223,30 @@ impl<'a> Fold<'a> {
             Some(
                 StateLetter::RenewalDeferred | StateLetter::MedicalDeferred | StateLetter::ReviewDeferred,
             ) => {
+                let lifted = self.take_lifted(from, |lifted| lifted == letter);
+                let original_end = original_end.or(lifted.and_then(|lifted| lifted.original_end));
                 self.held.deferred_until.retain(|(deferred, _)| *deferred != letter);
                 self.held.deferred_until.push((letter, original_end));
             }
             Some(StateLetter::Cancelled | StateLetter::CancelledRestorable) => {
-                self.held.cancelled_at.get_or_insert(from);
+                // A change from R to G at one moment is no second cancellation either.
+                let lifted = self.take_lifted(from, cancels);
+                let since = lifted.and_then(|lifted| lifted.cancelled_at).unwrap_or(from);
+                self.held.cancelled_at.get_or_insert(since);
             }
             Some(StateLetter::PointsFull) => {
-                self.full_since = Some(from);
-                self.note_full(day);
+                let lifted = self.take_lifted(from, |lifted| lifted == letter);
+                self.full_since = lifted.map_or(Some(from), |lifted| lifted.full_since);
+                if self.full_since == Some(from) {
+                    self.note_full(day);
+                }
             }
             _ => {}
         }
     }
 
     fn lift_state(&mut self, letter: u8, from: Timestamp, day: Date) {
+        self.remember_lifted(letter, from);
         self.held.states.remove_letter(letter);
         self.held.deferred_until.retain(|(deferred, _)| *deferred != letter);
         let states = self.held.states;
@@ -222,17 +254,44 @@ impl<'a> Fold<'a> {
             self.held.cancelled_at = None;
         }
         let reversed = letter == StateLetter::PointsFull.code() && self.full_since == Some(from);
-        if reversed && self.held.points < POINTS_FULL {
+        let reached_by_points = self.held.points >= POINTS_FULL
+            && self.points_before.is_some_and(|(moment, before)| moment == from && before < POINTS_FULL);
+        if reversed && !reached_by_points {
             self.forget_full(day);
         }
     }
 
-    fn set_points(&mut self, points: u8, from: Timestamp, day: Date) {
-        if self.points_before.is_none_or(|(moment, _)| moment != from) {
-            self.points_before = Some((from, self.held.points));
+    /// Remembers what setting the letter again at the same moment has to give back.
+    fn remember_lifted(&mut self, letter: u8, at: Timestamp) {
+        let deferred = self.held.deferred_until.iter().find(|(deferred, _)| *deferred == letter);
+        let bears_more = deferred.is_some() || cancels(letter) || letter == StateLetter::PointsFull.code();
+        if bears_more && self.held.states.contains_letter(letter) {
+            self.lifted.push(LiftedState {
+                at,
+                letter,
+                original_end: deferred.and_then(|(_, original_end)| *original_end),
+                cancelled_at: self.held.cancelled_at,
+                full_since: self.full_since,
+            });
         }
-        if points >= POINTS_FULL && self.held.points < POINTS_FULL {
-            self.note_full(day);
+    }
+
+    fn take_lifted(&mut self, at: Timestamp, is_asked: impl Fn(u8) -> bool) -> Option<LiftedState> {
+        let index = self.lifted.iter().rposition(|lifted| lifted.at == at && is_asked(lifted.letter))?;
+        Some(self.lifted.remove(index))
+    }
+
+    /// A second setting at one moment corrects the first: what it corrects leaves no record.
+    fn set_points(&mut self, points: u8, from: Timestamp, day: Date) {
+        let before = match self.points_before {
+            Some((moment, before)) if moment == from => before,
+            _ => self.held.points,
+        };
+        self.points_before = Some((from, before));
+        match (self.held.points >= POINTS_FULL, points >= POINTS_FULL) {
+            (false, true) => self.note_full(day),
+            (true, false) if before < POINTS_FULL => self.forget_full(day),
+            _ => {}
         }
         self.held.points = points;
     }
@@ -242,7 +301,10 @@ impl<'a> Fold<'a> {
             && moment == from
         {
             self.held.points = before;
-            self.forget_full(day);
+            // Who had 12 points before reached them before: that is not reversed.
+            if before < POINTS_FULL {
+                self.forget_full(day);
+            }
         }
     }
 
@@ -301,27 +363,6 @@ mod tests {
         assert_eq!(letters(9, 19), StateSet::EMPTY);
         assert_eq!(letters(10, 10), StateSet::parse("D").unwrap());
         assert_eq!(letters(30, 30), StateSet::parse("DU").unwrap());
-    }
-
-    #[test]
-    fn a_late_record_sets_changed_since_and_an_idle_one_does_not() {
-        let history = History::from_changes(vec![
-            change(0, 0, ChangeKind::Issued),
-            change(5, 20, set(b'U')),
-            change(7, 25, set(b'D')),
-            change(7, 26, ChangeKind::StateLifted { letter: b'D' }),
-        ]);
-        let since = |moment, known| history.fold(as_of(moment, known)).changed_since;
-        assert_eq!(since(9, 19), None);
-        assert_eq!(since(9, 21), Some(history.changes()[1].recorded_at));
-        assert_eq!(since(9, 25), Some(history.changes()[2].recorded_at));
-        assert_eq!(
-            since(9, 30),
-            Some(history.changes()[3].recorded_at),
-            "it took back what had been reported"
-        );
-        assert_eq!(since(4, 30), None, "effective only later");
-        assert_eq!(since(30, 30), None);
     }
 
     #[test]
@@ -427,6 +468,10 @@ mod tests {
                     last_day: Some(date(2026, 1, 1).saturating_add(days.days())),
                 }
             }),
+            (1u8..=17, 60u8..70).prop_map(|(code, ceiling_years)| ChangeKind::AgeExtended {
+                class: VehicleClass::from_code(code).unwrap(),
+                ceiling_years,
+            }),
             (0u8..15).prop_map(|points| ChangeKind::PointsSet { points }),
             Just(ChangeKind::PointsCleared),
             Just(ChangeKind::PointsReversed),
@@ -478,14 +523,100 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_since_is_a_late_recording(history in any_history(), moment in 0i64..60) {
-            let asked = as_of(moment, 200);
-            let held = history.fold(asked);
-            let then = history.fold(AsOf { known_at: asked.moment, ..asked });
-            match held.changed_since {
-                Some(since) => prop_assert!(since > asked.moment),
-                None => prop_assert!(holds_the_same(&held, &then)),
+        fn what_is_reversed_never_happened(
+            steps in any_steps(), more in 0usize..3, odd in 0i64..40, kind in any_kind(), moment in 0i64..100,
+        ) {
+            // Everything else happens on even days.
+            let told = |(effective, kind): (i64, ChangeKind)| change(2 * effective, 0, kind);
+            let plain: Vec<Change> = steps.into_iter().map(told).collect();
+            let day = 2 * odd + 1;
+            let before = History::from_changes(plain.clone()).fold(as_of(day, 500));
+            let Some(opposite) = opposite(&kind, &before) else { return Ok(()) };
+            let mut pairs = plain.clone();
+            for _ in 0..=more {
+                pairs.push(change(day, 200, kind.clone()));
+                pairs.push(change(day, 201, opposite.clone()));
             }
+            let moment = as_of(moment, 500);
+            prop_assert_eq!(
+                History::from_changes(pairs).fold(moment), History::from_changes(plain).fold(moment)
+            );
         }
+    }
+
+    /// What reverses a change that changes something, given what was held before it.
+    fn opposite(kind: &ChangeKind, before: &Qualification) -> Option<ChangeKind> {
+        let holds = |asked: &VehicleClass| before.classes.iter().any(|held| held.class == *asked);
+        match kind {
+            ChangeKind::ClassAdded { class } if !holds(class) => {
+                Some(ChangeKind::ClassRemoved { class: *class })
+            }
+            ChangeKind::ClassRemoved { class } if holds(class) => {
+                Some(ChangeKind::ClassAdded { class: *class })
+            }
+            ChangeKind::StateSet { letter, .. } if !before.states.contains_letter(*letter) => {
+                Some(ChangeKind::StateLifted { letter: *letter })
+            }
+            ChangeKind::StateLifted { letter } if before.states.contains_letter(*letter) => {
+                Some(set(*letter))
+            }
+            ChangeKind::PointsSet { .. } => Some(ChangeKind::PointsReversed),
+            _ => None,
+        }
+    }
+
+    fn any_steps() -> impl Strategy<Value = Vec<(i64, ChangeKind)>> {
+        proptest::collection::vec((0i64..40, any_kind()), 0..30)
+    }
+
+    #[test]
+    fn a_removal_reversed_gives_back_first_day_and_extension() {
+        let class = VehicleClass::A1;
+        let history = History::from_changes(vec![
+            change(0, 0, ChangeKind::Issued),
+            change(0, 0, ChangeKind::ClassAdded { class }),
+            change(5, 5, ChangeKind::AgeExtended { class, ceiling_years: 66 }),
+            change(10, 10, ChangeKind::ClassRemoved { class }),
+            change(10, 20, ChangeKind::ClassAdded { class }),
+        ]);
+        let held = history.fold(as_of(30, 30));
+        assert_eq!(held.classes, [ClassHolding { class, since: date(2026, 1, 1) }]);
+        assert_eq!(held.age_extensions, [(class, 66)]);
+        assert_eq!(history.fold(as_of(30, 15)).classes, []);
+    }
+
+    #[test]
+    fn a_class_added_in_error_is_no_first_class() {
+        let class = VehicleClass::C1;
+        let held = History::from_changes(vec![
+            change(5, 5, ChangeKind::ClassAdded { class }),
+            change(5, 9, ChangeKind::ClassRemoved { class }),
+            change(8, 9, ChangeKind::ClassAdded { class }),
+        ])
+        .fold(as_of(30, 30));
+        assert_eq!(held.first_car_class, Some(date(2026, 1, 9)));
+    }
+
+    #[test]
+    fn a_restoration_reversed_leaves_the_day_of_the_cancellation() {
+        let mut changes =
+            vec![change(5, 5, set(b'R')), change(20, 20, ChangeKind::StateLifted { letter: b'R' })];
+        changes.push(change(20, 25, set(b'R')));
+        let held = History::from_changes(changes.clone()).fold(as_of(40, 40));
+        assert_eq!(held.cancelled_at, Some(changes[0].effective.moment()));
+    }
+
+    #[test]
+    fn a_reversal_keeps_what_was_reached_before() {
+        let points =
+            |effective, recorded, points| change(effective, recorded, ChangeKind::PointsSet { points });
+        let fold = |changes| History::from_changes(changes).fold(as_of(40, 40));
+        let reversed =
+            fold(vec![points(5, 5, 12), points(9, 9, 15), change(9, 20, ChangeKind::PointsReversed)]);
+        assert_eq!((reversed.points, reversed.points_events.len()), (12, 1));
+        let corrected = fold(vec![points(5, 5, 12), points(5, 20, 6)]);
+        assert_eq!((corrected.points, corrected.points_events.len()), (6, 0));
+        let corrected_later = fold(vec![points(5, 5, 12), points(9, 20, 6)]);
+        assert_eq!(corrected_later.points_events.len(), 1, "another moment corrects nothing");
     }
 }

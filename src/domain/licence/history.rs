@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::{DocumentKind, FileNumber, FullName, LicenceNumber, Validity, VehicleClass};
+use super::{AsOf, DocumentKind, FileNumber, FullName, LicenceNumber, Validity, VehicleClass};
 use crate::domain::closed_set::closed_set;
 use crate::domain::subject::{Position, SubjectId, SubjectSecret};
 use crate::domain::time::Effective;
@@ -172,6 +172,27 @@ impl History {
     /// Returns the changes by the moment they take effect, then by recording.
     pub(super) fn by_effect(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &Change)> {
         self.by_effect.iter().filter_map(|place| Some((place.from, self.changes.get(place.index)?)))
+    }
+
+    /// Returns when something was recorded after the moment asked about that takes effect by then, the latest first.
+    pub fn recorded_late(&self, as_of: AsOf) -> impl Iterator<Item = Timestamp> {
+        self.changes
+            .iter()
+            .rev()
+            .take_while(move |change| change.recorded_at > as_of.moment)
+            .filter(move |change| {
+                change.recorded_at <= as_of.known_at && change.effective.moment() <= as_of.moment
+            })
+            .map(|change| change.recorded_at)
+    }
+
+    /// Says whether a first issue that takes effect after a moment was recorded by another: then, and only then, is it known
+    /// that nothing was issued before.
+    pub fn is_issued_later(&self, known_at: Timestamp, after: Timestamp) -> bool {
+        self.by_effect()
+            .rev()
+            .take_while(|(from, _)| *from > after)
+            .any(|(_, change)| change.kind == ChangeKind::Issued && change.recorded_at <= known_at)
     }
 
     /// Returns the moments after `after` and up to `until` at which something already known takes effect.

@@ -53,6 +53,4 @@ pub struct Qualification {
     pub disputed: bool,
     /// The record holds nothing from before this moment.
     pub history_from: Option<Timestamp>,
-    /// The latest recording after the moment asked about that changed what holds at that moment.
-    pub changed_since: Option<Timestamp>,
 }

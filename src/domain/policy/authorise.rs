@@ -5,10 +5,12 @@ use jiff::{Timestamp, ToSpan as _};
 use super::{PolicyRow, fields_at_most, grounds_at_most, row_for};
 use crate::domain::claim::{Claim, ConsentEvidence, Ground, GroundKind};
 use crate::domain::disclosure::FieldSet;
+use crate::domain::licence::VehicleClass;
 use crate::domain::partner::{Contract, PurposeTerms};
 use crate::domain::question::{Purpose, Question, Role};
 use crate::domain::rules::Rules;
 use crate::domain::time::civil_day;
+use crate::domain::vehicle::{Vehicle, VehicleKind};
 
 /// What a partner may ask about this subject now, and how much it may learn. Only [`authorise`] makes one.
 #[derive(Debug)]
@@ -81,7 +83,7 @@ pub fn authorise(
     let purpose = question.purpose();
     let terms = contract.terms(purpose).ok_or(AuthoriseRefusal::PurposeNotPermitted)?;
     let row = row_for(contract.kind, question).ok_or(AuthoriseRefusal::PurposeNotPermitted)?;
-    check_question(question, terms, rules)?;
+    check_question(question, terms, now, rules)?;
     check_ground(&claim.ground, row, terms)?;
     check_evidence(&claim.ground, purpose, now, rules)?;
     let permitted = row.fields.intersection(terms.fields);
@@ -144,8 +146,63 @@ fn check_consent(consent: &ConsentEvidence, days_max: u16, now: Timestamp) -> Re
     Ok(())
 }
 
-/// Holds thresholds, editions and roles to the closed sets of contract and policy (`docs/policy.md` §4).
-fn check_question(question: &Question, terms: &PurposeTerms, rules: &Rules) -> Result<(), AuthoriseRefusal> {
+/// Holds thresholds, editions, roles and classes to the closed sets of contract and policy (`docs/policy.md` §4).
+fn check_question(
+    question: &Question,
+    terms: &PurposeTerms,
+    now: Timestamp,
+    rules: &Rules,
+) -> Result<(), AuthoriseRefusal> {
+    check_thresholds(question, terms, rules)?;
+    check_health(question)?;
+    match question {
+        Question::Recruitment { role, class, .. } => {
+            check_class("recruitment.class", *role, *class, now, rules)
+        }
+        Question::Transport { role, class, .. } => check_class("transport.class", *role, *class, now, rules),
+        _ => Ok(()),
+    }
+}
+
+/// Who holds C5 is disabled: only a claim and a police check may ask about it, and the others are refused before anybody
+/// is looked up, whoever it is.
+fn check_health(question: &Question) -> Result<(), AuthoriseRefusal> {
+    const RULE: &str = "must not be C5: the class tells the holder's health";
+    let for_c5 = |vehicle: &Vehicle| vehicle.kind == VehicleKind::Class(VehicleClass::C5);
+    match question {
+        Question::InsurancePurchase { vehicle } if for_c5(vehicle) => {
+            not_in_contract("insurance_purchase.vehicle.class", RULE)
+        }
+        Question::Rental { vehicle, .. } if for_c5(vehicle) => not_in_contract("rental.vehicle.class", RULE),
+        Question::Recruitment { class: Some(VehicleClass::C5), .. } => {
+            not_in_contract("recruitment.class", RULE)
+        }
+        Question::Transport { class: Some(VehicleClass::C5), .. } => not_in_contract("transport.class", RULE),
+        _ => Ok(()),
+    }
+}
+
+/// Holds the class to the role: a role either fixes its classes, or the question names one.
+fn check_class(
+    field: &'static str,
+    role: Role,
+    class: Option<VehicleClass>,
+    now: Timestamp,
+    rules: &Rules,
+) -> Result<(), AuthoriseRefusal> {
+    let fixed = rules.role_on(role, civil_day(now)).is_some_and(|rule| !rule.classes.is_empty());
+    match class {
+        Some(_) if fixed => invalid(field, "must be absent: the role fixes the class"),
+        None if !fixed => invalid(field, "must be set for ROLE_DRIVER"),
+        _ => Ok(()),
+    }
+}
+
+fn check_thresholds(
+    question: &Question,
+    terms: &PurposeTerms,
+    rules: &Rules,
+) -> Result<(), AuthoriseRefusal> {
     let sets = &rules.thresholds;
     let tenure_listed =
         |months: &u16| terms.tenure_months.contains(months) && sets.tenure_months.contains(months);
@@ -167,14 +224,8 @@ fn check_question(question: &Question, terms: &PurposeTerms, rules: &Rules) -> R
         Question::Recruitment { min_tenure_months: Some(months), .. } if !tenure_listed(months) => {
             not_in_contract("recruitment.min_tenure_months", "must be a tenure the contract lists")
         }
-        Question::Recruitment { role: Role::Driver, class: None, .. } => {
-            invalid("recruitment.class", "must be set for ROLE_DRIVER")
-        }
         Question::Transport { role, .. } if !terms.roles.contains(role) => {
             not_in_contract("transport.role", "must be a role the contract lists")
-        }
-        Question::Transport { role: Role::Driver, class: None, .. } => {
-            invalid("transport.class", "must be set for ROLE_DRIVER")
         }
         _ => Ok(()),
     }
@@ -271,11 +322,10 @@ mod tests {
 
     use super::*;
     use crate::domain::disclosure::Field;
-    use crate::domain::licence::{DocumentKind, FullName, LicenceNumber, NumberRules, VehicleClass};
+    use crate::domain::licence::{DocumentKind, FullName, LicenceNumber, NumberRules};
     use crate::domain::partner::{Allowance, PartnerKind};
     use crate::domain::question::CoverageEdition;
     use crate::domain::time::start_of;
-    use crate::domain::vehicle::Vehicle;
 
     fn now() -> Timestamp {
         start_of(date(2026, 11, 22))
@@ -350,7 +400,8 @@ mod tests {
     }
 
     fn transport(role: Role, filed: bool) -> Question {
-        Question::Transport { role, filed, class: Some(VehicleClass::C1) }
+        let class = (role == Role::Driver).then_some(VehicleClass::C1);
+        Question::Transport { role, filed, class }
     }
 
     fn ask(
@@ -466,6 +517,84 @@ mod tests {
             edition: CoverageEdition::Compulsory,
         };
         assert_eq!(field(PartnerKind::Insurer, PARTY, &claim), Some("insurance_claim.coverage_edition"));
+    }
+
+    #[test]
+    fn class_c5_is_asked_about_in_claims_and_police_checks_only() {
+        let c5 = VehicleClass::C5;
+        let vehicle = Vehicle::of_class(c5);
+        let moment = now();
+        for (kind, ground, question, refused) in [
+            (
+                PartnerKind::Insurer,
+                consent(-1, 24),
+                Question::InsurancePurchase { vehicle: vehicle.clone() },
+                Some("insurance_purchase.vehicle.class"),
+            ),
+            (
+                PartnerKind::Rental,
+                PARTY,
+                Question::Rental {
+                    pick_up: moment,
+                    return_at: moment + 48.hours(),
+                    vehicle: vehicle.clone(),
+                    min_tenure_months: None,
+                    validity_margin_days: 0,
+                },
+                Some("rental.vehicle.class"),
+            ),
+            (
+                PartnerKind::Recruiter,
+                consent(-1, 24),
+                Question::Recruitment { role: Role::Driver, min_tenure_months: None, class: Some(c5) },
+                Some("recruitment.class"),
+            ),
+            (
+                PartnerKind::Transport,
+                Ground::LegalDuty,
+                Question::Transport { role: Role::Driver, filed: true, class: Some(c5) },
+                Some("transport.class"),
+            ),
+            (
+                PartnerKind::Insurer,
+                Ground::LegalDuty,
+                Question::InsuranceClaim {
+                    occurred_at: moment,
+                    vehicle: vehicle.clone(),
+                    edition: CoverageEdition::Commercial2020,
+                },
+                None,
+            ),
+            (
+                PartnerKind::Enforcement,
+                Ground::LegalDuty,
+                Question::Enforcement { vehicle: Some(vehicle) },
+                None,
+            ),
+        ] {
+            let field = match ask(kind, ground, &question, &[]) {
+                Ok(_) => None,
+                Err(AuthoriseRefusal::QuestionNotInContract { field, .. }) => Some(field),
+                Err(other) => panic!("{question:?}: {other:?}"),
+            };
+            assert_eq!(field, refused, "{question:?}");
+        }
+    }
+
+    #[test]
+    fn a_class_is_named_exactly_for_roles_that_fix_none() {
+        let asked = |role, class| {
+            let question = Question::Transport { role, filed: true, class };
+            match ask(PartnerKind::Transport, Ground::LegalDuty, &question, &[]) {
+                Ok(_) => None,
+                Err(AuthoriseRefusal::Invalid { field, .. }) => Some(field),
+                Err(other) => panic!("{question:?}: {other:?}"),
+            }
+        };
+        assert_eq!(asked(Role::Driver, Some(VehicleClass::C1)), None);
+        assert_eq!(asked(Role::Driver, None), Some("transport.class"));
+        assert_eq!(asked(Role::RideHailing, None), None);
+        assert_eq!(asked(Role::RideHailing, Some(VehicleClass::C1)), Some("transport.class"));
     }
 
     #[test]
