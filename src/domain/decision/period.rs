@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ground::Ground;
 use super::outcome::Outcome;
 use super::ruled::Case;
 use crate::domain::licence::{AsOf, Qualification};
@@ -15,8 +14,6 @@ use crate::domain::vehicle::Requirement;
 pub(super) struct Relied {
     /// The classes needed.
     pub(super) required: Requirement,
-    /// An overdue review shows apart.
-    pub(super) review_apart: bool,
     /// The role's greatest age.
     pub(super) age_max: Option<u8>,
 }
@@ -51,15 +48,13 @@ impl Standing {
     }
 
     fn of(case: &Case<'_>, relied: &Relied) -> Self {
-        let grounds = case.grounds();
-        let grounds = if relied.review_apart { grounds.without(Ground::ReviewOverdue) } else { grounds };
         let age = match (relied.age_max, case.held.birth_day) {
             (None, _) => Outcome::Met,
             (Some(_), None) => Outcome::Unknown,
             (Some(most), Some(born)) if age_on(born, case.day) <= i16::from(most) => Outcome::Met,
             (Some(_), Some(_)) => Outcome::NotMet,
         };
-        Self { licence: grounds.in_force().outcome, class: case.class(relied.required).outcome, age }
+        Self { licence: case.grounds().in_force().outcome, class: case.class(relied.required).outcome, age }
     }
 
     /// How a later standing compares with this one: MET unless something became worse.

@@ -568,3 +568,12 @@ fn a_snapshot_of_an_upgraded_driver_leaves_probation_open() {
         assert_eq!(ruling.decision, Decision::Indeterminate);
     }
 }
+
+#[test]
+fn a_review_overdue_ahead_ends_the_reliance_on_a_filed_driver() {
+    let mut changes = plain(10);
+    changes.push(ahead(3, ChangeKind::StateSet { letter: b'S', original_end: None }));
+    let class = Some(VehicleClass::C1);
+    let filed = Question::Transport { role: Role::Driver, filed: true, class };
+    assert_eq!(ask(&filed, &changes).ruling.reliance_until, Some(now() + 24.hours()));
+}

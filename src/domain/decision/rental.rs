@@ -44,7 +44,7 @@ pub(super) fn criteria(case: &Case<'_>, vehicle: &Vehicle, terms: &Terms) -> Vec
     }
     criteria.extend(terms.min_tenure_months.map(|months| case.tenure(months)));
     if now_qualified {
-        let relied = Relied { required, review_apart: false, age_max: None };
+        let relied = Relied { required, age_max: None };
         criteria.push(match lasts_until(case, &relied, terms.until()) {
             Outcome::NotMet => Criterion::not_met(CriterionKind::Period, Reason::EndsWithinPeriod),
             Outcome::Unknown => Criterion::unknown(CriterionKind::Period, Reason::StateUnresolved),

@@ -34,7 +34,7 @@ impl Asked<'_> {
     }
 
     pub(super) fn relied(&self) -> Relied {
-        Relied { required: self.required(), review_apart: self.filed, age_max: self.rule.age_max }
+        Relied { required: self.required(), age_max: self.rule.age_max }
     }
 
     fn forbidden_in_probation(&self) -> bool {

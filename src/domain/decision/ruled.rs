@@ -256,7 +256,7 @@ fn reliance_until(question: &Question, case: &Case<'_>, now: Timestamp) -> Optio
     let relied = match question {
         Question::InsuranceClaim { .. } => return None,
         Question::Recruitment { .. } | Question::Transport { .. } => role_asked(question, case)?.relied(),
-        _ => Relied { required: required(question, case), review_apart: false, age_max: None },
+        _ => Relied { required: required(question, case), age_max: None },
     };
     let lasts = |until: &Timestamp| lasts_until(case, &relied, *until) == Outcome::Met;
     if let Question::Rental { return_at, .. } = question {
