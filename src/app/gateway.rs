@@ -205,7 +205,7 @@ impl RunningGateway {
 
         let background_stop = CancellationToken::new();
         let replica = ReplicaFacts::of(config, partner_addr, parts.clock.as_ref());
-        let operator = Arc::new(GatewayOperator::new(Arc::clone(&parts), replica));
+        let operator = Arc::new(GatewayOperator::new(Arc::clone(&parts), replica, drain.clone()));
         let admin_addr = super::listeners::start(config, &operator, &background, &background_stop)?;
         let monitor = Monitor::new(Arc::clone(&parts), health_reporter, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));

@@ -11,9 +11,11 @@ mod listeners;
 mod monitor;
 mod operator;
 mod probe;
+mod process;
 mod secrets;
 
 pub use calls::start_logging;
 pub use clock::SystemClock;
 pub use error::StartError;
 pub use gateway::{RunningGateway, identity_files};
+pub use process::harden;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::gateway::Parts;
 use crate::admin::ports::{Health, ImportBody, Later, Operator, OperatorError, Status};
@@ -95,12 +96,13 @@ pub(super) struct GatewayOperator {
     parts: Arc<Parts>,
     replica: ReplicaFacts,
     importing: Arc<AtomicBool>,
+    drain: CancellationToken,
 }
 
 impl GatewayOperator {
     /// Builds the operator's side.
-    pub(super) fn new(parts: Arc<Parts>, replica: ReplicaFacts) -> Self {
-        Self { parts, replica, importing: Arc::default() }
+    pub(super) fn new(parts: Arc<Parts>, replica: ReplicaFacts, drain: CancellationToken) -> Self {
+        Self { parts, replica, importing: Arc::default(), drain }
     }
 
     fn line(&self, slot: &PartnerSlot) -> PartnerLine {
@@ -132,7 +134,7 @@ impl GatewayOperator {
 
 impl Health for GatewayOperator {
     fn health(&self) -> HealthReport {
-        self.parts.health(false)
+        self.parts.health(self.drain.is_cancelled())
     }
 }
 

@@ -51,31 +51,48 @@ impl ServeCommand {
         config.listen.cores = self.cores.unwrap_or(config.listen.cores);
         config.telemetry.log_format = self.log_format.unwrap_or(config.telemetry.log_format);
         crate::app::start_logging(&config.telemetry).into_diagnostic()?;
+        crate::app::harden(&mut config.bounds);
 
         let signals = tokio::runtime::Builder::new_current_thread().enable_all().build().into_diagnostic()?;
-        signals.block_on(async {
-            // Before the start: a signal that comes in the middle of it must not be lost.
-            let mut stop = signal(SignalKind::terminate()).into_diagnostic()?;
-            let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
-            let mut hangup = signal(SignalKind::hangup()).into_diagnostic()?;
-            let gateway = start(config).await?;
-            announce(&gateway);
-            loop {
-                tokio::select! {
-                    _ = stop.recv() => break,
-                    _ = interrupt.recv() => break,
-                    _ = hangup.recv() => gateway.reload(),
-                }
-            }
-            let _unsupervised = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-            let drained = tokio::task::spawn_blocking(move || gateway.stop());
-            tokio::select! {
-                stopped = drained => stopped.into_diagnostic()?,
-                _ = stop.recv() => tracing::warn!("stopped at once: open calls were dropped"),
-                _ = interrupt.recv() => tracing::warn!("stopped at once: open calls were dropped"),
-            }
-            Ok(ExitCode::SUCCESS)
-        })
+        let ended = signals.block_on(run(config))?;
+        if ended == Ended::AtOnce {
+            // The drain still runs on a thread of that runtime: waiting for it is what the operator did not want.
+            signals.shutdown_background();
+            return Ok(ExitCode::FAILURE);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Open calls were answered, the log was closed.
+    Drained,
+    /// A second signal came: open calls were dropped.
+    AtOnce,
+}
+
+async fn run(config: GatewayConfig) -> miette::Result<Ended> {
+    // Before the start: a signal that comes in the middle of it must not be lost.
+    let mut stop = signal(SignalKind::terminate()).into_diagnostic()?;
+    let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
+    let mut hangup = signal(SignalKind::hangup()).into_diagnostic()?;
+    let gateway = start(config).await?;
+    announce(&gateway);
+    loop {
+        tokio::select! {
+            _ = stop.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => gateway.reload(),
+        }
+    }
+    let _unsupervised = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let drained = tokio::task::spawn_blocking(move || gateway.stop());
+    tokio::select! {
+        stopped = drained => stopped.into_diagnostic().map(|()| Ended::Drained),
+        _ = stop.recv() => Ok(Ended::AtOnce),
+        _ = interrupt.recv() => Ok(Ended::AtOnce),
     }
 }
 
