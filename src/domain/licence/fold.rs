@@ -212,7 +212,11 @@ impl<'a> Fold<'a> {
         }
     }
 
+    /// Extends the ceiling of a class that is held; of a class that is not, there is nothing to extend.
     fn extend_age(&mut self, class: VehicleClass, ceiling_years: u8) {
+        if !self.held.classes.iter().any(|holding| holding.class == class) {
+            return;
+        }
         self.held.age_extensions.retain(|(extended, _)| *extended != class);
         self.held.age_extensions.push((class, ceiling_years));
     }
