@@ -67,7 +67,7 @@ impl Stage {
         let options = InitOptions { redis_url: redis.map(str::to_owned), ..InitOptions::default() };
         write_deployment(&dir, &options, now).wrap_err("cannot write the demo's deployment")?;
         issue_odd_certificates(&dir, now)?;
-        let gateway = start(&dir)?;
+        let gateway = start(&dir, Memory::AsConfigured)?;
         let address = gateway.partner_addr();
         let stage = Self { dir, _folder: folder, gateway: Some(gateway), address };
         if let Some(gateway) = &stage.gateway {
@@ -125,13 +125,13 @@ impl Stage {
         aside(|| AdminClient::connect(socket).and_then(|operator| operation(&operator)))?.map_err(Into::into)
     }
 
-    /// Starts the gateway anew: what it held in process is gone, what Redis holds is not.
+    /// Starts the gateway anew, holding nothing in process: what is not in Redis is read from the registry.
     ///
     /// # Errors
     /// Says why it did not start.
-    pub fn restart(&mut self) -> miette::Result<()> {
+    pub fn restart_without_memory(&mut self) -> miette::Result<()> {
         self.stop();
-        let gateway = start(&self.dir)?;
+        let gateway = start(&self.dir, Memory::None)?;
         self.address = gateway.partner_addr();
         self.gateway = Some(gateway);
         Ok(())
@@ -156,8 +156,18 @@ fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> miette::Result<T> {
     std::thread::scope(|scope| scope.spawn(work).join()).map_err(|_| miette!("a part of the stage failed"))
 }
 
-fn start(dir: &Path) -> miette::Result<RunningGateway> {
+/// How much a gateway keeps in its own memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    AsConfigured,
+    None,
+}
+
+fn start(dir: &Path, memory: Memory) -> miette::Result<RunningGateway> {
     let mut config = GatewayConfig::read(&dir.join("config.toml")).into_diagnostic()?;
+    if memory == Memory::None {
+        config.cache.in_process_mib = 0;
+    }
     (config.listen.partners, config.listen.admin) = (FREE_PORT, FREE_PORT);
     aside(|| RunningGateway::start(&config))?.into_diagnostic().wrap_err("the gateway did not start")
 }
