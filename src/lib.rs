@@ -10,6 +10,7 @@ pub mod config;
 pub mod design;
 pub mod domain;
 pub mod gateway;
+pub mod hashing;
 pub mod identity;
 pub mod limits;
 pub mod registry;

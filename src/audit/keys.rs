@@ -12,7 +12,6 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use aws_lc_rs::hmac;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
@@ -21,6 +20,7 @@ use crate::domain::licence::{DocumentKind, LicenceNumber};
 use crate::domain::partner::PartnerId;
 use crate::domain::subject::{NumberPseudonym, SubjectSecret};
 use crate::domain::time::civil_day;
+use crate::hashing::{MacKey, first_half, sha256};
 
 const LABEL_SUBJECT: &[u8] = b"drivegate/1 subject";
 const LABEL_UNCONFIRMED: &[u8] = b"drivegate/1 unconfirmed";
@@ -31,7 +31,7 @@ const LABEL_NUMBER: &[u8] = b"drivegate/1 number";
 const LABEL_REQUEST: &[u8] = b"drivegate/1 request";
 
 /// The journal's own secret: 32 random bytes in a file of mode 0600.
-pub struct LogSecret(hmac::Key);
+pub struct LogSecret(MacKey);
 
 /// Why the journal's secret cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ impl std::fmt::Debug for LogSecret {
 impl LogSecret {
     /// Wraps 32 random bytes.
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+        Self(MacKey::new(bytes))
     }
 
     /// Reads the secret, or makes it when the folder is new.
@@ -100,14 +100,14 @@ impl LogSecret {
     /// bound to the partner, because two partners may choose the same.
     pub fn request_digest(&self, partner: &PartnerId, request_id: &str) -> RequestDigest {
         let partner = partner.as_str().as_bytes();
-        RequestDigest(first_half(&mac(&self.0, &[LABEL_REQUEST, partner, b"\n", request_id.as_bytes()])))
+        RequestDigest(first_half(&self.0.mac(&[LABEL_REQUEST, partner, b"\n", request_id.as_bytes()])))
     }
 
     /// Derives the keys of an entry about a number nobody has: the monthly key stands in for `k_subject`.
     pub fn unknown_number(&self, month: Month, number: NumberPseudonym) -> EntryKeys {
-        let monthly = hmac::Key::new(hmac::HMAC_SHA256, &mac(&self.0, &[LABEL_MONTH, &month.0]));
-        let stand_in = mac(&monthly, &[LABEL_NUMBER, number.as_bytes()]);
-        EntryKeys::over(&stand_in, |key| mac(key, &[LABEL_UNCONFIRMED]))
+        let monthly = MacKey::new(&self.0.mac(&[LABEL_MONTH, &month.0]));
+        let stand_in = monthly.mac(&[LABEL_NUMBER, number.as_bytes()]);
+        EntryKeys::over(&stand_in, |key| key.mac(&[LABEL_UNCONFIRMED]))
     }
 }
 
@@ -126,14 +126,14 @@ impl Month {
 
 /// What one entry needs of its subject: a pseudonym and openings.
 pub struct EntryKeys {
-    key: hmac::Key,
+    key: MacKey,
     pseudonym: SubjectPseudonym,
 }
 
 impl EntryKeys {
     /// Derives the keys of an entry about a confirmed subject: one pseudonym for ever, so that the index can group.
     pub fn confirmed(secret: &SubjectSecret) -> Self {
-        Self::over(secret.expose(), |key| mac(key, &[LABEL_SUBJECT]))
+        Self::over(secret.expose(), |key| key.mac(&[LABEL_SUBJECT]))
     }
 
     /// Derives the keys of an entry about a subject that was not confirmed: a pseudonym for this month and number.
@@ -144,13 +144,11 @@ impl EntryKeys {
         number: &LicenceNumber,
     ) -> Self {
         let number = number.expose().as_bytes();
-        Self::over(secret.expose(), |key| {
-            mac(key, &[LABEL_UNCONFIRMED, &month.0, &[document.code()], number])
-        })
+        Self::over(secret.expose(), |key| key.mac(&[LABEL_UNCONFIRMED, &month.0, &[document.code()], number]))
     }
 
-    fn over(secret: &[u8; 32], pseudonym: impl FnOnce(&hmac::Key) -> [u8; 32]) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    fn over(secret: &[u8; 32], pseudonym: impl FnOnce(&MacKey) -> [u8; 32]) -> Self {
+        let key = MacKey::new(secret);
         let pseudonym = SubjectPseudonym(first_half(&pseudonym(&key)));
         Self { key, pseudonym }
     }
@@ -162,7 +160,7 @@ impl EntryKeys {
 
     /// Derives the key that opens the entry with this nonce.
     pub fn opening(&self, nonce: &[u8; 16]) -> OpeningKey {
-        OpeningKey::from_bytes(mac(&self.key, &[LABEL_OPEN, nonce]))
+        OpeningKey::from_bytes(self.key.mac(&[LABEL_OPEN, nonce]))
     }
 }
 
@@ -186,7 +184,7 @@ impl OpeningKey {
         message[..32].copy_from_slice(&*self.0);
         message[32..48].copy_from_slice(LABEL_SALT);
         message[48] = leaf_code / 2;
-        let block = super::entry::sha256(&message);
+        let block = sha256(&message);
         let mut salt = first_half(&block);
         if leaf_code % 2 == 1 {
             salt.copy_from_slice(&block[16..]);
@@ -199,20 +197,4 @@ impl std::fmt::Debug for OpeningKey {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("OpeningKey([elided])")
     }
-}
-
-fn mac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = hmac::Context::with_key(key);
-    for part in parts {
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    out.copy_from_slice(context.sign().as_ref());
-    out
-}
-
-fn first_half(hash: &[u8; 32]) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash[..16]);
-    half
 }

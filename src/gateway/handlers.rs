@@ -1,5 +1,7 @@
 //! The methods of `VerificationService`: convert, call the use case, convert back.
 
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
@@ -17,7 +19,8 @@ use crate::domain::licence::NumberRules;
 use crate::domain::partner::Contract;
 use crate::domain::time::Clock;
 use crate::identity::Roster;
-use crate::verification::{Caller, Verification};
+use crate::verification::ports::Deadline;
+use crate::verification::{self, Caller, Verification};
 
 /// What the handlers need. One for all connections.
 #[derive(Clone)]
@@ -30,23 +33,28 @@ pub(super) struct Handlers {
     pub(super) environment: Environment,
 }
 
+/// An answer on its way.
+type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response<VerifyResponse>, Status>> + Send + 'a>>;
+
+/// A question that was read, with all its answer needs.
+struct Asked {
+    call: Arc<CallContext>,
+    contract: Arc<Contract>,
+    request: Box<verification::Request>,
+    deadline: Deadline,
+}
+
 #[tonic::async_trait]
 impl VerificationService for Handlers {
-    async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
-        let (call, contract) = caller(&request)?;
-        let rules = RequestRules { numbers: self.numbers, now: self.clock.now() };
-        let asked = parse_request(request.into_inner(), rules)
-            .map_err(|faults| call.refuse(Refusal::Malformed(faults)))?;
-        let _set_once = call.purpose.set(asked.question.purpose());
-        let standing = || call.connection.standing(&self.roster, self.clock.now());
-        let Some(deadline) = call.deadline else { return Err(call.refuse(Refusal::Internal)) };
-        let caller = Caller { contract: &contract, standing: &standing };
-        match self.verification.verify(caller, &asked, deadline).await {
-            Ok(answer) => {
-                let _set_once = call.decision.set(answer.ruling.decision);
-                Ok(Response::new(answer_message(&answer, self.environment)))
-            }
-            Err(cause) => Err(call.refuse(self.refusal_with_levels(cause.into(), &contract))),
+    /// Reads the message at once and keeps what was read, not the message: what waits for the record is kept small.
+    fn verify<'s, 'async_trait>(&'s self, request: Request<VerifyRequest>) -> Answering<'async_trait>
+    where
+        's: 'async_trait,
+        Self: 'async_trait,
+    {
+        match self.read(request) {
+            Ok(asked) => Box::pin(self.answer(asked)),
+            Err(status) => Box::pin(ready(Err(status))),
         }
     }
 
@@ -73,6 +81,29 @@ impl VerificationService for Handlers {
 }
 
 impl Handlers {
+    fn read(&self, request: Request<VerifyRequest>) -> Result<Asked, Status> {
+        let (call, contract) = caller(&request)?;
+        let rules = RequestRules { numbers: self.numbers, now: self.clock.now() };
+        let request = parse_request(request.into_inner(), rules)
+            .map_err(|faults| call.refuse(Refusal::Malformed(faults)))?;
+        let _set_once = call.purpose.set(request.question.purpose());
+        let Some(deadline) = call.deadline else { return Err(call.refuse(Refusal::Internal)) };
+        Ok(Asked { call, contract, request: Box::new(request), deadline })
+    }
+
+    async fn answer(&self, asked: Asked) -> Result<Response<VerifyResponse>, Status> {
+        let Asked { call, contract, request, deadline } = asked;
+        let standing = || call.connection.standing(&self.roster, self.clock.now());
+        let caller = Caller { contract: &contract, standing: &standing };
+        match self.verification.verify(caller, &request, deadline).await {
+            Ok(answer) => {
+                let _set_once = call.decision.set(answer.ruling.decision);
+                Ok(Response::new(answer_message(&answer, self.environment)))
+            }
+            Err(cause) => Err(call.refuse(self.refusal_with_levels(cause.into(), &contract))),
+        }
+    }
+
     /// A quota refusal says what is left of every window, as a rate refusal does.
     fn refusal_with_levels(&self, refusal: Refusal, contract: &Contract) -> Refusal {
         match refusal {

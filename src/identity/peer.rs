@@ -5,6 +5,7 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::domain::partner::PeerIdentity;
+use crate::hashing::sha256;
 
 /// A certificate the verifier accepted cannot be read here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,12 +38,6 @@ pub fn identify(chain: &[CertificateDer<'_>]) -> Result<PeerIdentity, PeerFault>
 pub(super) fn significant(number: &[u8]) -> &[u8] {
     let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
     &number[start..]
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut digest = [0; 32];
-    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
-    digest
 }
 
 pub(super) fn moment(unix_seconds: i64) -> Timestamp {

@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 
 use super::files;
 pub use super::files::Existing;
-use super::peer::sha256;
 use crate::config::{hex, unhex};
+use crate::hashing::sha256;
 
 /// How far back a certificate's validity starts: clocks of two machines may differ that much.
 const BACKDATED_BY: SignedDuration = SignedDuration::from_hours(1);

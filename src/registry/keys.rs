@@ -18,12 +18,13 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::sealing::SealingKeys;
+use crate::hashing::MacKey;
 
 /// The name of the key file in the data folder.
 pub const KEY_FILE: &str = "registry.keys";
@@ -37,8 +38,8 @@ type RawKey = Zeroizing<[u8; KEY_SIZE]>;
 
 /// The keys of one registry, prepared for use. Cannot be shown.
 pub struct RegistryKeys {
-    pub(super) pseudonym: hmac::Key,
-    pub(super) subject_ref: hmac::Key,
+    pub(super) pseudonym: MacKey,
+    pub(super) subject_ref: MacKey,
     pub(super) sealing: SealingKeys,
 }
 
@@ -160,8 +161,8 @@ impl RegistryKeys {
 
     fn prepare(pseudonym: &RawKey, subject_ref: &RawKey, current: u8, sealing: &[(u8, RawKey)]) -> Self {
         Self {
-            pseudonym: hmac::Key::new(hmac::HMAC_SHA256, pseudonym.as_slice()),
-            subject_ref: hmac::Key::new(hmac::HMAC_SHA256, subject_ref.as_slice()),
+            pseudonym: MacKey::new(pseudonym),
+            subject_ref: MacKey::new(subject_ref),
             sealing: SealingKeys::prepare(current, sealing),
         }
     }

@@ -1,6 +1,5 @@
 //! Tells questions apart without keeping them.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 
 use super::ports::QuestionDigest;
@@ -9,6 +8,7 @@ use crate::domain::licence::{FileNumber, VehicleClass};
 use crate::domain::question::Question;
 use crate::domain::subject::NumberPseudonym;
 use crate::domain::vehicle::{Vehicle, VehicleKind};
+use crate::hashing::{first_half, sha256};
 
 /// Digests what is asked: the same question always gives the same digest. Moments count to the second.
 /// Nothing about the subject enters.
@@ -66,9 +66,7 @@ struct Bytes(Vec<u8>);
 
 impl Bytes {
     fn digest(&self) -> QuestionDigest {
-        let mut short = [0; 16];
-        short.copy_from_slice(&digest(&SHA256, &self.0).as_ref()[..16]);
-        QuestionDigest(short)
+        QuestionDigest(first_half(&sha256(&self.0)))
     }
 
     fn text(&mut self, text: &str) -> &mut Self {

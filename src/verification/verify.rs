@@ -12,7 +12,7 @@ use super::ports::{
     SubjectToRecord,
 };
 use super::request::Request;
-use crate::domain::decision::{Ruling, confirm, decide};
+use crate::domain::decision::{Ruling, confirm, decide_over};
 use crate::domain::disclosure::{Disclosure, disclose};
 use crate::domain::licence::{AsOf, Record};
 use crate::domain::partner::{Contract, Standing};
@@ -91,7 +91,7 @@ impl Verification {
             lost => return Err(NoAnswer::StandingLost(lost)),
         }
         let read_at = self.clock.since_boot();
-        let to_record = AnswerToRecord {
+        let entry = self.evidence.record(&AnswerToRecord {
             at: now,
             partner,
             purpose: request.question.purpose(),
@@ -109,8 +109,8 @@ impl Verification {
             known_at: request.known_at.unwrap_or(now),
             policy_version: POLICY_VERSION,
             charged: quota.counts(),
-        };
-        let entry = self.evidence.record(&to_record).await.map_err(|_unavailable| NoAnswer::NoEvidence)?;
+        });
+        let entry = entry.await.map_err(|_unavailable| NoAnswer::NoEvidence)?;
         if self.clock.since_boot().saturating_sub(read_at) > self.age_max {
             return Err(NoAnswer::NotFreshEnough);
         }
@@ -162,12 +162,14 @@ impl Verification {
 
     fn judge(&self, request: &Request, permit: &Permit, record: Option<&Record>, now: Timestamp) -> Finding {
         let Some(record) = record else { return Finding::unconfirmed() };
-        let current = record.history.fold(AsOf { moment: now, known_at: now });
+        let present = AsOf { moment: now, known_at: now };
+        let current = record.history.fold(present);
         if !confirm(&request.claim, &current) {
             return Finding::unconfirmed();
         }
         let as_of = AsOf { moment: request.question.moment(now), known_at: request.known_at.unwrap_or(now) };
-        let ruled = decide(&request.question, &record.history, as_of, now, &self.rules);
+        let held = if as_of == present { current } else { record.history.fold(as_of) };
+        let ruled = decide_over(&request.question, &record.history, held, as_of, now, &self.rules);
         let disclosure = disclose(permit, &request.question, &ruled, as_of);
         Finding { confirmed: true, changed_since: ruled.changed_since, ruling: ruled.ruling, disclosure }
     }

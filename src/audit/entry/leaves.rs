@@ -3,17 +3,16 @@
 //! A leaf is SHA-256(0x00 ‖ salt ‖ len(name) ‖ name ‖ value). Salts are 128 bits, derived from the entry's
 //! [`OpeningKey`]; without the salt a leaf says nothing about its value, however few values there are.
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use crate::audit::keys::OpeningKey;
 use crate::domain::closed_set::closed_set;
 use crate::domain::disclosure::Field;
+use crate::hashing::sha256;
 
 /// A SHA-256 hash.
 pub type Hash = [u8; 32];
 
-/// How many leaves an entry can have.
-const LEAVES_MAX: usize = 32;
+/// How many leaves an entry has room for at once; the entry of today's longest answer has twelve.
+const LEAVES_EXPECTED: usize = 16;
 
 closed_set! {
     /// What a leaf commits to. Codes are the canonical order of leaves; 16 + a field's code is that field disclosed.
@@ -98,14 +97,13 @@ impl LeafName {
 /// Collects the leaves of one entry and folds them into its root.
 pub(super) struct Commitments {
     opening: OpeningKey,
-    set: u32,
-    hashes: [Hash; LEAVES_MAX],
+    leaves: Vec<(u8, Hash)>,
     value: Vec<u8>,
 }
 
 impl Commitments {
     pub(super) fn new(opening: OpeningKey) -> Self {
-        Self { opening, set: 0, hashes: [[0; 32]; LEAVES_MAX], value: Vec::with_capacity(512) }
+        Self { opening, leaves: Vec::with_capacity(LEAVES_EXPECTED), value: Vec::with_capacity(512) }
     }
 
     /// Commits to a value; leaves may come in any order.
@@ -113,20 +111,15 @@ impl Commitments {
         self.value.clear();
         begin_leaf(&mut self.value, &self.opening.salt(name.code()), name);
         value(&mut self.value);
-        self.hashes[usize::from(name.code()) % LEAVES_MAX] = sha256(&self.value);
-        self.set |= name.bit();
+        self.leaves.push((name.code(), sha256(&self.value)));
     }
 
     /// Returns which leaves there are, and the root over them.
     pub(super) fn fold(mut self) -> (LeafSet, Hash) {
-        let mut count = 0;
-        for code in 0..LEAVES_MAX {
-            if self.set & (1 << code) != 0 {
-                self.hashes[count] = self.hashes[code];
-                count += 1;
-            }
-        }
-        (LeafSet(self.set), root_over(&self.hashes[..count]))
+        self.leaves.sort_unstable_by_key(|(code, _)| *code);
+        let set = self.leaves.iter().fold(0, |set, (code, _)| set | 1 << code);
+        let hashes: Vec<Hash> = self.leaves.into_iter().map(|(_, hash)| hash).collect();
+        (LeafSet(set), root_over(&hashes))
     }
 }
 
@@ -164,12 +157,6 @@ fn node_hash(left: &Hash, right: &Hash) -> Hash {
     bytes[1..33].copy_from_slice(left);
     bytes[33..].copy_from_slice(right);
     sha256(&bytes)
-}
-
-pub(in crate::audit) fn sha256(bytes: &[u8]) -> Hash {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    hash
 }
 
 #[cfg(test)]

@@ -18,8 +18,6 @@ pub use compose::compose;
 pub use leaves::{LeafName, LeafSet, leaf_hash, root_over};
 pub use refusal::RefusalEntry;
 
-pub(in crate::audit) use leaves::sha256;
-
 use codec::Reader;
 
 /// The most bytes an entry may have.

@@ -35,7 +35,7 @@ pub fn consent_ground(now: Timestamp, record: &[u8]) -> proto::Ground {
 
 /// Returns the SHA-256 of a record of consent.
 pub fn sha256(record: &[u8]) -> Vec<u8> {
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, record).as_ref().to_vec()
+    crate::hashing::sha256(record).to_vec()
 }
 
 /// Returns a claim about the holder of a resident identity card.

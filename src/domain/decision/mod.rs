@@ -20,4 +20,4 @@ mod ruled;
 
 pub use confirm::confirm;
 pub use outcome::{Advice, Criterion, CriterionKind, Decision, NotCovered, Outcome, Reason, Remedy, Ruling};
-pub use ruled::{Ruled, decide};
+pub use ruled::{Ruled, decide, decide_over};

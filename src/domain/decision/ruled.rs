@@ -51,7 +51,18 @@ fn is_record_in_doubt(criterion: &Criterion) -> bool {
 ///
 /// `as_of` says which moment is asked about and as known when; `now` is when the question is asked.
 pub fn decide(question: &Question, history: &History, as_of: AsOf, now: Timestamp, rules: &Rules) -> Ruled {
-    let held = history.fold(as_of);
+    decide_over(question, history, history.fold(as_of), as_of, now, rules)
+}
+
+/// As [`decide`], over a fold the caller already has: it must be that of `as_of`.
+pub fn decide_over(
+    question: &Question,
+    history: &History,
+    held: Qualification,
+    as_of: AsOf,
+    now: Timestamp,
+    rules: &Rules,
+) -> Ruled {
     let case = Case {
         history,
         held: &held,
@@ -255,13 +266,12 @@ const RELIANCE_DAYS: [u16; 3] = [1, 7, 30];
 fn reliance_until(question: &Question, case: &Case<'_>, now: Timestamp) -> Option<Timestamp> {
     let relied = match question {
         Question::InsuranceClaim { .. } => return None,
+        // QUALIFIED says that its period is met, which reaches to the return at least.
+        Question::Rental { return_at, .. } => return Some(*return_at),
         Question::Recruitment { .. } | Question::Transport { .. } => role_asked(question, case)?.relied(),
         _ => Relied { required: required(question, case), age_max: None },
     };
     let lasts = |until: &Timestamp| lasts_until(case, &relied, *until) == Outcome::Met;
-    if let Question::Rental { return_at, .. } = question {
-        return Some(*return_at).filter(lasts);
-    }
     let furthest = case.rules.reliance_days_max;
     let nearer = RELIANCE_DAYS.into_iter().rev().filter(|days| *days < furthest);
     std::iter::once(furthest)

@@ -14,7 +14,8 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certific
 
 use super::{Revoked, TrustError, TrustFiles, read_file};
 use crate::domain::partner::PeerIdentity;
-use crate::identity::peer::{moment, sha256, significant};
+use crate::hashing::sha256;
+use crate::identity::peer::{moment, significant};
 
 /// Authorities and revocation lists, ready to judge a certificate.
 pub(super) struct PartnerTrust {

@@ -10,7 +10,8 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::{TrustError, TrustFiles, read_file};
-use crate::identity::peer::{identify, sha256};
+use crate::hashing::sha256;
+use crate::identity::peer::identify;
 
 /// The server's certificate, ready to be served.
 pub(super) struct ServerCertificate {
