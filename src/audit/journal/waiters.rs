@@ -3,13 +3,14 @@
 //! Waking a task of another thread's runtime costs a lock and an unpark. So tasks of an attached core leave their wakers in the
 //! core's own list, and the journal's thread wakes one task there ([`CoreTask`]), which wakes the others locally.
 //!
-//! The other way round it is the same: a core hands over what one turn of its loop has appended, once, when everyone who was
-//! ready has had his turn. A lone entry waits for nobody; under load a sync covers a turn instead of a single entry.
+//! The other way round it is the same: a core hands over what the turns of its loop have appended when a turn has added
+//! nothing, or when enough has gathered. A lone entry waits for nobody; under load a sync covers whole turns instead of a
+//! single entry, and the core and the journal's thread change places less often.
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -19,6 +20,9 @@ use futures_util::task::AtomicWaker;
 const OPEN: u8 = 0;
 const DURABLE: u8 = 1;
 const FAILED: u8 = 2;
+
+/// Entries after which a core hands over although its turns still add more: some milliseconds of a core's work.
+const ENTRIES_HANDED_OVER: usize = 128;
 
 /// Entries that become durable, or fail, together.
 #[derive(Default)]
@@ -55,8 +59,8 @@ impl Batch {
 #[derive(Default)]
 pub(super) struct WaitList {
     waiting: AtomicBool,
-    /// This turn of the core's loop has appended entries.
-    appended: AtomicBool,
+    /// How many entries the core has appended and not handed over.
+    appended: AtomicUsize,
     list: Mutex<List>,
     core: AtomicWaker,
 }
@@ -146,7 +150,7 @@ impl Waiters {
     /// Notes that this thread appended an entry; `false`: it has no core to hand it over at the end of the turn.
     pub(super) fn appended(&self) -> bool {
         let Some(core) = core_of_this_thread(self).filter(|core| !core.is_detached()) else { return false };
-        if !core.appended.swap(true, Ordering::SeqCst) {
+        if core.appended.fetch_add(1, Ordering::SeqCst) == 0 {
             core.core.wake();
         }
         true
@@ -189,7 +193,20 @@ pub(super) struct CoreTask {
     waiters: Arc<Waiters>,
     core: Option<Arc<WaitList>>,
     hand_over: HandOver,
-    rest_of_turn: Option<BoxFuture<'static, ()>>,
+    turn: Option<Turn>,
+}
+
+/// The turn of the loop whose end a core waits for.
+struct Turn {
+    rest: BoxFuture<'static, ()>,
+    /// How many entries had gathered when it began.
+    appended_before: usize,
+}
+
+impl Turn {
+    fn beginning(appended_before: usize) -> Self {
+        Self { rest: Box::pin(tokio::task::yield_now()), appended_before }
+    }
 }
 
 /// Asks the journal's thread to write what has gathered.
@@ -197,19 +214,26 @@ pub(super) type HandOver = Arc<dyn Fn() + Send + Sync>;
 
 impl CoreTask {
     pub(super) fn new(waiters: Arc<Waiters>, hand_over: HandOver) -> Self {
-        Self { waiters, core: None, hand_over, rest_of_turn: None }
+        Self { waiters, core: None, hand_over, turn: None }
     }
 
-    /// Waits until everyone who was ready has been polled, then hands over.
+    /// Waits until everyone who was ready has been polled and that has added nothing, or enough has gathered; then hands over.
     fn end_turn(&mut self, core: &WaitList, context: &mut Context<'_>) {
-        if !core.appended.load(Ordering::SeqCst) {
-            return;
-        }
-        let rest = self.rest_of_turn.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
-        if rest.as_mut().poll(context).is_ready() {
-            self.rest_of_turn = None;
-            core.appended.store(false, Ordering::SeqCst);
-            (self.hand_over)();
+        loop {
+            let appended = core.appended.load(Ordering::SeqCst);
+            if appended == 0 {
+                return;
+            }
+            let turn = self.turn.get_or_insert_with(|| Turn::beginning(appended));
+            if turn.rest.as_mut().poll(context).is_pending() {
+                return;
+            }
+            let is_last = appended == turn.appended_before || appended >= ENTRIES_HANDED_OVER;
+            self.turn = None;
+            if is_last {
+                core.appended.store(0, Ordering::SeqCst);
+                (self.hand_over)();
+            }
         }
     }
 
@@ -329,12 +353,22 @@ mod tests {
         assert_eq!(woken(&core), 1, "one turn, one wake");
         assert!(task.as_mut().poll(&mut on_core).is_pending());
         assert_eq!(handed_over.load(Ordering::SeqCst), 0, "the turn is not over");
+        assert!(waiters.appended());
+        assert!(task.as_mut().poll(&mut on_core).is_pending());
+        assert_eq!(handed_over.load(Ordering::SeqCst), 0, "the turn has added an entry");
         assert!(task.as_mut().poll(&mut on_core).is_pending());
         assert_eq!(handed_over.load(Ordering::SeqCst), 1);
         assert!(task.as_mut().poll(&mut on_core).is_pending());
         assert_eq!(handed_over.load(Ordering::SeqCst), 1);
+        for _ in 0..3 {
+            for _ in 0..ENTRIES_HANDED_OVER / 2 {
+                waiters.appended();
+            }
+            assert!(task.as_mut().poll(&mut on_core).is_pending());
+        }
+        assert_eq!(handed_over.load(Ordering::SeqCst), 2, "a core that never pauses hands over all the same");
         drop(task);
-        assert_eq!(handed_over.load(Ordering::SeqCst), 2, "whoever leaves hands over first");
+        assert_eq!(handed_over.load(Ordering::SeqCst), 3, "whoever leaves hands over first");
     }
 
     #[test]
