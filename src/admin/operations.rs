@@ -10,9 +10,9 @@ use axum::{Json, Router};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::import;
 use super::ports::{Operator, OperatorError, Status};
 use super::report::{ErrorBody, StatusReport};
+use super::{backup, import};
 use crate::domain::partner::{PartnerId, PartnerIdFault};
 
 /// The largest body but an import's.
@@ -37,6 +37,7 @@ pub(super) fn router(operator: Arc<dyn Operator>, status: Arc<dyn Status>) -> Ro
         .route("/v1/status", get(report))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route("/v1/registry/import", post(import::import))
+        .route("/v1/registry/backup", get(backup::back_up))
         .fallback(no_such_operation)
         .with_state(Served { operator, status })
 }

@@ -52,6 +52,13 @@ pub trait Operator: Send + Sync + 'static {
         body: ImportBody,
         progress: mpsc::Sender<ImportProgress>,
     ) -> Later<'_, Result<ImportCounts, OperatorError>>;
+
+    /// Writes a backup of the registry this process holds open, chunk by chunk, from one snapshot. A full channel makes it
+    /// wait; a closed one ends it.
+    fn back_up(
+        &self,
+        chunks: mpsc::Sender<Result<Bytes, OperatorError>>,
+    ) -> Later<'_, Result<(), OperatorError>>;
 }
 
 /// Why an operation was not done. Texts name partners and files, never a driver.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::BufRead as _;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::ports::{Health, IMPORT_LINE_BYTES_MAX, ImportBody, Later, Operator, OperatorError, Status};
@@ -22,6 +23,10 @@ pub(super) struct Scripted {
     pub(super) imported: Mutex<Vec<String>>,
     /// The import gives up at this line.
     pub(super) fails_at_line: Option<u64>,
+    /// Chunks of a backup.
+    pub(super) backup_chunks: u32,
+    /// The backup gives up at this chunk.
+    pub(super) backup_fails_at: Option<u32>,
 }
 
 impl Scripted {
@@ -144,6 +149,23 @@ impl Operator for Process {
         let script = Arc::clone(&self.0);
         Box::pin(async move {
             tokio::task::spawn_blocking(move || script.import_lines(body, &progress)).await.unwrap()
+        })
+    }
+
+    fn back_up(
+        &self,
+        chunks: mpsc::Sender<Result<Bytes, OperatorError>>,
+    ) -> Later<'_, Result<(), OperatorError>> {
+        Box::pin(async move {
+            for chunk in 0..self.0.backup_chunks {
+                if self.0.backup_fails_at == Some(chunk) {
+                    return Err(OperatorError::Failed { what: "the registry cannot be read".into() });
+                }
+                if chunks.send(Ok(vec![b'b'; 100_000].into())).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
         })
     }
 }

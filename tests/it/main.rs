@@ -23,4 +23,5 @@ mod limits;
 mod metrics;
 mod operating;
 mod readme;
+mod registry_store;
 mod search;

@@ -1,8 +1,10 @@
 //! The tables of the store, and the few facts about the store itself.
 
-use redb::{ReadableTable, TableDefinition};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use zeroize::Zeroizing;
 
 use super::error::{RegistryError, Trying as _};
+use crate::registry::keys::RegistryKeys;
 
 /// Number pseudonym → subject. Old numbers stay as aliases.
 pub(super) const NUMBERS: TableDefinition<'_, &[u8; 16], &[u8; 16]> = TableDefinition::new("numbers");
@@ -13,12 +15,71 @@ pub(super) const FEED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("f
 /// Name → value.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
+/// The layout of tables and records this program writes: 2 brought records of version 2, sealed without a stored nonce.
+/// Format 1 is read as it is and becomes 2 when opened, so that a program that cannot read the newer records says so.
+pub(super) const STORE_FORMAT: u32 = 2;
+/// What the sealing check holds, sealed.
+pub(super) const SEALING_CHECK: &[u8] = b"drivegate registry sealing check";
+
 pub(super) const META_FORMAT: &str = "format";
 pub(super) const META_EPOCH: &str = "epoch";
 pub(super) const META_HEAD: &str = "head";
 pub(super) const META_REGISTRY_ID: &str = "registry-id";
 pub(super) const META_SEALING_CHECK: &str = "sealing-check";
 pub(super) const META_PSEUDONYM_CHECK: &str = "pseudonym-check";
+
+/// What a store says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) epoch: u32,
+    pub(super) head: u64,
+    pub(super) registry_id: [u8; 16],
+    pub(super) sealing_check: Vec<u8>,
+    pub(super) pseudonym_check: [u8; 16],
+}
+
+impl Facts {
+    /// Reads them all.
+    pub(super) fn read(
+        meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    ) -> Result<Self, RegistryError> {
+        let (epoch, head) = epoch_and_head(meta)?;
+        let sealing_check = meta.get(META_SEALING_CHECK).trying_to("read")?;
+        let sealing_check =
+            sealing_check.ok_or(RegistryError::Damaged("a fact about the store is missing"))?;
+        Ok(Self {
+            epoch,
+            head,
+            registry_id: fixed(meta, META_REGISTRY_ID)?,
+            sealing_check: sealing_check.value().to_vec(),
+            pseudonym_check: fixed(meta, META_PSEUDONYM_CHECK)?,
+        })
+    }
+
+    /// Writes them into a store of the newest format.
+    pub(super) fn write(&self, transaction: &WriteTransaction) -> Result<(), RegistryError> {
+        let mut meta = transaction.open_table(META).trying_to("create")?;
+        let facts: [(&str, &[u8]); 6] = [
+            (META_FORMAT, &STORE_FORMAT.to_be_bytes()),
+            (META_EPOCH, &self.epoch.to_be_bytes()),
+            (META_HEAD, &self.head.to_be_bytes()),
+            (META_REGISTRY_ID, &self.registry_id),
+            (META_SEALING_CHECK, &self.sealing_check),
+            (META_PSEUDONYM_CHECK, &self.pseudonym_check),
+        ];
+        for (name, value) in facts {
+            meta.insert(name, value).trying_to("create")?;
+        }
+        Ok(())
+    }
+
+    /// Says whether these are the keys the store was made with.
+    pub(super) fn fit(&self, keys: &RegistryKeys) -> bool {
+        let mut scratch = Zeroizing::default();
+        keys.sealing.open(&self.sealing_check, &self.registry_id, &mut scratch) == Ok(SEALING_CHECK)
+            && self.pseudonym_check == keys.check(&self.registry_id)
+    }
+}
 
 /// Reads a fixed-size value of the meta table.
 pub(super) fn fixed<const N: usize>(

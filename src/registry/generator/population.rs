@@ -29,6 +29,11 @@ impl Population {
         Self { seed, as_of, indices: 0..POPULATION_MAX }
     }
 
+    /// Returns the drivers with these indices: parts of a population can be made side by side.
+    pub fn part(&self, indices: Range<u64>) -> Self {
+        Self { indices: indices.start..indices.end.min(POPULATION_MAX), ..self.clone() }
+    }
+
     /// Makes one driver.
     fn driver(&self, index: u64) -> Option<NewSubject> {
         let mut chance = Chance::of(self.seed, index);
@@ -85,6 +90,14 @@ mod tests {
             |seed| Population::new(seed, AS_OF).take(200).map(|driver| driver.changes).collect::<Vec<_>>();
         assert_eq!(changes(7), changes(7));
         assert_ne!(changes(7), changes(8));
+    }
+
+    #[test]
+    fn parts_make_the_same_people_as_the_whole() {
+        let changes = |part: Population| part.map(|driver| driver.changes).collect::<Vec<_>>();
+        let whole = Population::new(7, AS_OF);
+        let parts = [changes(whole.part(0..30)), changes(whole.part(30..100))].concat();
+        assert_eq!(parts, changes(whole.part(0..100)));
     }
 
     #[test]
