@@ -5,7 +5,7 @@
 
 mod error;
 mod feed;
-mod merge;
+pub(in crate::registry) mod merge;
 mod readers;
 mod stats;
 mod store;

@@ -57,7 +57,8 @@ impl RegistryStats {
         if self.subjects == 0 { 0.0 } else { self.changes as f64 / self.subjects as f64 }
     }
 
-    fn count(&mut self, history: &History) {
+    /// Counts one history in.
+    pub(in crate::registry) fn count(&mut self, history: &History) {
         self.changes += history.changes().len() as u64;
         let (mut classes, mut letters) = (0_u32, 0_u32);
         for change in history.changes() {
