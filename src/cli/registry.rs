@@ -22,8 +22,10 @@ use crate::registry::generator::{POPULATION_MAX, Population, fixed_drivers};
 use crate::registry::import::{
     ImportFormat, ImportOptions, ImportProgress, ImportReport, Importer, RejectsFile, write_line,
 };
+use crate::registry::store::wait;
 use crate::registry::{
-    EmbeddedRegistry, NewSubject, Outcome, RegistryError, RegistryKeys, RegistryOptions, Submission,
+    EmbeddedRegistry, LicenceStore, NewSubject, Outcome, PostgresRegistry, RegistryError, RegistryKeys,
+    RegistryOptions, Submission,
 };
 
 /// Subjects per commit when generating straight into a store.
@@ -132,7 +134,7 @@ impl Generate {
         let drivers = fixed.into_iter().chain(Population::new(self.seed, as_of).take(count));
         let bar = driver_bar(total);
         match &self.into {
-            Some(dir) => load(&open_store(&Places::of(dir)?)?, drivers, &bar)?,
+            Some(dir) => load(open_store(&Places::of(dir)?)?.as_ref(), drivers, &bar)?,
             None => write(&self.out, drivers, &bar)?,
         }
         bar.finish_and_clear();
@@ -144,7 +146,7 @@ impl Generate {
 }
 
 fn load(
-    registry: &EmbeddedRegistry,
+    registry: &dyn LicenceStore,
     mut drivers: impl Iterator<Item = NewSubject>,
     bar: &ProgressBar,
 ) -> miette::Result<()> {
@@ -154,7 +156,7 @@ fn load(
         if batch.is_empty() {
             return Ok(());
         }
-        let outcomes = registry.apply(&batch).into_diagnostic()?;
+        let outcomes = wait(registry.apply(&batch)).into_diagnostic()?;
         let rejected = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Rejected(rejection) => Some(*rejection),
             Outcome::Created(_) | Outcome::Appended(_) | Outcome::Unchanged => None,
@@ -202,7 +204,7 @@ impl Import {
         let rejects = rejects.wrap_err_with(|| format!("cannot replace {}", path.display()))?;
         let mut watch = Watch { bar, rejects, unwritten: None };
         let told = match open_store(&places) {
-            Ok(registry) => import_here(&registry, input, options, &mut watch)?,
+            Ok(registry) => import_here(registry.as_ref(), input, options, &mut watch)?,
             Err(OpenFault::Registry(RegistryError::Locked(_))) => {
                 if options.format == ImportFormat::Csv && self.as_of.is_some() {
                     return Err(miette!(
@@ -285,7 +287,7 @@ impl Watch {
 }
 
 fn import_here(
-    registry: &EmbeddedRegistry,
+    registry: &dyn LicenceStore,
     input: impl Read,
     options: ImportOptions,
     watch: &mut Watch,
@@ -337,14 +339,14 @@ impl Stats {
     fn run(self) -> miette::Result<ExitCode> {
         let places = Places::of(&self.dir)?;
         let store = places.store();
-        if !store.exists() {
+        if places.postgres.is_none() && !store.exists() {
             return Err(miette!(
                 help = "make one: drivegate registry generate --count 1000 --into DIR",
                 "there is no registry at {}",
                 store.display()
             ));
         }
-        let stats = open_store(&places)?.stats().into_diagnostic()?;
+        let stats = wait(open_store(&places)?.stats()).into_diagnostic()?;
         if self.json {
             let mut json = serde_json::to_value(&stats).into_diagnostic()?;
             json["sealed_bytes_mean"] = stats.sealed_bytes_mean().into();
@@ -394,17 +396,32 @@ enum OpenFault {
     Folder { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Keys(crate::registry::KeyFault),
+    #[error("cannot open the registry on PostgreSQL")]
+    Postgres(#[source] crate::app::StartError),
     #[error(transparent)]
     #[diagnostic(help("a running gateway holds its registry open; stop it first"))]
     Registry(RegistryError),
 }
 
-fn open_store(places: &Places) -> Result<EmbeddedRegistry, OpenFault> {
+fn open_store(places: &Places) -> Result<Box<dyn LicenceStore>, OpenFault> {
+    if let Some(postgres) = &places.postgres {
+        return Ok(Box::new(open_postgres(places, postgres).map_err(OpenFault::Postgres)?));
+    }
     let folder = &places.registry;
     std::fs::create_dir_all(folder).map_err(|source| OpenFault::Folder { path: folder.clone(), source })?;
     let keys =
         RegistryKeys::load_or_create(&places.registry_keys, &places.store()).map_err(OpenFault::Keys)?;
-    EmbeddedRegistry::open(folder, Arc::new(keys), RegistryOptions::default()).map_err(OpenFault::Registry)
+    let opened = EmbeddedRegistry::open(folder, Arc::new(keys), RegistryOptions::default());
+    Ok(Box::new(opened.map_err(OpenFault::Registry)?))
+}
+
+fn open_postgres(
+    places: &Places,
+    config: &crate::config::postgres::PostgresConfig,
+) -> Result<PostgresRegistry, crate::app::StartError> {
+    let options = crate::app::postgres_options(config)?;
+    let keys = crate::app::postgres_keys(&places.registry_keys, &options)?;
+    Ok(PostgresRegistry::open_alone(options, Arc::new(keys))?)
 }
 
 fn today() -> Date {
