@@ -418,3 +418,16 @@ fn core_count(config: &GatewayConfig) -> NonZeroUsize {
         .or_else(|| std::thread::available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_same_secret_and_scope_shares_what_redis_holds() {
+        let naming = |secret: &[u8; 32], scope: &[u8]| redis_secrets(secret, scope).naming.to_vec();
+        assert_eq!(naming(&[1; 32], b"registry 7, epoch 1"), naming(&[1; 32], b"registry 7, epoch 1"));
+        assert_ne!(naming(&[1; 32], b"registry 7, epoch 1"), naming(&[1; 32], b"registry 7, epoch 2"));
+        assert_ne!(naming(&[1; 32], b"registry 7, epoch 1"), naming(&[2; 32], b"registry 7, epoch 1"));
+    }
+}

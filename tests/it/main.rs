@@ -23,4 +23,5 @@ mod limits;
 mod metrics;
 mod operating;
 mod readme;
+mod replicas;
 mod search;

@@ -44,7 +44,7 @@ struct LookUp {
 
 impl Readers {
     /// Starts the tasks; each connects by itself. Inside a runtime.
-    pub(super) fn start(shared: &Arc<Shared>, connecting: PgConnectOptions, role: Role) -> Self {
+    pub(super) fn start(shared: &Arc<Shared>, connecting: &PgConnectOptions, role: Role) -> Self {
         let queue = Arc::new(Queue {
             waiting: Mutex::default(),
             arrived: Semaphore::new(0),

@@ -195,11 +195,11 @@ impl PostgresRegistry {
         });
         let options = &shared.options;
         let reading = options.reading(&options.url, "url").map_err(misconfigured)?;
-        let primary = Readers::start(&shared, reading, Role::Primary);
+        let primary = Readers::start(&shared, &reading, Role::Primary);
         let standby = match &options.standby_url {
             Some(url) => {
                 let reading = options.reading(url, "standby_url").map_err(misconfigured)?;
-                Some(Readers::start(&shared, reading, Role::Standby))
+                Some(Readers::start(&shared, &reading, Role::Standby))
             }
             None => None,
         };
