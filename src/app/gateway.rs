@@ -20,11 +20,11 @@ use super::error::StartError;
 use super::monitor::Monitor;
 use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
+use super::registry::Registry;
 use super::secrets::load_or_make_key;
 use crate::audit::{Journal, JournalOptions};
 use crate::cache::{
     CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable,
-    Watermark,
 };
 use crate::config::GatewayConfig;
 use crate::config::gateway::{Environment, RedisConfig};
@@ -36,8 +36,7 @@ use crate::identity::{
     Watch,
 };
 use crate::limits::{LimitOptions, LocalLimits};
-use crate::registry::embedded::STORE_FILE;
-use crate::registry::{EmbeddedRegistry, RegistryKeys, RegistryOptions};
+use crate::registry::{EmbeddedRegistry, LicenceStore};
 use crate::telemetry::Metrics;
 use crate::telemetry::traces::{TraceOptions, Tracer};
 use crate::verification::Verification;
@@ -70,7 +69,10 @@ pub struct RunningGateway {
 pub(super) struct Parts {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) identity: Arc<Identity>,
-    pub(super) registry: Arc<EmbeddedRegistry>,
+    pub(super) registry: Arc<dyn LicenceStore>,
+    /// The same registry, when it is this process that keeps its file.
+    pub(super) embedded: Option<Arc<EmbeddedRegistry>>,
+    pub(super) slots: Arc<SlotTable>,
     pub(super) probe: RegistryProbe,
     pub(super) facts: Arc<FactCache>,
     pub(super) journal: Arc<Journal>,
@@ -90,28 +92,24 @@ impl RunningGateway {
         let metrics = Metrics::new(config.environment.word())?;
         let tracer = start_tracer(config, &clock, &metrics, &background)?;
         let identity = Identity::open(identity_files(config), Arc::clone(&clock))?;
-        let keys = Arc::new(RegistryKeys::load_or_create(
-            &config.registry.keys,
-            &config.registry.folder.join(STORE_FILE),
-        )?);
-        let registry = Arc::new(open_registry(config, &keys)?);
+        let opened = Registry::open(config, background.handle())?;
+        let registry = opened.store();
         let bridge = Arc::new(MetricsBridge(Arc::clone(&metrics)));
         let slots = SlotTable::new(
             FreshnessOptions { watermark_age_max: config.freshness(), ..FreshnessOptions::default() },
-            Watermark::InProcess,
+            opened.watermark(),
             Arc::clone(&clock),
         );
-        registry.observe(Arc::clone(&slots) as _);
-        slots.told_from(registry.head());
+        opened.tell(&slots, config, &clock);
         let redis = config
             .cache
             .redis
             .as_ref()
-            .map(|redis| start_redis(redis, &clock, &bridge, &background))
+            .map(|redis| start_redis(redis, &opened.redis_scope(), &clock, &bridge, &background))
             .transpose()?;
         let facts = FactCache::new(
             Arc::clone(&registry) as _,
-            slots,
+            Arc::clone(&slots),
             redis,
             cache_options(config),
             Arc::clone(&clock),
@@ -125,7 +123,7 @@ impl RunningGateway {
         )?;
         let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
         let verification = Arc::new(Verification {
-            pseudonyms: keys,
+            pseudonyms: Arc::clone(registry.keys()) as _,
             facts: Arc::clone(&facts) as _,
             quotas: Arc::clone(&limits) as _,
             budget: Arc::clone(&limits) as _,
@@ -140,6 +138,8 @@ impl RunningGateway {
             clock,
             identity,
             registry,
+            embedded: opened.embedded(),
+            slots,
             probe: RegistryProbe::default(),
             facts,
             journal,
@@ -243,7 +243,7 @@ impl RunningGateway {
     }
 
     /// Returns the registry, for imports by the process that runs the gateway.
-    pub fn registry(&self) -> &Arc<EmbeddedRegistry> {
+    pub fn registry(&self) -> &Arc<dyn LicenceStore> {
         &self.parts.registry
     }
 
@@ -349,12 +349,13 @@ fn start_tracer(
 
 fn start_redis(
     config: &RedisConfig,
+    scope: &[u8],
     clock: &Arc<dyn Clock>,
     bridge: &Arc<MetricsBridge>,
     background: &Runtime,
 ) -> Result<RedisLevel, StartError> {
     let secret = load_or_make_key(&config.key)?;
-    let secrets = redis_secrets(&secret);
+    let secrets = redis_secrets(&secret, scope);
     let options = RedisOptions {
         read_time_max: Duration::from_millis(config.timeout_ms),
         time_to_live: Duration::from_secs(config.ttl_s),
@@ -371,16 +372,13 @@ fn start_redis(
     Ok(level)
 }
 
-/// Derives what Redis keys are named by and what values are sealed with from the one secret of the file, anew at every start.
-///
-/// An embedded registry may have been restored or made anew since the last start, with positions that look like those of the
-/// readings Redis still holds. What an earlier start wrote is therefore never opened again.
-fn redis_secrets(secret: &[u8; 32]) -> RedisSecrets {
+/// Derives what Redis keys are named by and what values are sealed with from the one secret of the file, within a scope: whoever
+/// has the same secret and scope shares what Redis holds.
+fn redis_secrets(secret: &[u8; 32], scope: &[u8]) -> RedisSecrets {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let this_start: [u8; 16] = rand::random();
     let derive = |purpose: &[u8]| {
         let mut derived = Zeroizing::new([0; 32]);
-        derived.copy_from_slice(hmac::sign(&key, &[purpose, &this_start].concat()).as_ref());
+        derived.copy_from_slice(hmac::sign(&key, &[purpose, scope].concat()).as_ref());
         derived
     };
     RedisSecrets {
@@ -388,15 +386,6 @@ fn redis_secrets(secret: &[u8; 32]) -> RedisSecrets {
         sealing: SealingKey::new(1, *derive(b"drivegate redis sealing v1")),
         retired: Vec::new(),
     }
-}
-
-fn open_registry(config: &GatewayConfig, keys: &Arc<RegistryKeys>) -> Result<EmbeddedRegistry, StartError> {
-    let options = RegistryOptions {
-        cache_size: config.registry.page_cache_mib << 20,
-        readers: config.registry.readers,
-        ..RegistryOptions::default()
-    };
-    Ok(EmbeddedRegistry::open(&config.registry.folder, Arc::clone(keys), options)?)
 }
 
 fn cache_options(config: &GatewayConfig) -> CacheOptions {
@@ -431,4 +420,17 @@ fn core_count(config: &GatewayConfig) -> NonZeroUsize {
     NonZeroUsize::new(config.listen.cores)
         .or_else(|| std::thread::available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_same_secret_and_scope_shares_what_redis_holds() {
+        let naming = |secret: &[u8; 32], scope: &[u8]| redis_secrets(secret, scope).naming.to_vec();
+        assert_eq!(naming(&[1; 32], b"registry 7, epoch 1"), naming(&[1; 32], b"registry 7, epoch 1"));
+        assert_ne!(naming(&[1; 32], b"registry 7, epoch 1"), naming(&[1; 32], b"registry 7, epoch 2"));
+        assert_ne!(naming(&[1; 32], b"registry 7, epoch 1"), naming(&[2; 32], b"registry 7, epoch 1"));
+    }
 }

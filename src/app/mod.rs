@@ -12,6 +12,7 @@ mod monitor;
 mod operator;
 mod probe;
 mod process;
+mod registry;
 mod secrets;
 
 pub use calls::start_logging;
@@ -19,3 +20,4 @@ pub use clock::SystemClock;
 pub use error::StartError;
 pub use gateway::{RunningGateway, identity_files};
 pub use process::harden;
+pub use registry::{postgres_keys, postgres_options};

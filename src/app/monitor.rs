@@ -74,6 +74,8 @@ impl Monitor {
         metrics.expires_at(Expiring::RevocationList, Some(trust.revocation_lists_expire_at()));
         metrics.expires_at(Expiring::TrustRoot, Some(trust.client_authorities_expire_at()));
         metrics.cache_entries(self.parts.facts.held());
+        let lag = self.parts.slots.feed_age();
+        metrics.feed_lag(lag.map_or(Duration::ZERO, |age| age.known().unwrap_or(Duration::MAX)));
         metrics.journal_queue(self.parts.journal.waiting());
         metrics.partner_file_faults(identity.faults().len() as u64);
         let now = clock.now();

@@ -18,6 +18,7 @@ use crate::admin::report::{
     StatusReport,
 };
 use crate::audit::JournalHealth;
+use crate::cache::FeedAge;
 use crate::config::GatewayConfig;
 use crate::domain::licence::NumberRules;
 use crate::domain::partner::{PartnerId, Standing};
@@ -46,6 +47,15 @@ impl Parts {
             report.unhealthy("identity", Condition::Degraded, faults.join("; "))
         };
         report = self.probe.report(report);
+        report = match self.slots.feed_age() {
+            None => report,
+            Some(FeedAge::Young(_)) => report.healthy("feed"),
+            Some(FeedAge::Stalled(_)) => report.unhealthy(
+                "feed",
+                Condition::Degraded,
+                "changes do not arrive: cached facts are not used until they do",
+            ),
+        };
         report = match self.facts.asks_redis() {
             None => report,
             Some(true) => report.healthy("redis"),
@@ -152,11 +162,14 @@ impl Status for GatewayOperator {
             uptime_seconds: uptime.unsigned_abs(),
             listen: self.replica.listen.to_string(),
             partners: self.parts.identity.roster().contracts().len() as u64,
-            registry_epoch: self.parts.registry.head().epoch,
+            registry_epoch: self.parts.registry.heads_known().epoch,
             log_origin: self.parts.journal.origin().to_string(),
             log_entries: self.parts.journal.stats().entries,
             policy_version: POLICY_VERSION.to_owned(),
-            more: BTreeMap::from([("registry_head".to_owned(), self.parts.registry.head().seq.into())]),
+            more: BTreeMap::from([(
+                "registry_head".to_owned(),
+                self.parts.registry.heads_known().changes().into(),
+            )]),
         }
     }
 
@@ -231,10 +244,13 @@ impl Operator for GatewayOperator {
         chunks: mpsc::Sender<Result<Bytes, OperatorError>>,
     ) -> Later<'_, Result<(), OperatorError>> {
         Box::pin(async move {
-            let parts = Arc::clone(&self.parts);
+            let Some(registry) = self.parts.embedded.clone() else {
+                let what = "the registry stands on PostgreSQL: back it up with PostgreSQL's own tools".to_owned();
+                return Err(OperatorError::NotUsable { what });
+            };
             let backup = tokio::task::spawn_blocking(move || {
                 let mut chunks = Chunks { into: chunks, held: Vec::new() };
-                parts.registry.back_up(&mut chunks, &mut |_| {})
+                registry.back_up(&mut chunks, &mut |_| {})
             });
             let backup = backup
                 .await
@@ -311,7 +327,7 @@ fn run_import(
         // The operator left: what was read so far still goes in, and a re-run finishes it.
         let _left = progress.blocking_send(step);
     };
-    let report = import::Importer::new(&parts.registry, options)
+    let report = import::Importer::new(parts.registry.as_ref(), options)
         .import(body, &mut tell)
         .map_err(|error| OperatorError::Failed { what: error.to_string() })?;
     Ok(counts(report))

@@ -19,7 +19,8 @@ use super::{CacheObserver, CacheOptions, RedisLevel, SlotTable, StaleCause};
 use crate::domain::subject::NumberPseudonym;
 use crate::domain::time::Clock;
 use crate::verification::ports::{
-    Deadline, Fact, FactSource, Facts, Freshness as _, LookUpError, RecordSource, Soon, Usability,
+    Deadline, Fact, FactSource, Facts, Freshness as _, Later, LookUpError, Reading, RecordSource, Soon,
+    Usability,
 };
 
 /// Facts in process and in Redis over a registry.
@@ -145,7 +146,7 @@ impl FactCache {
     async fn read_for_this_caller(&self, pseudonym: NumberPseudonym) -> Result<Option<Fact>, LookUpError> {
         self.levels.bypassed();
         let observed_at = self.levels.clock.now();
-        let held = self.levels.read(pseudonym).await?;
+        let held = self.levels.read_latest(pseudonym).await?;
         // With a stalled feed no later change can be known of: the reading is as of its start, and says so.
         let usable =
             matches!(self.levels.judge(pseudonym, &held), Usability::Usable | Usability::FeedStalled);
@@ -238,11 +239,25 @@ impl Levels {
         Some(held)
     }
 
-    /// Reads the registry and, unless a change overtook the reading, fills both levels with it.
+    /// Reads the registry, which may take as much of the feed for granted as is known here.
     async fn read(&self, pseudonym: NumberPseudonym) -> Result<Held, LookUpError> {
+        self.read_from(pseudonym, self.source.read(pseudonym)).await
+    }
+
+    /// Reads the registry as of now.
+    async fn read_latest(&self, pseudonym: NumberPseudonym) -> Result<Held, LookUpError> {
+        self.read_from(pseudonym, self.source.read_latest(pseudonym)).await
+    }
+
+    /// Unless a change overtook the reading, fills both levels with it.
+    async fn read_from(
+        &self,
+        pseudonym: NumberPseudonym,
+        reading: Later<'_, Result<Reading, LookUpError>>,
+    ) -> Result<Held, LookUpError> {
         let began = self.clock.since_boot();
-        let reading = self.source.read(pseudonym).await?;
-        self.freshness.told_from(reading.position);
+        let reading = reading.await?;
+        self.freshness.read_at(reading.position);
         let held = Held { record: reading.record, position: reading.position };
         if self.judge(pseudonym, &held) == Usability::Usable {
             self.in_process.hold(pseudonym, &held);

@@ -4,7 +4,7 @@ use super::*;
 use crate::cache::testing::{Notes, RealClock, ScriptedSource, at, number, subject, within};
 use crate::cache::{FeedWatermark, FreshnessOptions, Watermark};
 use crate::domain::subject::Position;
-use crate::verification::ports::ChangeObserver as _;
+use crate::verification::ports::{ChangeObserver as _, FeedFollower as _};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,7 +22,11 @@ impl House {
 
     fn with(watermark: Watermark, options: CacheOptions) -> Self {
         let source = ScriptedSource::new();
+        let is_tailed = matches!(watermark, Watermark::Tailed(_));
         let freshness = SlotTable::new(FreshnessOptions::default(), watermark, Arc::new(RealClock));
+        if is_tailed {
+            freshness.follows_from(&[at(1, 0)]);
+        }
         let notes = Arc::new(Notes::default());
         let facts = FactCache::new(
             Arc::clone(&source) as Arc<dyn RecordSource>,

@@ -15,8 +15,10 @@
 //!   is inserted after slot `p + 1` was raised is held, and refused.
 //!
 //! # Partitions
-//! Sequences of different partitions are not comparable, but a slot only ever grows: sharing one between partitions refuses
-//! too much, never too little. The embedded store has one partition.
+//! Sequences of different partitions are not comparable. The slot of a number or subject is therefore found with the partition of the
+//! position: a change at a position of partition `p` raises the slots for `p`, and a fact is judged by those of the partition it was read at.
+//! Two that share a slot by chance refuse too much, never too little. The registry sees to it that whatever would outdate a
+//! reading is told in the partition of the reading's position, a number that comes into being included.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +27,7 @@ use std::time::Duration;
 use super::{FreshnessOptions, Watermark};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId};
 use crate::domain::time::Clock;
-use crate::verification::ports::{ChangeObserver, Freshness, Usability};
+use crate::verification::ports::{ChangeObserver, FeedFollower, Freshness, Usability};
 
 /// The slots, the epoch in force, and the watermark.
 pub struct SlotTable {
@@ -35,9 +37,9 @@ pub struct SlotTable {
     /// The epoch in force (low 32 bits) and the generation it is known by in the slots (16 bits above). A generation counts the
     /// epochs this process has seen: slots of earlier ones compare lower by themselves and need not be cleared.
     era: AtomicU64,
-    /// Every change after this sequence was, or will be, told. What was read before it (a Redis value that outlived a
-    /// restart) cannot be judged and counts as outdated.
-    told_from: AtomicU64,
+    /// For each partition: every change after this sequence was, or will be, told. What was read before it (a Redis value that
+    /// outlived a restart) cannot be judged and counts as outdated.
+    told_from: Box<[AtomicU64]>,
     /// Held while `era` and `told_from` change together.
     moving: Mutex<()>,
     watermark: Watermark,
@@ -45,11 +47,32 @@ pub struct SlotTable {
     clock: Arc<dyn Clock>,
 }
 
+/// How old the knowledge of a tailed feed is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedAge {
+    /// Young enough for cached facts to be used.
+    Young(Duration),
+    /// Too old, or never caught up yet.
+    Stalled(Option<Duration>),
+}
+
+impl FeedAge {
+    /// Returns the age, if the feed was ever caught up with.
+    pub fn known(self) -> Option<Duration> {
+        match self {
+            Self::Young(age) => Some(age),
+            Self::Stalled(age) => age,
+        }
+    }
+}
+
 const SEQ_BITS: u32 = 48;
 const SEQ_MAX: u64 = (1 << SEQ_BITS) - 1;
 /// The last generation is never used up: a process that saw so many epochs bypasses its caches until it restarts.
 const GENERATION_MAX: u64 = u16::MAX as u64;
 const NOT_YET: u64 = u64::MAX;
+/// More partitions than any registry has: what is read elsewhere is never held.
+const PARTITIONS_MAX: usize = 256;
 const NUMBER_SALT: u64 = 0x9e37_79b9_7f4a_7c15;
 const SUBJECT_SALT: u64 = 0xd6e8_feb8_6659_fd93;
 
@@ -61,7 +84,7 @@ impl SlotTable {
             slots: (0..1_usize << slots_log2).map(|_| AtomicU64::new(0)).collect(),
             shift: u64::BITS - slots_log2,
             era: AtomicU64::new(0),
-            told_from: AtomicU64::new(NOT_YET),
+            told_from: (0..PARTITIONS_MAX).map(|_| AtomicU64::new(NOT_YET)).collect(),
             moving: Mutex::new(()),
             watermark,
             watermark_age_max: options.watermark_age_max,
@@ -81,7 +104,9 @@ impl SlotTable {
         }
         let generation = (generation_of(era) + 1).min(GENERATION_MAX);
         // In this order: a reader of the new era must not meet the old era's start.
-        self.told_from.store(NOT_YET, Ordering::Release);
+        for told_from in &self.told_from {
+            told_from.store(NOT_YET, Ordering::Release);
+        }
         self.era.store(generation << 32 | u64::from(epoch), Ordering::Release);
     }
 
@@ -89,13 +114,22 @@ impl SlotTable {
     /// if changes since then are replayed into the table); else the first reading says it. The first word stands.
     pub fn told_from(&self, position: Position) {
         self.enter_epoch(position.epoch);
-        if self.told_from.load(Ordering::Acquire) != NOT_YET {
+        let Some(told_from) = self.told_from.get(usize::from(position.partition)) else { return };
+        if told_from.load(Ordering::Acquire) != NOT_YET {
             return;
         }
         let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         let era = self.era.load(Ordering::Acquire);
-        if epoch_of(era) == u64::from(position.epoch) && self.told_from.load(Ordering::Acquire) == NOT_YET {
-            self.told_from.store(position.seq, Ordering::Release);
+        if epoch_of(era) == u64::from(position.epoch) && told_from.load(Ordering::Acquire) == NOT_YET {
+            told_from.store(position.seq, Ordering::Release);
+        }
+    }
+
+    /// Takes a first reading for the beginning of what is told: right where the registry lives in this process and tells from its
+    /// start on. A tailed feed says itself where it begins.
+    pub(super) fn read_at(&self, position: Position) {
+        if matches!(self.watermark, Watermark::InProcess) {
+            self.told_from(position);
         }
     }
 
@@ -104,15 +138,25 @@ impl SlotTable {
         self.watermark.age(self.clock.as_ref()).filter(|age| *age <= self.watermark_age_max)
     }
 
+    /// Returns how old the knowledge of a tailed feed is; `None` where the registry lives in this process.
+    pub fn feed_age(&self) -> Option<FeedAge> {
+        let Watermark::Tailed(_) = &self.watermark else { return None };
+        Some(match self.watermark.age(self.clock.as_ref()) {
+            Some(age) if age <= self.watermark_age_max => FeedAge::Young(age),
+            age => FeedAge::Stalled(age),
+        })
+    }
+
     /// Returns the oldest watermark under which a cached fact may be used.
     pub(super) fn watermark_age_max(&self) -> Duration {
         self.watermark_age_max
     }
 
-    fn slot(&self, bytes: &[u8; 16], salt: u64) -> &AtomicU64 {
+    fn slot(&self, bytes: &[u8; 16], salt: u64, partition: u16) -> &AtomicU64 {
         let word = u128::from_le_bytes(*bytes);
         #[allow(clippy::cast_possible_truncation, reason = "both halves are wanted, one after the other")]
-        let mixed = ((word as u64) ^ salt).wrapping_mul(NUMBER_SALT) ^ (word >> 64) as u64;
+        let mixed = ((word as u64) ^ salt ^ u64::from(partition).rotate_right(16)).wrapping_mul(NUMBER_SALT)
+            ^ (word >> 64) as u64;
         let index = mixed.wrapping_mul(salt) >> self.shift;
         // 64 − shift bits are left: always within the table.
         &self.slots[usize::try_from(index).unwrap_or(0)]
@@ -145,13 +189,17 @@ impl Freshness for SlotTable {
         if epoch_of(era) != u64::from(position.epoch) || generation_of(era) == GENERATION_MAX {
             return Usability::OtherEpoch;
         }
-        if position.seq < self.told_from.load(Ordering::Acquire) || position.seq >= SEQ_MAX {
+        let told_from = self.told_from.get(usize::from(position.partition));
+        let told_from = told_from.map_or(NOT_YET, |told_from| told_from.load(Ordering::Acquire));
+        if position.seq < told_from || position.seq >= SEQ_MAX {
             return Usability::Outdated;
         }
         let read_at = mark(era, position.seq);
         let lies_after = |slot: &AtomicU64| slot.load(Ordering::Acquire) > read_at;
-        if lies_after(self.slot(pseudonym.as_bytes(), NUMBER_SALT))
-            || subject.is_some_and(|subject| lies_after(self.slot(subject.as_bytes(), SUBJECT_SALT)))
+        let partition = position.partition;
+        if lies_after(self.slot(pseudonym.as_bytes(), NUMBER_SALT, partition))
+            || subject
+                .is_some_and(|subject| lies_after(self.slot(subject.as_bytes(), SUBJECT_SALT, partition)))
         {
             return Usability::Outdated;
         }
@@ -167,9 +215,31 @@ impl ChangeObserver for SlotTable {
             return; // Of an earlier epoch, whose facts are refused anyway.
         }
         let changed_at = mark(era, position.seq);
-        self.slot(subject.as_bytes(), SUBJECT_SALT).fetch_max(changed_at, Ordering::AcqRel);
+        let partition = position.partition;
+        self.slot(subject.as_bytes(), SUBJECT_SALT, partition).fetch_max(changed_at, Ordering::AcqRel);
         for pseudonym in pseudonyms {
-            self.slot(pseudonym.as_bytes(), NUMBER_SALT).fetch_max(changed_at, Ordering::AcqRel);
+            self.slot(pseudonym.as_bytes(), NUMBER_SALT, partition).fetch_max(changed_at, Ordering::AcqRel);
+        }
+    }
+}
+
+impl FeedFollower for SlotTable {
+    /// In one epoch the beginning only moves on: changes before a later one may not be told any more.
+    fn follows_from(&self, positions: &[Position]) {
+        for position in positions {
+            self.told_from(*position);
+            let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+            if epoch_of(self.era.load(Ordering::Acquire)) == u64::from(position.epoch)
+                && let Some(told_from) = self.told_from.get(usize::from(position.partition))
+            {
+                told_from.fetch_max(position.seq, Ordering::AcqRel);
+            }
+        }
+    }
+
+    fn caught_up(&self, poll_began: Duration) {
+        if let Watermark::Tailed(feed) = &self.watermark {
+            feed.publish(poll_began);
         }
     }
 }
@@ -272,6 +342,46 @@ mod tests {
     }
 
     #[test]
+    fn partitions_have_sequences_of_their_own() {
+        let table = table();
+        let there = |seq| Position { epoch: 1, partition: 7, seq };
+        assert_eq!(table.judge(number(1), None, there(5)), Usability::Outdated, "nothing is told there yet");
+        table.told_from(there(0));
+        table.changed(&subject(1), &[number(1)], there(3));
+        assert_eq!(table.judge(number(1), Some(&subject(1)), there(2)), Usability::Outdated);
+        assert_eq!(table.judge(number(1), Some(&subject(1)), there(3)), Usability::Usable);
+        assert_eq!(table.judge(number(2), None, at(1, 0)), Usability::Usable);
+        // A number that comes into being low in one partition must not look old beside a high sequence of another.
+        assert_eq!(table.judge(number(1), None, at(1, 900)), Usability::Usable, "its home was elsewhere");
+        let beyond = Position { epoch: 1, partition: 256, seq: 1 };
+        table.told_from(beyond);
+        assert_eq!(table.judge(number(1), None, beyond), Usability::Outdated);
+    }
+
+    #[test]
+    fn a_followed_feed_begins_where_it_says_and_never_earlier_again() {
+        let clock = ManualClock::new();
+        let watermark = Watermark::Tailed(Arc::default());
+        let table =
+            SlotTable::new(FreshnessOptions::default(), watermark, Arc::clone(&clock) as Arc<dyn Clock>);
+        table.read_at(at(1, 2));
+        table.follows_from(&[at(1, 10)]);
+        assert_eq!(table.judge(number(1), None, at(1, 10)), Usability::FeedStalled, "not caught up yet");
+        table.caught_up(clock.since_boot());
+        assert_eq!(
+            table.judge(number(1), None, at(1, 9)),
+            Usability::Outdated,
+            "a reading begins nothing here"
+        );
+        assert_eq!(table.judge(number(1), None, at(1, 10)), Usability::Usable);
+        table.follows_from(&[at(1, 20)]);
+        table.follows_from(&[at(1, 5)]);
+        assert_eq!(table.judge(number(1), None, at(1, 19)), Usability::Outdated);
+        table.follows_from(&[at(2, 3)]);
+        assert_eq!(table.judge(number(1), None, at(2, 3)), Usability::Usable, "a later epoch begins anew");
+    }
+
+    #[test]
     fn sequences_beyond_the_slot_are_refused_not_wrapped() {
         let table = table();
         table.changed(&subject(1), &[number(1)], at(1, u64::MAX));
@@ -283,7 +393,7 @@ mod tests {
     fn numbers_and_subjects_spread_over_the_table() {
         let table = table();
         let mut taken: Vec<*const AtomicU64> = (0..10_000_u64)
-            .map(|n| std::ptr::from_ref(table.slot(number(n).as_bytes(), NUMBER_SALT)))
+            .map(|n| std::ptr::from_ref(table.slot(number(n).as_bytes(), NUMBER_SALT, 0)))
             .collect();
         taken.sort_unstable();
         taken.dedup();

@@ -18,7 +18,7 @@ mod watermark;
 mod testing;
 
 pub use facts::FactCache;
-pub use freshness::SlotTable;
+pub use freshness::{FeedAge, SlotTable};
 pub use observer::{BreakerState, CacheObserver, RedisFault, StaleCause, Unobserved};
 pub use options::{CacheOptions, FreshnessOptions};
 pub use redis::{

@@ -9,11 +9,12 @@ use miette::IntoDiagnostic as _;
 use serde::Serialize;
 
 use super::terminal::{Terminal, Tone, say};
-use crate::app::{SystemClock, identity_files};
+use crate::app::{SystemClock, identity_files, postgres_options};
 use crate::config::GatewayConfig;
+use crate::config::postgres::PostgresConfig;
 use crate::identity::{Identity, StandingBook, Trust, error_chain};
-use crate::registry::RegistryKeys;
 use crate::registry::embedded::STORE_FILE;
+use crate::registry::{KeyFault, PostgresRegistry, RegistryKeys};
 
 /// Checks a configuration and the files it names, without starting the gateway: certificates, keys, revocation lists,
 /// contracts, standing records, the registry's keys, the folders.
@@ -126,6 +127,9 @@ fn check_standing(folder: &Path, book: &StandingBook) -> Finding {
 }
 
 fn check_registry(config: &GatewayConfig) -> Finding {
+    if let Some(postgres) = &config.registry.postgres {
+        return check_postgres(config, postgres);
+    }
     let store = config.registry.folder.join(STORE_FILE);
     match (config.registry.keys.exists(), store.exists()) {
         (false, false) => fine("registry", "none yet: it is made at the first start".to_owned()),
@@ -133,6 +137,30 @@ fn check_registry(config: &GatewayConfig) -> Finding {
             Ok(_) => fine("registry", store.display().to_string()),
             Err(error) => wrong("registry", &error),
         },
+    }
+}
+
+/// Looks into the database: whether it is there, holds a registry, and these keys are its own.
+fn check_postgres(config: &GatewayConfig, postgres: &PostgresConfig) -> Finding {
+    let options = match postgres_options(postgres) {
+        Ok(options) => options,
+        Err(error) => return wrong("registry", &error),
+    };
+    if !config.registry.keys.exists() {
+        return match PostgresRegistry::exists(&options) {
+            Ok(false) => fine("registry", "none yet on PostgreSQL: it is made at the first start".to_owned()),
+            Ok(true) => wrong("registry", &KeyFault::Missing(config.registry.keys.clone())),
+            Err(error) => wrong("registry", &error),
+        };
+    }
+    let keys = match RegistryKeys::load(&config.registry.keys) {
+        Ok(keys) => keys,
+        Err(error) => return wrong("registry", &error),
+    };
+    match PostgresRegistry::inspect(&options, &keys) {
+        Ok(Some(partitions)) => fine("registry", format!("on PostgreSQL, in {partitions} partitions")),
+        Ok(None) => fine("registry", "none yet on PostgreSQL: it is made at the first start".to_owned()),
+        Err(error) => wrong("registry", &error),
     }
 }
 

@@ -41,6 +41,10 @@ pub struct DemoCommand {
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
 
+    /// Keep the registry in this PostgreSQL database: in a schema of its own, which the demo removes.
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -66,7 +70,7 @@ impl DemoCommand {
     async fn perform(&self, terminal: Terminal) -> miette::Result<ExitCode> {
         let (from, now) = (SystemClock.since_boot(), SystemClock.now());
         let drivers = test_drivers(civil_day(now));
-        let mut stage = Stage::set(self.redis.as_deref(), now)?;
+        let mut stage = Stage::set(self.redis.as_deref(), self.postgres.as_deref(), now)?;
         let set = SystemClock.since_boot().saturating_sub(from);
         let (answers, refusals) = self.play(&mut stage, &drivers, now).await?;
         let took = SystemClock.since_boot().saturating_sub(from);

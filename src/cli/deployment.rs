@@ -6,6 +6,7 @@ use miette::{Context as _, IntoDiagnostic as _};
 
 use crate::config::GatewayConfig;
 use crate::config::gateway::{Environment, ListenConfig, PartnersConfig, RegistryConfig};
+use crate::config::postgres::PostgresConfig;
 use crate::domain::partner::PartnerId;
 use crate::registry::embedded::STORE_FILE;
 
@@ -20,6 +21,8 @@ pub(super) struct Places {
     pub(super) registry: PathBuf,
     /// The registry's keys.
     pub(super) registry_keys: PathBuf,
+    /// The registry on PostgreSQL instead.
+    pub(super) postgres: Option<PostgresConfig>,
     /// The socket of a running gateway.
     pub(super) admin_socket: PathBuf,
     /// Whether test numbers are accepted.
@@ -52,6 +55,7 @@ impl Places {
             standing: dir.join(places.standing),
             registry: dir.join(places.registry),
             registry_keys: dir.join(places.registry_keys),
+            postgres: None,
             admin_socket: dir.join(places.admin_socket),
             is_sandbox: false,
         }
@@ -68,6 +72,7 @@ impl Places {
             standing: partners.standing,
             registry: registry.folder,
             registry_keys: registry.keys,
+            postgres: registry.postgres,
             admin_socket: listen.admin_socket,
             is_sandbox,
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::postgres::PostgresConfig;
 use super::rules::{RulesFault, RulesTable};
 use crate::domain::closed_set::closed_set;
 use crate::domain::rules::Rules;
@@ -119,7 +120,7 @@ impl Default for PartnersConfig {
     }
 }
 
-/// The embedded registry.
+/// The registry: embedded, unless `postgres` is given.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegistryConfig {
@@ -131,6 +132,8 @@ pub struct RegistryConfig {
     pub page_cache_mib: usize,
     /// Threads that read the store. 2: a read that touches the disk does not hold up the others.
     pub readers: usize,
+    /// The registry on PostgreSQL instead: what more than one replica needs.
+    pub postgres: Option<PostgresConfig>,
 }
 
 impl Default for RegistryConfig {
@@ -140,6 +143,7 @@ impl Default for RegistryConfig {
             keys: PathBuf::from("data/registry.keys"),
             page_cache_mib: 64,
             readers: 2,
+            postgres: None,
         }
     }
 }
@@ -341,6 +345,8 @@ impl GatewayConfig {
         )?;
         demand(!self.tls.revocation_lists.is_empty(), "tls.revocation_lists", "must name at least one file")?;
         demand(self.registry.readers >= 1, "registry.readers", "must be at least 1")?;
+        let postgres = self.registry.postgres.as_ref().and_then(PostgresConfig::broken_rule);
+        postgres.map_or(Ok(()), |(key, rule)| demand(false, key, rule))?;
         demand(
             (100..=60_000).contains(&self.cache.freshness_ms),
             "cache.freshness_ms",
@@ -400,6 +406,9 @@ impl GatewayConfig {
             .chain(self.cache.redis.as_mut().map(|redis| &mut redis.key));
         for path in paths {
             *path = folder.join(&*path);
+        }
+        if let Some(postgres) = &mut self.registry.postgres {
+            postgres.resolve(folder);
         }
         self
     }

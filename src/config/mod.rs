@@ -5,7 +5,10 @@
 pub mod gateway;
 mod hex;
 pub mod partner;
+pub mod postgres;
 pub mod rules;
+mod secret;
 
 pub use gateway::GatewayConfig;
 pub use hex::{hex, unhex};
+pub use secret::SecretText;

@@ -2,7 +2,8 @@
 //!
 //! May know: `domain`, the ports of `verification`. Must not know: other adapters, gRPC, configuration.
 //!
-//! Read in this order: [`submission`] (what comes in), [`codec`] (what lies on disk), [`embedded`] (where it lies),
+//! Read in this order: [`submission`] (what comes in), [`codec`] (what lies on disk), [`store`] (the port of stores), [`embedded`] and
+//! [`postgres`] (where it lies),
 //! [`import`] and [`generator`] (how it gets there).
 
 pub mod codec;
@@ -10,12 +11,16 @@ pub mod embedded;
 pub mod generator;
 pub mod import;
 pub mod keys;
+pub mod postgres;
 mod pseudonyms;
 mod sealing;
+pub mod store;
 pub mod submission;
 #[cfg(test)]
 mod suite;
 
 pub use embedded::{EmbeddedRegistry, RegistryError, RegistryOptions, StoreError};
 pub use keys::{KeyFault, RegistryKeys};
+pub use postgres::PostgresRegistry;
+pub use store::{FeedHeads, LicenceStore};
 pub use submission::{Extent, NewChange, NewSubject, Outcome, Rejection, Submission};

@@ -5,44 +5,14 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use jiff::civil::date;
 
-use super::embedded::{FeedRow, RegistryError};
+use super::embedded::FeedRow;
+use super::store::{LicenceStore, wait};
 use super::submission::{Extent, NewChange, NewSubject, Outcome, Rejection, Submission};
 use super::{EmbeddedRegistry, RegistryKeys, RegistryOptions};
 use crate::domain::licence::{ChangeKind, DocumentKind, FullName, LicenceNumber, NumberRules, VehicleClass};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId};
 use crate::domain::time::Effective;
-use crate::verification::ports::{ChangeObserver, LookUpError, Pseudonyms, Reading, RecordSource};
-
-/// A store as the suite sees it.
-pub(super) trait LicenceStore: RecordSource {
-    fn apply(&self, batch: &[Submission]) -> Result<Vec<Outcome>, RegistryError>;
-    fn observe(&self, observer: Arc<dyn ChangeObserver>);
-    fn feed_after(&self, seq: u64, count_max: usize) -> Result<Vec<FeedRow>, RegistryError>;
-    fn new_epoch(&self) -> Result<u32, RegistryError>;
-    fn pseudonyms(&self) -> &dyn Pseudonyms;
-}
-
-impl LicenceStore for EmbeddedRegistry {
-    fn apply(&self, batch: &[Submission]) -> Result<Vec<Outcome>, RegistryError> {
-        Self::apply(self, batch)
-    }
-
-    fn observe(&self, observer: Arc<dyn ChangeObserver>) {
-        Self::observe(self, observer);
-    }
-
-    fn feed_after(&self, seq: u64, count_max: usize) -> Result<Vec<FeedRow>, RegistryError> {
-        Self::feed_after(self, seq, count_max)
-    }
-
-    fn new_epoch(&self) -> Result<u32, RegistryError> {
-        Self::new_epoch(self)
-    }
-
-    fn pseudonyms(&self) -> &dyn Pseudonyms {
-        &**self.keys()
-    }
-}
+use crate::verification::ports::{ChangeObserver, LookUpError, Pseudonyms as _, Reading};
 
 pub(super) const ONE: &str = "000000199001010018";
 pub(super) const TWO: &str = "000000199001010026";
@@ -86,21 +56,32 @@ pub(super) fn more(text: &str, change: NewChange) -> Submission {
     }
 }
 
-pub(super) fn read(store: &impl LicenceStore, text: &str) -> Result<Reading, LookUpError> {
-    let pseudonym = store.pseudonyms().pseudonym(DocumentKind::ResidentId, &number(text));
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.read(pseudonym))
+pub(super) fn read(store: &dyn LicenceStore, text: &str) -> Result<Reading, LookUpError> {
+    wait(store.read(pseudonym(store, text)))
 }
 
-fn apply_one(store: &impl LicenceStore, submission: Submission) -> Outcome {
-    store.apply(&[submission]).unwrap()[0]
+fn pseudonym(store: &dyn LicenceStore, text: &str) -> NumberPseudonym {
+    store.keys().pseudonym(DocumentKind::ResidentId, &number(text))
+}
+
+pub(super) fn apply(store: &dyn LicenceStore, batch: &[Submission]) -> Vec<Outcome> {
+    wait(store.apply(batch)).unwrap()
+}
+
+fn feed_after(store: &dyn LicenceStore, after: Position, count_max: usize) -> Vec<FeedRow> {
+    wait(store.feed_after(after, count_max)).unwrap()
+}
+
+fn apply_one(store: &dyn LicenceStore, submission: Submission) -> Outcome {
+    apply(store, &[submission])[0]
 }
 
 fn position(seq: u64) -> Position {
     Position { epoch: 1, partition: 0, seq }
 }
 
-pub(super) fn a_number_leads_to_its_history_at_the_feeds_head(store: &impl LicenceStore) {
-    let outcomes = store.apply(&[licensed(ONE), licensed(TWO)]).unwrap();
+pub(super) fn a_number_leads_to_its_history_at_the_feeds_head(store: &dyn LicenceStore) {
+    let outcomes = apply(store, &[licensed(ONE), licensed(TWO)]);
     assert_eq!(outcomes, [Outcome::Created(position(1)), Outcome::Created(position(2))]);
     let reading = read(store, ONE).unwrap();
     assert_eq!(reading.position, position(2), "the head, not the record's own position");
@@ -113,15 +94,15 @@ pub(super) fn a_number_leads_to_its_history_at_the_feeds_head(store: &impl Licen
     assert_ne!(other.secret.expose(), record.secret.expose());
 }
 
-pub(super) fn a_number_nobody_has_is_told_with_the_head(store: &impl LicenceStore) {
+pub(super) fn a_number_nobody_has_is_told_with_the_head(store: &dyn LicenceStore) {
     assert_eq!(read(store, ONE).unwrap().position, position(0));
-    store.apply(&[licensed(ONE)]).unwrap();
+    apply(store, &[licensed(ONE)]);
     let reading = read(store, TWO).unwrap();
     assert!(reading.record.is_none());
     assert_eq!(reading.position, position(1));
 }
 
-pub(super) fn the_same_history_again_changes_nothing(store: &impl LicenceStore) {
+pub(super) fn the_same_history_again_changes_nothing(store: &dyn LicenceStore) {
     apply_one(store, licensed(ONE));
     assert_eq!(apply_one(store, licensed(ONE)), Outcome::Unchanged);
     let mut longer = licensed(ONE);
@@ -134,7 +115,7 @@ pub(super) fn the_same_history_again_changes_nothing(store: &impl LicenceStore) 
     assert_eq!(record.history.changes()[5].position, position(2));
 }
 
-pub(super) fn what_does_not_fit_is_refused_and_leaves_no_trace(store: &impl LicenceStore) {
+pub(super) fn what_does_not_fit_is_refused_and_leaves_no_trace(store: &dyn LicenceStore) {
     apply_one(store, licensed(ONE));
     let later = "2016-01-01T00:00:00Z";
     let mut conflicting = licensed(ONE);
@@ -169,18 +150,18 @@ pub(super) fn what_does_not_fit_is_refused_and_leaves_no_trace(store: &impl Lice
     }
     assert!(read(store, TWO).unwrap().record.is_none());
     assert_eq!(read(store, ONE).unwrap().record.unwrap().history.changes().len(), 5);
-    assert_eq!(store.feed_after(0, 10).unwrap().len(), 1);
+    assert_eq!(feed_after(store, position(0), 10).len(), 1);
 }
 
-pub(super) fn a_refused_submission_leaves_the_rest_of_its_batch(store: &impl LicenceStore) {
+pub(super) fn a_refused_submission_leaves_the_rest_of_its_batch(store: &dyn LicenceStore) {
     let unknown = more(THREE, change("2016-01-01T00:00:00Z", ChangeKind::PointsCleared));
-    let outcomes = store.apply(&[licensed(ONE), unknown, licensed(TWO)]).unwrap();
+    let outcomes = apply(store, &[licensed(ONE), unknown, licensed(TWO)]);
     assert_eq!(outcomes[1], Outcome::Rejected(Rejection::UnknownSubject));
     assert_eq!(outcomes[2], Outcome::Created(position(2)), "positions have no gap");
     assert!(read(store, TWO).unwrap().record.is_some());
 }
 
-pub(super) fn an_old_number_stays_an_alias(store: &impl LicenceStore) {
+pub(super) fn an_old_number_stays_an_alias(store: &dyn LicenceStore) {
     apply_one(store, licensed(ONE));
     let renumbered = ChangeKind::NumberSet { document: DocumentKind::ResidentId, number: number(TWO) };
     let told = apply_one(store, more(ONE, change("2020-01-01T00:00:00Z", renumbered)));
@@ -188,30 +169,30 @@ pub(super) fn an_old_number_stays_an_alias(store: &impl LicenceStore) {
     let [old, new] = [ONE, TWO].map(|text| read(store, text).unwrap().record.unwrap());
     assert_eq!(old.subject, new.subject);
     assert_eq!(old.secret.expose(), new.secret.expose());
-    let row = store.feed_after(1, 10).unwrap().remove(0);
+    let row = feed_after(store, position(1), 10).remove(0);
     assert_eq!((row.subject, row.pseudonyms.len()), (old.subject, 2));
 }
 
-pub(super) fn a_single_change_is_taken_once(store: &impl LicenceStore) {
+pub(super) fn a_single_change_is_taken_once(store: &dyn LicenceStore) {
     apply_one(store, licensed(ONE));
     let points = change("2020-01-01T00:00:00Z", ChangeKind::PointsSet { points: 3 });
     assert_eq!(apply_one(store, more(ONE, points.clone())), Outcome::Appended(position(2)));
     assert_eq!(apply_one(store, more(ONE, points)), Outcome::Unchanged);
 }
 
-pub(super) fn the_feed_lists_changes_in_order_without_gaps(store: &impl LicenceStore) {
-    store.apply(&[licensed(ONE), licensed(TWO)]).unwrap();
+pub(super) fn the_feed_lists_changes_in_order_without_gaps(store: &dyn LicenceStore) {
+    apply(store, &[licensed(ONE), licensed(TWO)]);
     apply_one(store, licensed(THREE));
     let seqs = |rows: Vec<FeedRow>| rows.iter().map(|row| row.position.seq).collect::<Vec<_>>();
-    assert_eq!(seqs(store.feed_after(0, 10).unwrap()), [1, 2, 3]);
-    assert_eq!(seqs(store.feed_after(1, 1).unwrap()), [2]);
-    assert_eq!(seqs(store.feed_after(3, 10).unwrap()), [0; 0]);
+    assert_eq!(seqs(feed_after(store, position(0), 10)), [1, 2, 3]);
+    assert_eq!(seqs(feed_after(store, position(1), 1)), [2]);
+    assert_eq!(seqs(feed_after(store, position(3), 10)), [0; 0]);
 }
 
-pub(super) fn a_new_epoch_moves_every_position(store: &impl LicenceStore) {
+pub(super) fn a_new_epoch_moves_every_position(store: &dyn LicenceStore) {
     apply_one(store, licensed(ONE));
     assert_eq!(store.epoch(), 1);
-    assert_eq!(store.new_epoch().unwrap(), 2);
+    assert_eq!(wait(store.new_epoch()).unwrap(), 2);
     assert_eq!(store.epoch(), 2);
     let moved = Position { epoch: 2, partition: 0, seq: 1 };
     assert_eq!(read(store, ONE).unwrap().position, moved);
@@ -229,21 +210,20 @@ impl ChangeObserver for Heard {
     }
 }
 
-pub(super) fn observers_hear_before_the_writer_does(store: &impl LicenceStore) {
+pub(super) fn observers_hear_before_the_writer_does(store: &dyn LicenceStore) {
     let heard = Arc::new(Heard::default());
     store.observe(heard.clone());
-    store.apply(&[licensed(ONE), licensed(TWO)]).unwrap();
+    apply(store, &[licensed(ONE), licensed(TWO)]);
     // No waiting here: when `apply` has returned, it must have been told.
     let told = heard.0.lock().unwrap().clone();
-    let pseudonym = |text| store.pseudonyms().pseudonym(DocumentKind::ResidentId, &number(text));
     assert_eq!(told.iter().map(|(_, _, position)| position.seq).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(told[0].1, [pseudonym(ONE)]);
+    assert_eq!(told[0].1, [pseudonym(store, ONE)]);
     assert_eq!(told[0].0, read(store, ONE).unwrap().record.unwrap().subject);
-    store.apply(&[licensed(ONE)]).unwrap();
+    apply(store, &[licensed(ONE)]);
     assert_eq!(heard.0.lock().unwrap().len(), 2, "nothing changed, nothing told");
 }
 
-pub(super) fn a_reader_never_lags_behind_an_acknowledged_write(store: &impl LicenceStore) {
+pub(super) fn a_reader_never_lags_behind_an_acknowledged_write(store: &dyn LicenceStore) {
     apply_one(store, licensed(ONE));
     for points in 1..=50 {
         let told = change("2020-01-01T00:00:00Z", ChangeKind::PointsSet { points });
@@ -255,12 +235,139 @@ pub(super) fn a_reader_never_lags_behind_an_acknowledged_write(store: &impl Lice
     }
 }
 
-/// Runs the whole suite, each behaviour on a fresh store.
+pub(super) fn every_change_is_counted_and_found_in_its_partitions_feed(store: &dyn LicenceStore) {
+    let before = wait(store.heads()).unwrap();
+    assert_eq!((before.epoch, before.changes()), (1, 0));
+    let mut subjects = population(60);
+    let outcomes = apply(store, &subjects);
+    subjects.truncate(20);
+    for subject in &mut subjects {
+        let points = change("2025-06-01T00:00:00Z", ChangeKind::PointsSet { points: 3 });
+        (subject.extent, subject.changes) = (Extent::Continuation, vec![points]);
+    }
+    let more = apply(store, &subjects);
+    let mut told: Vec<Position> = Vec::new();
+    for outcome in outcomes.iter().chain(&more) {
+        match outcome {
+            Outcome::Created(position) | Outcome::Appended(position) => told.push(*position),
+            other => panic!("{other:?}"),
+        }
+    }
+    let after = wait(store.heads()).unwrap();
+    assert_eq!(after.changes(), 80);
+    assert_eq!(store.heads_known(), after, "whoever wrote knows");
+    let mut listed = Vec::new();
+    for from in before.positions() {
+        let rows = feed_after(store, from, 1_000);
+        let seqs: Vec<_> = rows.iter().map(|row| row.position.seq).collect();
+        assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "in order, without gaps");
+        listed.extend(rows.iter().map(|row| row.position));
+    }
+    told.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(listed, told);
+}
+
+pub(super) fn a_number_that_comes_into_being_is_told_where_its_absence_was_read(store: &dyn LicenceStore) {
+    let told_after = |absence: Position, text| {
+        let rows = feed_after(store, absence, 100);
+        rows.iter().any(|row| row.pseudonyms.contains(&pseudonym(store, text)))
+    };
+    let absent = |text| {
+        let reading = read(store, text).unwrap();
+        assert!(reading.record.is_none());
+        reading.position
+    };
+    let [one, two, three] = [ONE, TWO, THREE].map(absent);
+    apply(store, &[licensed(ONE)]);
+    assert!(told_after(one, ONE));
+    for (text, absence, at) in [(TWO, two, "2020-01-01T00:00:00Z"), (THREE, three, "2021-01-01T00:00:00Z")] {
+        let renumbered = ChangeKind::NumberSet { document: DocumentKind::ResidentId, number: number(text) };
+        apply_one(store, more(ONE, change(at, renumbered)));
+        assert!(told_after(absence, text));
+        let reading = read(store, text).unwrap();
+        // A later change of the subject is told where any of its numbers is read.
+        let points = change(at, ChangeKind::PointsSet { points: 1 });
+        apply_one(store, more(ONE, points));
+        assert!(told_after(reading.position, text));
+        assert!(told_after(reading.position, ONE));
+    }
+    let subjects = [ONE, TWO, THREE].map(|text| read(store, text).unwrap().record.unwrap().subject);
+    assert!(subjects.iter().all(|subject| *subject == subjects[0]));
+}
+
+pub(super) fn writers_at_once_lose_nothing_and_take_nothing_twice(store: &dyn LicenceStore) {
+    let subjects = population(40);
+    std::thread::scope(|scope| {
+        for turn in 0..4_usize {
+            let mut subjects = subjects.clone();
+            scope.spawn(move || {
+                subjects.rotate_left(turn * 10);
+                for batch in subjects.chunks(7) {
+                    apply(store, batch);
+                }
+            });
+        }
+    });
+    assert_eq!(wait(store.heads()).unwrap().changes(), 40);
+    let stats = wait(store.stats()).unwrap();
+    assert_eq!((stats.subjects, stats.numbers, stats.unreadable), (40, 40, 0));
+    assert_eq!(stats.head_seq, 40);
+}
+
+pub(super) fn a_number_twice_in_one_import_is_a_duplicate(store: &dyn LicenceStore) {
+    apply(store, &[licensed(ONE)]);
+    let began = wait(store.heads()).unwrap();
+    let import = |batch: &[Submission]| wait(store.apply_since(batch, Some(&began))).unwrap();
+    assert!(matches!(import(&[licensed(TWO)])[0], Outcome::Created(_)));
+    assert_eq!(import(&[licensed(TWO)]), [Outcome::Rejected(Rejection::DuplicateNumber)]);
+    assert_eq!(import(&[licensed(ONE)]), [Outcome::Unchanged], "it was there before");
+}
+
+fn population(count: usize) -> Vec<Submission> {
+    let drivers = super::generator::Population::new(7, date(2025, 1, 1)).take(count);
+    drivers.map(NewSubject::into_submission).collect()
+}
+
+/// Runs behaviours of the suite, each on a fresh store.
 macro_rules! licence_store_suite {
     ($fresh:expr; $($behaviour:ident)+) => {
-        $(#[test] fn $behaviour() { super::$behaviour(&$fresh); })+
+        $(#[test] fn $behaviour() { $crate::registry::suite::$behaviour(&$fresh); })+
     };
 }
+
+/// The behaviours that name positions: on a store with one partition.
+macro_rules! exact_suite {
+    ($fresh:expr) => {
+        $crate::registry::suite::licence_store_suite! { $fresh;
+            a_number_leads_to_its_history_at_the_feeds_head
+            a_number_nobody_has_is_told_with_the_head
+            the_same_history_again_changes_nothing
+            what_does_not_fit_is_refused_and_leaves_no_trace
+            a_refused_submission_leaves_the_rest_of_its_batch
+            an_old_number_stays_an_alias
+            a_single_change_is_taken_once
+            the_feed_lists_changes_in_order_without_gaps
+            a_new_epoch_moves_every_position
+            observers_hear_before_the_writer_does
+            a_reader_never_lags_behind_an_acknowledged_write
+        }
+    };
+}
+
+/// The behaviours that hold for any number of partitions.
+macro_rules! partition_suite {
+    ($fresh:expr) => {
+        $crate::registry::suite::licence_store_suite! { $fresh;
+            every_change_is_counted_and_found_in_its_partitions_feed
+            a_number_that_comes_into_being_is_told_where_its_absence_was_read
+            writers_at_once_lose_nothing_and_take_nothing_twice
+            a_number_twice_in_one_import_is_a_duplicate
+        }
+    };
+}
+
+pub(super) use {exact_suite, licence_store_suite, partition_suite};
 
 mod embedded {
     use super::*;
@@ -270,17 +377,6 @@ mod embedded {
         EmbeddedRegistry::in_memory(keys, RegistryOptions::default()).unwrap()
     }
 
-    licence_store_suite! { fresh();
-        a_number_leads_to_its_history_at_the_feeds_head
-        a_number_nobody_has_is_told_with_the_head
-        the_same_history_again_changes_nothing
-        what_does_not_fit_is_refused_and_leaves_no_trace
-        a_refused_submission_leaves_the_rest_of_its_batch
-        an_old_number_stays_an_alias
-        a_single_change_is_taken_once
-        the_feed_lists_changes_in_order_without_gaps
-        a_new_epoch_moves_every_position
-        observers_hear_before_the_writer_does
-        a_reader_never_lags_behind_an_acknowledged_write
-    }
+    exact_suite! { fresh() }
+    partition_suite! { fresh() }
 }

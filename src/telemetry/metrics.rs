@@ -155,6 +155,9 @@ metrics! {
     RegistryReadDuration: Histogram "drivegate.registry.read.duration" ["s"]
         "Time a reading of the registry took, waiting for a reader included. Healthy: p99 below 5 ms."
         {}
+    FeedLag: Gauge "drivegate.registry.feed.lag" ["ms"]
+        "Time since the start of the last poll that brought every change; 0 with an embedded registry. Healthy: below 500."
+        {}
     JournalEntries: Counter "drivegate.journal.entries" ["{entry}"]
         "Entries made durable. Healthy: grows with answers."
         {}

@@ -114,6 +114,11 @@ impl Metrics {
         self.cells.set(Id::CacheEntries, 0, saturating(count));
     }
 
+    /// The knowledge of the registry's feed is so old.
+    pub fn feed_lag(&self, age: Duration) {
+        self.cells.set(Id::FeedLag, 0, saturating(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
+    }
+
     /// A call to Redis failed.
     pub fn redis_fault(&self, fault: RedisFault) {
         self.cells.add(Id::RedisFaults, fault as usize, 1);

@@ -111,6 +111,12 @@ pub trait RecordSource: Send + Sync + 'static {
     /// Reads the record of a number and the feed's head position, from one snapshot. Never on a core's own loop.
     fn read(&self, pseudonym: NumberPseudonym) -> Later<'_, Result<Reading, LookUpError>>;
 
+    /// As [`Self::read`], but as of its own start: never from a copy that may lag. For callers who accept no age, and while
+    /// the feed is stalled.
+    fn read_latest(&self, pseudonym: NumberPseudonym) -> Later<'_, Result<Reading, LookUpError>> {
+        self.read(pseudonym)
+    }
+
     /// Returns the epoch in force.
     fn epoch(&self) -> u32;
 }
@@ -120,7 +126,7 @@ pub trait RecordSource: Send + Sync + 'static {
 pub struct Reading {
     /// The record; `None`: no such number.
     pub record: Option<Arc<Record>>,
-    /// The feed's head in the snapshot that was read.
+    /// The head, in the snapshot that was read, of the partition in which the next change of this reading will lie.
     pub position: Position,
 }
 
@@ -148,6 +154,16 @@ pub enum Usability {
 pub trait ChangeObserver: Send + Sync + 'static {
     /// A change of this subject, reachable under these numbers, now lies at `position`.
     fn changed(&self, subject: &SubjectId, pseudonyms: &[NumberPseudonym], position: Position);
+}
+
+/// Follows the feed of a registry that lives elsewhere. Implemented by `cache`, called by `registry`.
+pub trait FeedFollower: ChangeObserver {
+    /// Tailing begins, at the start or anew in a later epoch: every change after these positions, one for each partition, will
+    /// be told.
+    fn follows_from(&self, positions: &[Position]);
+
+    /// Every change that was committed when this poll began (time since boot) has been told.
+    fn caught_up(&self, poll_began: Duration);
 }
 
 /// A request's deadline, on the clock that does not stand still in suspension.

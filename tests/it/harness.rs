@@ -51,6 +51,19 @@ impl Deployment {
         deployment
     }
 
+    /// Writes a deployment whose registry is a PostgreSQL database; another replica's brings the registry's keys.
+    pub(crate) fn on_postgres(url: &str, keys: Option<&Path>) -> Self {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let said = home.path().join("said");
+        let deployment = Self { home, said };
+        let folder = deployment.folder();
+        deployment.run(&["init", text(&folder), "--postgres", url]);
+        if let Some(keys) = keys {
+            fs::copy(keys, folder.join("data/registry.keys")).expect("the keys can be copied");
+        }
+        deployment
+    }
+
     /// The deployment's folder.
     pub(crate) fn folder(&self) -> PathBuf {
         self.home.path().join("gateway")

@@ -24,4 +24,5 @@ mod metrics;
 mod operating;
 mod readme;
 mod registry_store;
+mod replicas;
 mod search;

@@ -18,7 +18,9 @@ use crate::domain::time::civil_day;
 use crate::identity::client::ClientTls;
 use crate::identity::pki::{DevelopmentCa, Existing};
 use crate::registry::generator::{Population, fixed_drivers};
-use crate::registry::{EmbeddedRegistry, NewSubject, Outcome, Submission};
+use crate::registry::postgres::TemporarySchema;
+use crate::registry::store::wait;
+use crate::registry::{LicenceStore, NewSubject, Outcome, Submission};
 
 /// Synthetic drivers beside the fixed test drivers.
 const DRIVERS: usize = 10_000;
@@ -50,6 +52,8 @@ pub struct Stage {
     _folder: tempfile::TempDir,
     gateway: Option<RunningGateway>,
     address: SocketAddr,
+    /// Removed after the gateway has stopped.
+    _schema: Option<TemporarySchema>,
 }
 
 /// The stage's own certificates, beside those of the partners.
@@ -61,17 +65,22 @@ impl Stage {
     ///
     /// # Errors
     /// Says which step failed.
-    pub fn set(redis: Option<&str>, now: Timestamp) -> miette::Result<Self> {
+    pub fn set(redis: Option<&str>, postgres: Option<&str>, now: Timestamp) -> miette::Result<Self> {
         let folder = tempfile::Builder::new().prefix("drivegate-demo-").tempdir().into_diagnostic()?;
         let dir = folder.path().join("demo");
-        let options = InitOptions { redis_url: redis.map(str::to_owned), ..InitOptions::default() };
+        let schema = postgres.map(TemporarySchema::create).transpose().into_diagnostic()?;
+        let options = InitOptions {
+            redis_url: redis.map(str::to_owned),
+            postgres_url: schema.as_ref().map(TemporarySchema::url),
+            ..InitOptions::default()
+        };
         write_deployment(&dir, &options, now).wrap_err("cannot write the demo's deployment")?;
         issue_odd_certificates(&dir, now)?;
         let gateway = start(&dir, Memory::AsConfigured)?;
         let address = gateway.partner_addr();
-        let stage = Self { dir, _folder: folder, gateway: Some(gateway), address };
+        let stage = Self { dir, _folder: folder, gateway: Some(gateway), address, _schema: schema };
         if let Some(gateway) = &stage.gateway {
-            fill(gateway.registry(), now)?;
+            fill(gateway.registry().as_ref(), now)?;
         }
         Ok(stage)
     }
@@ -173,7 +182,7 @@ fn start(dir: &Path, memory: Memory) -> miette::Result<RunningGateway> {
 }
 
 /// Hands the synthetic drivers and the fixed test drivers to the registry.
-fn fill(registry: &EmbeddedRegistry, now: Timestamp) -> miette::Result<()> {
+fn fill(registry: &dyn LicenceStore, now: Timestamp) -> miette::Result<()> {
     let as_of = civil_day(now);
     let mut drivers = fixed_drivers(as_of).chain(Population::new(SEED, as_of).take(DRIVERS));
     loop {
@@ -181,7 +190,7 @@ fn fill(registry: &EmbeddedRegistry, now: Timestamp) -> miette::Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
-        let outcomes = registry.apply(&batch).into_diagnostic().wrap_err("cannot fill the registry")?;
+        let outcomes = wait(registry.apply(&batch)).into_diagnostic().wrap_err("cannot fill the registry")?;
         if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Rejected(_))) {
             return Err(miette!("the registry did not take a synthetic driver"));
         }

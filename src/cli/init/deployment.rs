@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::domain::time::civil_day;
 use crate::identity::pki::DevelopmentCa;
-use crate::identity::{Existing, write_file};
+use crate::identity::{Existing, write_file, write_secret};
 
 /// The partners of a sandbox: id and contract. `{from}` and `{until}` become dates.
 pub const PARTNERS: [(&str, &str); 7] = [
@@ -21,6 +21,8 @@ pub const PARTNERS: [(&str, &str); 7] = [
     ("authority-demo", include_str!("partners/authority-demo.toml")),
 ];
 
+/// Where the URL of the registry's database lies, in the data folder.
+const POSTGRES_URL_FILE: &str = "postgres.url";
 const CONFIG: &str = include_str!("config.toml");
 /// Development certificates last so long: a sandbox is made anew more often.
 const CERTIFICATE_DAYS: u16 = 90;
@@ -36,12 +38,14 @@ pub struct InitOptions {
     pub hosts: Vec<String>,
     /// Redis as the second cache level.
     pub redis_url: Option<String>,
+    /// The registry on PostgreSQL.
+    pub postgres_url: Option<String>,
 }
 
 impl Default for InitOptions {
     fn default() -> Self {
         let hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
-        Self { force: false, hosts, redis_url: None }
+        Self { force: false, hosts, redis_url: None, postgres_url: None }
     }
 }
 
@@ -92,7 +96,14 @@ pub fn write_deployment(dir: &Path, options: &InitOptions, now: Timestamp) -> mi
     let config = dir.join("config.toml");
     refuse_existing(&config, existing)?;
     let (pki, partners) = (folder("pki")?, folder("partners")?);
-    folder("data")?;
+    let data = folder("data")?;
+    if let Some(url) = &options.postgres_url {
+        // In a file of its own, mode 0600: it may hold a password.
+        let path = data.join(POSTGRES_URL_FILE);
+        write_secret(&path, url.as_bytes(), existing)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot write {}", path.display()))?;
+    }
     write_certificates(&pki, options, existing, now)?;
     write_contracts(&partners, existing, now)?;
     // The configuration comes last: where it stands, everything it names stands too.
@@ -134,13 +145,15 @@ fn write_contracts(partners: &Path, existing: Existing, now: Timestamp) -> miett
 }
 
 fn config_text(options: &InitOptions) -> String {
-    match &options.redis_url {
-        None => CONFIG.to_owned(),
-        Some(url) => {
-            // The last table of the file is [cache]: its sub-table may follow at once.
-            format!("{CONFIG}\n[cache.redis]\nurl = {}\n", toml::Value::String(url.clone()))
-        }
+    let mut text = CONFIG.to_owned();
+    if let Some(url) = &options.redis_url {
+        // The last table of the file is [cache]: its sub-table may follow at once.
+        text = format!("{text}\n[cache.redis]\nurl = {}\n", toml::Value::String(url.clone()));
     }
+    if options.postgres_url.is_some() {
+        text = format!("{text}\n[registry.postgres]\nurl_file = \"data/{POSTGRES_URL_FILE}\"\n");
+    }
+    text
 }
 
 fn refuse_existing(path: &Path, existing: Existing) -> miette::Result<()> {

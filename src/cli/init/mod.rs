@@ -32,6 +32,10 @@ pub struct InitCommand {
     /// Host names and addresses the server's certificate is for.
     #[arg(long = "host", value_name = "HOST", default_values = ["localhost", "127.0.0.1", "::1"])]
     hosts: Vec<String>,
+    /// Keep the registry in this PostgreSQL database: postgres://user:password@host/database. The URL goes into a file of
+    /// its own, mode 0600.
+    #[arg(long, value_name = "URL", env = "DRIVEGATE_POSTGRES_URL", hide_env_values = true)]
+    postgres: Option<String>,
     /// Print what was written as JSON.
     #[arg(long)]
     json: bool,
@@ -43,7 +47,12 @@ impl InitCommand {
     /// # Errors
     /// Says which file stands in the way, and that --force writes over it.
     pub fn run(self) -> miette::Result<ExitCode> {
-        let options = InitOptions { force: self.force, hosts: self.hosts, ..InitOptions::default() };
+        let options = InitOptions {
+            force: self.force,
+            hosts: self.hosts,
+            postgres_url: self.postgres,
+            ..InitOptions::default()
+        };
         let deployment = write_deployment(&self.dir, &options, SystemClock.now())?;
         if self.json {
             let text = serde_json::to_string_pretty(&deployment).map_err(|error| miette!(error))?;

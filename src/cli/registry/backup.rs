@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
-use super::opening::{OpenFault, must_exist, open_store};
+use super::opening::{OpenFault, must_exist, open_embedded};
 use super::progress::{StageBar, byte_bar};
 use crate::admin::client::AdminClient;
 use crate::cli::deployment::Places;
@@ -40,7 +40,7 @@ impl Backup {
             ));
         }
         let mut part = Part::make(&self.to)?;
-        let said = match open_store(&places) {
+        let said = match open_embedded(&places) {
             Ok(registry) => back_up_here(&registry, &mut part)?,
             Err(OpenFault::Registry(RegistryError::Locked(_))) => {
                 back_up_through_gateway(&places.admin_socket, &mut part)?

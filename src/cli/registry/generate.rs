@@ -12,14 +12,15 @@ use indicatif::ProgressBar;
 use jiff::civil::Date;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
-use super::opening::{open_store, today};
+use super::opening::{open_embedded, open_store, today};
 use super::progress::{StageBar, driver_bar};
 use crate::cli::deployment::Places;
 use crate::cli::terminal::say;
 use crate::registry::embedded::{BulkLoad, BulkWorker};
 use crate::registry::generator::{POPULATION_MAX, Population, fixed_drivers};
 use crate::registry::import::write_line;
-use crate::registry::{EmbeddedRegistry, NewSubject, Outcome, RegistryError, Rejection, Submission};
+use crate::registry::store::wait;
+use crate::registry::{LicenceStore, NewSubject, Outcome, RegistryError, Rejection, Submission};
 
 /// Drivers a core makes before it asks for more.
 const AT_ONCE: u64 = 4_096;
@@ -55,7 +56,7 @@ impl Generate {
         let total = self.count + fixed.len() as u64;
         let population = Population::new(self.seed, as_of);
         match &self.into {
-            Some(dir) => self.load(&open_store(&Places::of(dir)?)?, fixed, &population, total)?,
+            Some(dir) => self.load(&Places::of(dir)?, fixed, &population, total)?,
             None => {
                 let bar = driver_bar(total);
                 let drivers = fixed.into_iter().chain(population.part(0..self.count));
@@ -72,12 +73,19 @@ impl Generate {
     /// An empty registry is loaded at once; into another the drivers go batch by batch, as an import would.
     fn load(
         &self,
-        registry: &EmbeddedRegistry,
+        places: &Places,
         fixed: Vec<NewSubject>,
         population: &Population,
         total: u64,
     ) -> miette::Result<()> {
         let bar = driver_bar(total);
+        if places.postgres.is_some() {
+            let drivers = fixed.into_iter().chain(population.part(0..self.count));
+            load_in_batches(open_store(places)?.as_ref(), drivers, &bar)?;
+            bar.finish_and_clear();
+            return Ok(());
+        }
+        let registry = &open_embedded(places)?;
         match registry.bulk_load() {
             Ok(load) => {
                 load_at_once(&load, fixed, population, self.count, &bar)?;
@@ -156,7 +164,7 @@ fn not_taken(rejection: Rejection) -> miette::Report {
 }
 
 fn load_in_batches(
-    registry: &EmbeddedRegistry,
+    registry: &dyn LicenceStore,
     mut drivers: impl Iterator<Item = NewSubject>,
     bar: &ProgressBar,
 ) -> miette::Result<()> {
@@ -166,7 +174,7 @@ fn load_in_batches(
         if batch.is_empty() {
             return Ok(());
         }
-        let outcomes = registry.apply(&batch).into_diagnostic()?;
+        let outcomes = wait(registry.apply(&batch)).into_diagnostic()?;
         let rejected = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Rejected(rejection) => Some(*rejection),
             Outcome::Created(_) | Outcome::Appended(_) | Outcome::Unchanged => None,

@@ -20,7 +20,7 @@ use crate::domain::licence::NumberRules;
 use crate::registry::import::{
     ImportFormat, ImportOptions, ImportProgress, ImportReport, Importer, RejectsFile,
 };
-use crate::registry::{EmbeddedRegistry, RegistryError};
+use crate::registry::{LicenceStore, RegistryError};
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
@@ -65,7 +65,7 @@ impl Import {
         let rejects = rejects.wrap_err_with(|| format!("cannot replace {}", path.display()))?;
         let mut watch = Watch { bar, rejects, unwritten: None };
         let told = match open_store(&places) {
-            Ok(registry) => import_here(&registry, input, options, &mut watch)?,
+            Ok(registry) => import_here(registry.as_ref(), input, options, &mut watch)?,
             Err(OpenFault::Registry(RegistryError::Locked(_))) => {
                 if options.format == ImportFormat::Csv && self.as_of.is_some() {
                     return Err(miette!(
@@ -148,7 +148,7 @@ impl Watch {
 }
 
 fn import_here(
-    registry: &EmbeddedRegistry,
+    registry: &dyn LicenceStore,
     input: impl Read,
     options: ImportOptions,
     watch: &mut Watch,

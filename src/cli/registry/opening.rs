@@ -8,8 +8,11 @@ use miette::miette;
 
 use crate::app::SystemClock;
 use crate::cli::deployment::Places;
+use crate::config::postgres::PostgresConfig;
 use crate::domain::time::{Clock as _, civil_day};
-use crate::registry::{EmbeddedRegistry, KeyFault, RegistryError, RegistryKeys, RegistryOptions};
+use crate::registry::{
+    EmbeddedRegistry, KeyFault, LicenceStore, PostgresRegistry, RegistryError, RegistryKeys, RegistryOptions,
+};
 
 /// Why the registry of a folder cannot be opened.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -18,13 +21,32 @@ pub(super) enum OpenFault {
     Folder { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Keys(KeyFault),
+    #[error("cannot open the registry on PostgreSQL")]
+    Postgres(#[source] crate::app::StartError),
     #[error(transparent)]
     #[diagnostic(help("a running gateway holds its registry open; stop it first"))]
     Registry(RegistryError),
 }
 
-/// Opens the store; makes it and its keys if there are none.
-pub(super) fn open_store(places: &Places) -> Result<EmbeddedRegistry, OpenFault> {
+/// Opens the store, wherever it stands; makes it and its keys if there are none.
+pub(super) fn open_store(places: &Places) -> Result<Box<dyn LicenceStore>, OpenFault> {
+    match &places.postgres {
+        Some(postgres) => Ok(Box::new(open_postgres(places, postgres).map_err(OpenFault::Postgres)?)),
+        None => Ok(Box::new(open_embedded(places)?)),
+    }
+}
+
+fn open_postgres(
+    places: &Places,
+    config: &PostgresConfig,
+) -> Result<PostgresRegistry, crate::app::StartError> {
+    let options = crate::app::postgres_options(config)?;
+    let keys = crate::app::postgres_keys(&places.registry_keys, &options)?;
+    Ok(PostgresRegistry::open_alone(options, Arc::new(keys))?)
+}
+
+/// Opens the embedded store; makes it and its keys if there are none.
+pub(super) fn open_embedded(places: &Places) -> Result<EmbeddedRegistry, OpenFault> {
     let folder = &places.registry;
     std::fs::create_dir_all(folder).map_err(|source| OpenFault::Folder { path: folder.clone(), source })?;
     let keys =
@@ -42,14 +64,22 @@ pub(super) fn today() -> Date {
     civil_day(SystemClock.now())
 }
 
-/// Opens the store of a folder that must have one.
-pub(super) fn open_existing(places: &Places) -> miette::Result<EmbeddedRegistry> {
-    must_exist(places)?;
+/// Opens the store of a deployment that must have one.
+pub(super) fn open_existing(places: &Places) -> miette::Result<Box<dyn LicenceStore>> {
+    if places.postgres.is_none() {
+        must_exist(places)?;
+    }
     Ok(open_store(places)?)
 }
 
-/// Says how to make a registry where there is none.
+/// Says how to make an embedded registry where there is none, and that one on PostgreSQL is kept by PostgreSQL's own tools.
 pub(super) fn must_exist(places: &Places) -> miette::Result<()> {
+    if places.postgres.is_some() {
+        return Err(miette!(
+            help = "back it up, restore, check and tidy it with PostgreSQL's own tools (docs/scale.md)",
+            "this deployment's registry stands on PostgreSQL"
+        ));
+    }
     let store = places.store();
     if store.exists() {
         return Ok(());

@@ -10,6 +10,7 @@ use super::opening::open_existing;
 use crate::cli::deployment::Places;
 use crate::cli::terminal::say;
 use crate::registry::embedded::RegistryStats;
+use crate::registry::store::wait;
 
 #[derive(Debug, Args)]
 pub(super) struct Stats {
@@ -24,7 +25,7 @@ pub(super) struct Stats {
 impl Stats {
     pub(super) fn run(self) -> miette::Result<ExitCode> {
         let places = Places::of(&self.dir)?;
-        let stats = open_existing(&places)?.stats().into_diagnostic()?;
+        let stats = wait(open_existing(&places)?.stats()).into_diagnostic()?;
         if self.json {
             let mut json = serde_json::to_value(&stats).into_diagnostic()?;
             json["sealed_bytes_mean"] = stats.sealed_bytes_mean().into();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use miette::IntoDiagnostic as _;
 
-use super::opening::open_existing;
+use super::opening::{must_exist, open_embedded};
 use super::progress::StageBar;
 use crate::cli::deployment::Places;
 use crate::cli::terminal::say;
@@ -25,7 +25,8 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(self) -> miette::Result<ExitCode> {
         let places = Places::of(&self.dir)?;
-        let registry = open_existing(&places)?;
+        must_exist(&places)?;
+        let registry = open_embedded(&places)?;
         let mut bar = StageBar::new();
         let report = registry.verify(&mut |progress| bar.show(progress));
         bar.finish();

@@ -52,6 +52,14 @@ pub enum RegistryError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The feed no longer holds what comes after this position: start over from a snapshot.
+    #[error("the feed no longer holds changes after {seq} of partition {partition}")]
+    Forgotten {
+        /// Which partition.
+        partition: u16,
+        /// After which sequence.
+        seq: u64,
+    },
     /// Reader threads cannot be started.
     #[error("cannot start reader threads")]
     Threads(#[source] std::io::Error),
@@ -63,7 +71,14 @@ pub enum RegistryError {
 /// What the storage engine said. Opaque: which engine it is may change.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct StoreError(Box<redb::Error>);
+pub struct StoreError(Box<dyn std::error::Error + Send + Sync>);
+
+impl StoreError {
+    /// Wraps what an engine said.
+    pub(in crate::registry) fn new(said: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(said.into())
+    }
+}
 
 /// Names what was tried when the engine failed.
 pub(super) trait Trying<T> {
@@ -72,6 +87,6 @@ pub(super) trait Trying<T> {
 
 impl<T, E: Into<redb::Error>> Trying<T> for Result<T, E> {
     fn trying_to(self, action: &'static str) -> Result<T, RegistryError> {
-        self.map_err(|error| RegistryError::Store { action, source: StoreError(Box::new(error.into())) })
+        self.map_err(|error| RegistryError::Store { action, source: StoreError::new(error.into()) })
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::licence::{Change, ChangeKind};
 use crate::registry::submission::{CHANGES_PER_SUBJECT_MAX, Extent, NewChange, Rejection, Submission};
 
 /// Checks what needs no record: order, bounds, birth.
-pub(super) fn check(submission: &Submission) -> Result<(), Rejection> {
+pub(in crate::registry) fn check(submission: &Submission) -> Result<(), Rejection> {
     let changes = &submission.changes;
     if changes.is_empty() {
         return Err(Rejection::Empty);
@@ -25,7 +25,7 @@ pub(super) fn check(submission: &Submission) -> Result<(), Rejection> {
 }
 
 /// Finds the changes that are new, given the history on record.
-pub(super) fn fresh<'s>(
+pub(in crate::registry) fn fresh<'s>(
     submission: &'s Submission,
     on_record: &[Change],
 ) -> Result<&'s [NewChange], Rejection> {

@@ -9,7 +9,7 @@ mod compact;
 mod error;
 mod feed;
 mod filling;
-mod merge;
+pub(in crate::registry) mod merge;
 mod newcomer;
 mod progress;
 mod readers;

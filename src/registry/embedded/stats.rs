@@ -91,7 +91,8 @@ impl RegistryStats {
         self.letters.values_mut().for_each(|count| *count = scaled(*count));
     }
 
-    fn count(&mut self, history: &History) {
+    /// Counts one history in.
+    pub(in crate::registry) fn count(&mut self, history: &History) {
         self.changes += history.changes().len() as u64;
         let (mut classes, mut letters) = (0_u32, 0_u32);
         for change in history.changes() {

@@ -9,8 +9,7 @@ use super::error::{HeaderFault, ImportError, LineFault};
 use super::lines::{Line, Lines};
 use super::ndjson;
 use crate::domain::licence::NumberRules;
-use crate::domain::subject::Position;
-use crate::registry::embedded::EmbeddedRegistry;
+use crate::registry::store::{FeedHeads, LicenceStore, wait};
 use crate::registry::submission::{Outcome, Submission};
 
 const READ_SIZE: usize = 256 * 1024;
@@ -77,13 +76,13 @@ pub enum ImportProgress {
 
 /// Imports lines into a store.
 pub struct Importer<'r> {
-    registry: &'r EmbeddedRegistry,
+    registry: &'r dyn LicenceStore,
     options: ImportOptions,
 }
 
 impl<'r> Importer<'r> {
     /// Prepares an import.
-    pub fn new(registry: &'r EmbeddedRegistry, options: ImportOptions) -> Self {
+    pub fn new(registry: &'r dyn LicenceStore, options: ImportOptions) -> Self {
         Self { registry, options }
     }
 
@@ -96,9 +95,10 @@ impl<'r> Importer<'r> {
         input: impl Read,
         progress: &mut dyn FnMut(ImportProgress),
     ) -> Result<ImportReport, ImportError> {
+        let began = wait(self.registry.heads());
         let mut run = Run {
             importer: self,
-            began: self.registry.head(),
+            began: began.map_err(|source| ImportError::Registry { line: 0, source })?,
             header: None,
             batch: Vec::new(),
             places: Vec::new(),
@@ -113,7 +113,7 @@ impl<'r> Importer<'r> {
 struct Run<'i> {
     importer: &'i Importer<'i>,
     /// Where the feed stood when the import began: subjects created later came in with it.
-    began: Position,
+    began: FeedHeads,
     header: Option<Header>,
     batch: Vec<Submission>,
     /// The lines the batch's submissions stand in.
@@ -186,7 +186,7 @@ impl Run<'_> {
 
     fn commit(&mut self) -> Result<(), ImportError> {
         let line = self.places.last().copied().unwrap_or_default();
-        let applied = self.importer.registry.apply_after(&self.batch, Some(self.began));
+        let applied = wait(self.importer.registry.apply_since(&self.batch, Some(&self.began)));
         let outcomes = applied.map_err(|source| ImportError::Registry { line, source })?;
         for (index, outcome) in outcomes.into_iter().enumerate() {
             match outcome {

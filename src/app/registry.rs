@@ -1,0 +1,145 @@
+//! The registry a configuration names, opened and followed: embedded, or on PostgreSQL.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::error::StartError;
+use crate::cache::{FeedWatermark, SlotTable, Watermark};
+use crate::config::GatewayConfig;
+use crate::config::postgres::PostgresConfig;
+use crate::domain::time::Clock;
+use crate::registry::embedded::STORE_FILE;
+use crate::registry::postgres::{PostgresOptions, Tables, TailOptions};
+use crate::registry::{
+    EmbeddedRegistry, KeyFault, LicenceStore, PostgresRegistry, RegistryKeys, RegistryOptions,
+};
+
+/// Added to the time Redis keeps values: reading, writing and clocks take their time too.
+const REDIS_MARGIN: Duration = Duration::from_secs(60);
+
+/// An opened registry.
+pub(super) enum Registry {
+    Embedded(Arc<EmbeddedRegistry>),
+    Postgres(Arc<PostgresRegistry>),
+}
+
+impl Registry {
+    /// Opens it; makes it if there is none.
+    pub(super) fn open(config: &GatewayConfig, runtime: &Handle) -> Result<Self, StartError> {
+        let registry = &config.registry;
+        let Some(postgres) = &registry.postgres else {
+            let keys = RegistryKeys::load_or_create(&registry.keys, &registry.folder.join(STORE_FILE))?;
+            let options = RegistryOptions {
+                cache_size: registry.page_cache_mib << 20,
+                readers: registry.readers,
+                ..RegistryOptions::default()
+            };
+            let opened = EmbeddedRegistry::open(&registry.folder, Arc::new(keys), options)?;
+            return Ok(Self::Embedded(Arc::new(opened)));
+        };
+        let options = postgres_options(postgres)?;
+        let keys = postgres_keys(&registry.keys, &options)?;
+        let opening = PostgresRegistry::open(options, Arc::new(keys), runtime.clone());
+        Ok(Self::Postgres(Arc::new(runtime.block_on(opening)?)))
+    }
+
+    /// Returns the port.
+    pub(super) fn store(&self) -> Arc<dyn LicenceStore> {
+        match self {
+            Self::Embedded(registry) => Arc::clone(registry) as _,
+            Self::Postgres(registry) => Arc::clone(registry) as _,
+        }
+    }
+
+    /// Returns the embedded registry, if that is the one.
+    pub(super) fn embedded(&self) -> Option<Arc<EmbeddedRegistry>> {
+        match self {
+            Self::Embedded(registry) => Some(Arc::clone(registry)),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// Returns how changes reach this process.
+    pub(super) fn watermark(&self) -> Watermark {
+        match self {
+            Self::Embedded(_) => Watermark::InProcess,
+            Self::Postgres(_) => Watermark::Tailed(Arc::new(FeedWatermark::default())),
+        }
+    }
+
+    /// Tells the slots of every change from now on.
+    pub(super) fn tell(&self, slots: &Arc<SlotTable>, config: &GatewayConfig, clock: &Arc<dyn Clock>) {
+        self.store().observe(Arc::clone(slots) as _);
+        match self {
+            Self::Embedded(registry) => slots.told_from(registry.head()),
+            Self::Postgres(registry) => {
+                registry.tail(Arc::clone(slots) as _, tail_options(config), Arc::clone(clock));
+            }
+        }
+    }
+
+    /// Returns what Redis keys and values are bound to beside the secret.
+    ///
+    /// An embedded registry may have been restored or made anew since the last start, with positions that look like those of the
+    /// readings Redis still holds: what an earlier start wrote is never opened again. PostgreSQL begins a new epoch then: its id and
+    /// epoch name the same readings for every replica, and for this one after a restart.
+    pub(super) fn redis_scope(&self) -> Vec<u8> {
+        match self {
+            Self::Embedded(_) => rand::random::<[u8; 16]>().to_vec(),
+            Self::Postgres(registry) => {
+                [&registry.id()[..], &registry.heads_known().epoch.to_be_bytes()[..]].concat()
+            }
+        }
+    }
+}
+
+/// Prepares the options of `[registry.postgres]`.
+pub fn postgres_options(config: &PostgresConfig) -> Result<PostgresOptions, StartError> {
+    let unreadable =
+        |source| StartError::File { what: "read the URL of registry.postgres".to_owned(), source };
+    let url = config.primary_url().map_err(unreadable)?;
+    let standby = config.standby().map_err(unreadable)?;
+    Ok(PostgresOptions {
+        standby_url: standby.map(|url| url.expose().to_owned()),
+        readers: config.readers,
+        writers_max: config.writers,
+        read_time_max: Duration::from_millis(config.read_timeout_ms),
+        connect_time_max: Duration::from_millis(config.connect_timeout_ms),
+        statements_prepared_max: config.statements_prepared,
+        partitions: config.partitions,
+        tables: if config.uncut_tables { Tables::One } else { Tables::PerPartition },
+        ..PostgresOptions::new(url.expose())
+    })
+}
+
+/// Loads the registry's keys; makes them only for a registry that is not there yet. Blocks.
+pub fn postgres_keys(path: &Path, options: &PostgresOptions) -> Result<RegistryKeys, StartError> {
+    if !path.exists() {
+        if PostgresRegistry::exists(options)? {
+            return Err(KeyFault::Missing(path.to_owned()).into());
+        }
+        if let Some(folder) = path.parent() {
+            let made = std::fs::create_dir_all(folder);
+            made.map_err(|source| StartError::File { what: format!("make {}", folder.display()), source })?;
+        }
+        RegistryKeys::create(path)?;
+    }
+    Ok(RegistryKeys::load(path)?)
+}
+
+fn tail_options(config: &GatewayConfig) -> TailOptions {
+    let redis = config.cache.redis.as_ref();
+    let back = redis.map_or(Duration::ZERO, |redis| Duration::from_secs(redis.ttl_s) + REDIS_MARGIN);
+    let defaults = TailOptions::default();
+    match &config.registry.postgres {
+        None => TailOptions { back, ..defaults },
+        Some(postgres) => TailOptions {
+            back,
+            poll_every: Duration::from_millis(postgres.poll_ms),
+            retention: Duration::from_secs(postgres.feed_hours * 3_600),
+        },
+    }
+}

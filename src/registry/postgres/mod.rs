@@ -1,0 +1,33 @@
+//! The PostgreSQL store: the same sealed, versioned records as the embedded one, for more than one gateway.
+//!
+//! Read in this order: `layout` (which partition, and why), `migrations/` (the tables), [`PostgresRegistry`] (opened, checked
+//! against its keys), `reading` (a look-up is one statement on one server), `writing` and `plan` (a batch is one
+//! transaction), `tail` (how every other replica hears of it), `server` (when a new epoch begins).
+//!
+//! Every statement on the hot paths names its partition, so that it can be sent to one server of several.
+
+mod connection;
+mod feed;
+mod layout;
+mod options;
+mod plan;
+mod readers;
+mod reading;
+mod schema;
+mod server;
+mod stats;
+mod store;
+mod tail;
+mod temporary;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod writing;
+
+pub use layout::PARTITIONS_MAX;
+pub use options::{PostgresOptions, PostgresOptionsFault, Tables};
+pub use schema::SCHEMA_VERSION;
+pub use store::PostgresRegistry;
+pub use tail::TailOptions;
+pub use temporary::TemporarySchema;

@@ -1,0 +1,365 @@
+//! The store as a whole: opened, checked against its keys, shared between readers, writers and the tail.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use sqlx::postgres::PgPool;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::connection::{Role, Trying as _, connect, writers};
+use super::layout::Layout;
+use super::options::{PostgresOptions, PostgresOptionsFault};
+use super::readers::Readers;
+use super::{feed, schema, server};
+use crate::domain::subject::{NumberPseudonym, Position};
+use crate::registry::embedded::{FeedRow, RegistryError, RegistryStats, StoreError};
+use crate::registry::keys::RegistryKeys;
+use crate::registry::store::{FeedHeads, LicenceStore};
+use crate::registry::submission::{Outcome, Submission};
+use crate::verification::ports::{ChangeObserver, Later, LookUpError, Reading, RecordSource};
+
+/// Threads of a store that brings its own runtime.
+const OWN_THREADS: usize = 2;
+
+/// A registry in PostgreSQL. Dropping it closes its connections.
+pub struct PostgresRegistry {
+    pub(super) shared: Arc<Shared>,
+    primary: Readers,
+    standby: Option<Readers>,
+    pub(super) runtime: Handle,
+    pub(super) tasks: Mutex<Vec<AbortHandle>>,
+    /// Only when the store was opened without one.
+    own_runtime: Option<Runtime>,
+}
+
+/// What readers, writers and the tail share.
+pub(super) struct Shared {
+    pub(super) options: PostgresOptions,
+    pub(super) keys: Arc<RegistryKeys>,
+    pub(super) id: [u8; 16],
+    pub(super) layout: Layout,
+    pub(super) writers: PgPool,
+    pub(super) observers: RwLock<Vec<Arc<dyn ChangeObserver>>>,
+    pub(super) known: Known,
+    /// Rung after a commit: other replicas are told to poll.
+    pub(super) committed: Notify,
+    /// Rung when something says that the feed has moved.
+    pub(super) moved: Notify,
+}
+
+/// Where the feed stands as far as this process knows: told by the tail, or committed here.
+pub(super) struct Known {
+    epoch: AtomicU32,
+    seqs: Box<[AtomicU64]>,
+}
+
+impl Known {
+    fn new(heads: &FeedHeads) -> Self {
+        let seqs = heads.seqs.iter().map(|seq| AtomicU64::new(*seq)).collect();
+        Self { epoch: AtomicU32::new(heads.epoch), seqs }
+    }
+
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    pub(super) fn heads(&self) -> FeedHeads {
+        let seqs = self.seqs.iter().map(|seq| seq.load(Ordering::Acquire)).collect();
+        FeedHeads { epoch: self.epoch(), seqs }
+    }
+
+    /// Notes a head. A sequence only grows, except with a later epoch, in which it may begin lower.
+    pub(super) fn note(&self, position: Position) {
+        let Some(seq) = self.seqs.get(usize::from(position.partition)) else { return };
+        let epoch = self.epoch.fetch_max(position.epoch, Ordering::AcqRel);
+        if position.epoch > epoch {
+            // Until the others are noted too, a standby is asked for more than it may have. That only costs a second reading.
+            seq.store(position.seq, Ordering::Release);
+        } else if position.epoch == epoch {
+            seq.fetch_max(position.seq, Ordering::AcqRel);
+        }
+    }
+
+    /// Takes the heads of a later epoch over.
+    pub(super) fn enter(&self, heads: &FeedHeads) {
+        for (known, seq) in self.seqs.iter().zip(&heads.seqs) {
+            known.store(*seq, Ordering::Release);
+        }
+        self.epoch.fetch_max(heads.epoch, Ordering::AcqRel);
+    }
+
+    /// Says whether a reading at this position is behind what this process knows.
+    pub(super) fn is_ahead_of(&self, position: Position) -> bool {
+        let seq = self.seqs.get(usize::from(position.partition)).map_or(0, |seq| seq.load(Ordering::Acquire));
+        position.epoch != self.epoch() || position.seq < seq
+    }
+}
+
+impl std::fmt::Debug for PostgresRegistry {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("PostgresRegistry")
+            .field("heads", &self.shared.known.heads())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PostgresRegistry {
+    /// Opens the registry of a database on a runtime of the caller's; makes it if there is none. The server must be there.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub async fn open(
+        options: PostgresOptions,
+        keys: Arc<RegistryKeys>,
+        runtime: Handle,
+    ) -> Result<Self, RegistryError> {
+        Self::open_at(options, keys, runtime, schema::SCHEMA_VERSION).await
+    }
+
+    /// Opens it as the program of an earlier schema does.
+    async fn open_at(
+        options: PostgresOptions,
+        keys: Arc<RegistryKeys>,
+        runtime: Handle,
+        version: i64,
+    ) -> Result<Self, RegistryError> {
+        options.check().map_err(misconfigured)?;
+        let opening = Self::open_here(options, keys, runtime.clone(), version);
+        // Connections belong to the runtime they were opened on.
+        runtime.spawn(opening).await.map_err(|_panic| RegistryError::Damaged("opening it failed"))?
+    }
+
+    /// As [`Self::open`], on a runtime of its own: for commands. Blocks.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn open_alone(options: PostgresOptions, keys: Arc<RegistryKeys>) -> Result<Self, RegistryError> {
+        Self::open_alone_at(options, keys, schema::SCHEMA_VERSION)
+    }
+
+    /// As [`Self::open_alone`], as the program of an earlier schema does it.
+    pub(super) fn open_alone_at(
+        options: PostgresOptions,
+        keys: Arc<RegistryKeys>,
+        version: i64,
+    ) -> Result<Self, RegistryError> {
+        let runtime = own_runtime()?;
+        let opening = Self::open_at(options, keys, runtime.handle().clone(), version);
+        let mut opened = crate::registry::store::wait(Box::pin(opening))?;
+        opened.own_runtime = Some(runtime);
+        Ok(opened)
+    }
+
+    /// Says whether the database holds a registry, whoever's keys it has. Changes nothing. Blocks.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn exists(options: &PostgresOptions) -> Result<bool, RegistryError> {
+        look_alone(options, None).map(|found| found.is_some())
+    }
+
+    /// Checks the registry of a database against its keys, without changing or making anything. Returns how many partitions it
+    /// has, or `None` when there is none yet. Blocks.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn inspect(options: &PostgresOptions, keys: &RegistryKeys) -> Result<Option<u16>, RegistryError> {
+        look_alone(options, Some(keys))
+    }
+
+    async fn open_here(
+        options: PostgresOptions,
+        keys: Arc<RegistryKeys>,
+        runtime: Handle,
+        version: i64,
+    ) -> Result<Self, RegistryError> {
+        let preparing = options.preparing().map_err(misconfigured)?;
+        let mut connection = connect(&preparing, Role::Primary, options.connect_time_max)
+            .await
+            .trying_to("reach the server of")?;
+        let about = schema::prepare(&mut connection, &keys, &options, version).await?;
+        let heads = feed::heads(&mut connection).await?;
+        super::connection::forget(connection);
+        let shared = Arc::new(Shared {
+            writers: writers(&options, options.writing().map_err(misconfigured)?),
+            known: Known::new(&heads),
+            keys,
+            id: about.id,
+            layout: about.layout,
+            observers: RwLock::default(),
+            committed: Notify::new(),
+            moved: Notify::new(),
+            options,
+        });
+        let options = &shared.options;
+        let reading = options.reading(&options.url, "url").map_err(misconfigured)?;
+        let primary = Readers::start(&shared, &reading, Role::Primary);
+        let standby = match &options.standby_url {
+            Some(url) => {
+                let reading = options.reading(url, "standby_url").map_err(misconfigured)?;
+                Some(Readers::start(&shared, &reading, Role::Standby))
+            }
+            None => None,
+        };
+        let notifier = tokio::spawn(feed::notify(Arc::clone(&shared))).abort_handle();
+        let tasks = Mutex::new(vec![notifier]);
+        Ok(Self { shared, primary, standby, runtime, tasks, own_runtime: None })
+    }
+
+    /// Returns the registry's own id: random, made with it.
+    pub fn id(&self) -> [u8; 16] {
+        self.shared.id
+    }
+
+    /// Runs work on the store's runtime: whoever waits for it needs none, and leaving early does not stop it.
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, RegistryError>> + Send + 'static,
+    ) -> Later<'static, Result<T, RegistryError>> {
+        let work = self.runtime.spawn(work);
+        Box::pin(async move {
+            work.await.unwrap_or(Err(RegistryError::Damaged("its work ended before it was done")))
+        })
+    }
+
+    /// Asks the standby, and the primary where the standby is away or behind what this process knows.
+    async fn read_anywhere(&self, pseudonym: NumberPseudonym) -> Result<Reading, LookUpError> {
+        if let Some(standby) = self.standby.as_ref().filter(|standby| standby.is_there())
+            && let Ok(reading) = standby.read(pseudonym).await
+            && !self.shared.known.is_ahead_of(reading.position)
+        {
+            return Ok(reading);
+        }
+        self.primary.read(pseudonym).await
+    }
+}
+
+impl Drop for PostgresRegistry {
+    fn drop(&mut self) {
+        for task in self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+        if let Some(runtime) = self.own_runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl RecordSource for PostgresRegistry {
+    fn read(&self, pseudonym: NumberPseudonym) -> Later<'_, Result<Reading, LookUpError>> {
+        match &self.standby {
+            None => Box::pin(self.primary.read(pseudonym)),
+            Some(_) => Box::pin(self.read_anywhere(pseudonym)),
+        }
+    }
+
+    fn read_latest(&self, pseudonym: NumberPseudonym) -> Later<'_, Result<Reading, LookUpError>> {
+        Box::pin(self.primary.read(pseudonym))
+    }
+
+    fn epoch(&self) -> u32 {
+        self.shared.known.epoch()
+    }
+}
+
+impl LicenceStore for PostgresRegistry {
+    fn apply_since<'a>(
+        &'a self,
+        batch: &'a [Submission],
+        began: Option<&'a FeedHeads>,
+    ) -> Later<'a, Result<Vec<Outcome>, RegistryError>> {
+        let shared = Arc::clone(&self.shared);
+        let (batch, began) = (batch.to_vec(), began.cloned());
+        self.run(async move { shared.apply(&batch, began.as_ref()).await })
+    }
+
+    fn observe(&self, observer: Arc<dyn ChangeObserver>) {
+        self.shared.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
+    }
+
+    fn feed_after(
+        &self,
+        after: Position,
+        count_max: usize,
+    ) -> Later<'_, Result<Vec<FeedRow>, RegistryError>> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move {
+            let mut connection = shared.writers.acquire().await.trying_to("read")?;
+            feed::after(&mut connection, after, count_max).await
+        })
+    }
+
+    fn heads(&self) -> Later<'_, Result<FeedHeads, RegistryError>> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move {
+            let mut connection = shared.writers.acquire().await.trying_to("read")?;
+            feed::heads(&mut connection).await
+        })
+    }
+
+    fn heads_known(&self) -> FeedHeads {
+        self.shared.known.heads()
+    }
+
+    fn new_epoch(&self) -> Later<'_, Result<u32, RegistryError>> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move {
+            let mut connection = shared.writers.acquire().await.trying_to("write")?;
+            let here = server::identity(&mut connection).await?;
+            let epoch = server::begin_epoch(&mut connection, &here, None).await?;
+            let epoch = epoch.ok_or(RegistryError::Damaged("a fact about the store is missing"))?;
+            shared.known.enter(&feed::heads(&mut connection).await?);
+            shared.committed.notify_one();
+            Ok(epoch)
+        })
+    }
+
+    fn stats(&self) -> Later<'_, Result<RegistryStats, RegistryError>> {
+        let shared = Arc::clone(&self.shared);
+        self.run(async move { shared.stats().await })
+    }
+
+    fn keys(&self) -> &Arc<RegistryKeys> {
+        &self.shared.keys
+    }
+}
+
+fn own_runtime() -> Result<Runtime, RegistryError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(OWN_THREADS)
+        .thread_name("registry-postgres")
+        .enable_all()
+        .build()
+        .map_err(RegistryError::Threads)
+}
+
+pub(super) fn misconfigured(fault: PostgresOptionsFault) -> RegistryError {
+    RegistryError::Store { action: "use the configuration of", source: StoreError::new(fault) }
+}
+
+/// Looks at a database over one connection, on a thread of its own: the caller may stand inside a runtime. Returns how many
+/// partitions its registry has (0 without keys to check it with), or `None` if there is none.
+fn look_alone(options: &PostgresOptions, keys: Option<&RegistryKeys>) -> Result<Option<u16>, RegistryError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(RegistryError::Threads)?;
+    std::thread::scope(|scope| scope.spawn(|| runtime.block_on(look(options, keys))).join())
+        .unwrap_or(Err(RegistryError::Damaged("looking at it failed")))
+}
+
+async fn look(options: &PostgresOptions, keys: Option<&RegistryKeys>) -> Result<Option<u16>, RegistryError> {
+    options.check().map_err(misconfigured)?;
+    let preparing = options.preparing().map_err(misconfigured)?;
+    let connected = connect(&preparing, Role::Primary, options.connect_time_max).await;
+    let mut connection = connected.trying_to("reach the server of")?;
+    let found = match (schema::exists(&mut connection).await?, keys) {
+        (false, _) => None,
+        (true, None) => Some(0),
+        (true, Some(keys)) => {
+            schema::look(&mut connection, keys).await?.map(|about| about.layout.partitions())
+        }
+    };
+    super::connection::forget(connection);
+    Ok(found)
+}

@@ -1,0 +1,227 @@
+//! The tail: how a replica hears of changes that others made.
+//!
+//! A poll reads the heads in one statement, then every row up to them. Because a change takes its sequence under its head's
+//! row lock and commits before it lets go, whatever is committed lies at or below the heads, without gaps: a poll that told
+//! every row up to them has told everything that was committed when it began, which is what is published. A writer that
+//! holds a head open holds up the changes behind it and hides none.
+//!
+//! All heads come from one statement, so that one start holds for all partitions: where one of them cannot be read, none
+//! counts as known.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::connection::{Role, Trying as _, connect, forget};
+use super::store::{PostgresRegistry, Shared};
+use super::{feed, server};
+use crate::domain::subject::Position;
+use crate::domain::time::Clock;
+use crate::registry::embedded::RegistryError;
+use crate::registry::store::FeedHeads;
+use crate::verification::ports::FeedFollower;
+
+/// Rows told between two round trips.
+const PAGE: usize = 2_000;
+/// Polls are never closer together: a wake-up for every commit of a bulk load would be load itself.
+const POLL_GAP: Duration = Duration::from_millis(5);
+/// The pause before the next try when the server is away.
+const AWAY_PAUSE: Duration = Duration::from_millis(100);
+/// How often old rows are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// How the feed is followed.
+#[derive(Clone, Copy, Debug)]
+pub struct TailOptions {
+    /// Tailing starts with the changes of the last so long: as far back as a value in Redis may have been read.
+    pub back: Duration,
+    /// The pause between polls when nobody tells of a change: 200 ms.
+    pub poll_every: Duration,
+    /// How long rows are kept: 7 days, so that a replica, or whoever else follows the feed, may be away over a long weekend.
+    pub retention: Duration,
+}
+
+impl Default for TailOptions {
+    fn default() -> Self {
+        Self {
+            back: Duration::ZERO,
+            poll_every: Duration::from_millis(200),
+            retention: Duration::from_secs(7 * 24 * 3_600),
+        }
+    }
+}
+
+impl PostgresRegistry {
+    /// Tells a follower of every change, from the primary alone, until the store is dropped.
+    pub fn tail(&self, follower: Arc<dyn FeedFollower>, options: TailOptions, clock: Arc<dyn Clock>) {
+        let shared = &self.shared;
+        let tail = Tail { shared: Arc::clone(shared), follower, options, clock, told: None };
+        let tasks = [
+            self.runtime.spawn(tail.run()),
+            self.runtime.spawn(feed::listen(Arc::clone(shared))),
+            self.runtime.spawn(forget_old(Arc::clone(shared), options.retention)),
+        ];
+        let mut running = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        running.extend(tasks.iter().map(tokio::task::JoinHandle::abort_handle));
+    }
+}
+
+struct Tail {
+    shared: Arc<Shared>,
+    follower: Arc<dyn FeedFollower>,
+    options: TailOptions,
+    clock: Arc<dyn Clock>,
+    /// What was told last, in each partition; `None` before the first poll.
+    told: Option<FeedHeads>,
+}
+
+impl Tail {
+    async fn run(mut self) {
+        let mut away = false;
+        loop {
+            if let Err(error) = self.follow(&mut away).await
+                && !away
+            {
+                away = true;
+                tracing::warn!(error = %chain(&error), "the registry's feed cannot be read: cached facts stop counting");
+            }
+            tokio::time::sleep(AWAY_PAUSE).await;
+        }
+    }
+
+    /// Polls over one connection until it fails.
+    async fn follow(&mut self, away: &mut bool) -> Result<(), RegistryError> {
+        let options = &self.shared.options;
+        let connecting = options
+            .writing()
+            .map_err(|fault| sqlx::Error::Configuration(fault.into()))
+            .trying_to("use the configuration of")?;
+        let mut connection = connect(&connecting, Role::Primary, options.connect_time_max)
+            .await
+            .trying_to("reach the server of")?;
+        let followed = self.poll_on(&mut connection, away).await;
+        forget(connection);
+        followed
+    }
+
+    async fn poll_on(&mut self, connection: &mut PgConnection, away: &mut bool) -> Result<(), RegistryError> {
+        const SLOW: RegistryError = RegistryError::Damaged("its server gives no answer in time");
+        let within = self.shared.options.write_time_max;
+        server::settle(connection).await?;
+        loop {
+            tokio::time::timeout(within, self.poll(connection)).await.unwrap_or(Err(SLOW))?;
+            if std::mem::take(away) {
+                tracing::info!("the registry's feed is read again");
+            }
+            tokio::time::sleep(POLL_GAP).await;
+            tokio::select! {
+                () = self.shared.moved.notified() => {}
+                () = tokio::time::sleep(self.options.poll_every) => {}
+            }
+        }
+    }
+
+    async fn poll(&mut self, connection: &mut PgConnection) -> Result<(), RegistryError> {
+        let began = self.clock.since_boot();
+        let heads = feed::heads(connection).await?;
+        let Some(mut told) = self.told.clone().filter(|told| told.epoch == heads.epoch) else {
+            let is_first = self.told.is_none();
+            let told = self.start(connection, &heads, is_first).await?;
+            return self.tell(connection, told, &heads, began).await;
+        };
+        if told.seqs.iter().zip(&heads.seqs).any(|(told, head)| told > head) {
+            // A folder that was copied back under the server: what was told is not what happened any more.
+            let here = server::identity(connection).await?;
+            server::begin_epoch(connection, &here, None).await?;
+            told = feed::heads(connection).await?;
+            self.start_at(&told);
+        }
+        let heads = if told.epoch == heads.epoch { heads } else { told.clone() };
+        self.tell(connection, told, &heads, began).await
+    }
+
+    /// Begins to follow: in the first epoch from some way back, in a later one from its heads, since what was read before it is
+    /// refused anyway.
+    async fn start(
+        &mut self,
+        connection: &mut PgConnection,
+        heads: &FeedHeads,
+        is_first: bool,
+    ) -> Result<FeedHeads, RegistryError> {
+        let mut from = heads.clone();
+        if is_first && !self.options.back.is_zero() {
+            for position in heads.positions() {
+                let before = feed::position_before(connection, position, self.options.back).await?;
+                from.seqs[usize::from(position.partition)] = before.seq;
+            }
+        }
+        self.start_at(&from);
+        Ok(from)
+    }
+
+    fn start_at(&self, from: &FeedHeads) {
+        self.follower.follows_from(&from.positions());
+        self.shared.known.enter(from);
+    }
+
+    /// Tells every row up to the heads, then that nothing is missing.
+    async fn tell(
+        &mut self,
+        connection: &mut PgConnection,
+        mut told: FeedHeads,
+        heads: &FeedHeads,
+        began: Duration,
+    ) -> Result<(), RegistryError> {
+        for head in heads.positions() {
+            let partition = usize::from(head.partition);
+            while told.seqs[partition] < head.seq {
+                let from = Position { seq: told.seqs[partition], ..head };
+                match feed::after(connection, from, PAGE).await {
+                    Ok(rows) => told.seqs[partition] = self.tell_rows(&rows).unwrap_or(head.seq),
+                    Err(RegistryError::Forgotten { .. }) => {
+                        // This process slept longer than rows are kept: what it holds cannot be judged any more.
+                        tracing::warn!("the registry's feed was lost sight of: everything is read anew");
+                        self.start_at(heads);
+                        told = heads.clone();
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        for position in told.positions() {
+            self.shared.known.note(position);
+        }
+        self.told = Some(told);
+        self.follower.caught_up(began);
+        Ok(())
+    }
+
+    fn tell_rows(&self, rows: &[crate::registry::embedded::FeedRow]) -> Option<u64> {
+        for row in rows {
+            self.follower.changed(&row.subject, &row.pseudonyms, row.position);
+        }
+        rows.last().map(|row| row.position.seq)
+    }
+}
+
+async fn forget_old(shared: Arc<Shared>, retention: Duration) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        if let Err(error) = feed::forget(&shared, retention).await {
+            tracing::debug!(error = %chain(&error), "old rows of the feed were not forgotten");
+        }
+    }
+}
+
+/// Writes an error with its causes in one line. A server's words name tables and codes, never a value of ours.
+fn chain(error: &RegistryError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
