@@ -1,0 +1,202 @@
+//! `drivegate registry import`: licences from a file, here or through the gateway that holds the registry open.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+use jiff::civil::Date;
+use miette::{IntoDiagnostic as _, WrapErr as _, miette};
+
+use super::opening::{OpenFault, open_store, today};
+use super::progress::byte_bar;
+use crate::admin::client::{AdminClient, AdminClientError};
+use crate::admin::report;
+use crate::cli::deployment::Places;
+use crate::cli::terminal::say;
+use crate::domain::licence::NumberRules;
+use crate::registry::import::{
+    ImportFormat, ImportOptions, ImportProgress, ImportReport, Importer, RejectsFile,
+};
+use crate::registry::{EmbeddedRegistry, RegistryError};
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The file; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The deployment folder.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// How the input is written; by the file's ending unless given (NDJSON for standard input).
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// The day a CSV snapshot is true for; today unless given. Nothing is known from before it.
+    #[arg(long, value_name = "DATE")]
+    as_of: Option<Date>,
+    /// Where refused lines are named; FILE.rejects.ndjson unless given. Made only if there are any.
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// Accepts test numbers (first digit 0), as a deployment whose configuration says sandbox does anyway.
+    #[arg(long)]
+    accept_test_numbers: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Ndjson,
+    Csv,
+}
+
+impl Import {
+    pub(super) fn run(self) -> miette::Result<ExitCode> {
+        let places = Places::of(&self.dir)?;
+        let options = ImportOptions::new(
+            self.format(),
+            NumberRules { accept_test_numbers: self.accept_test_numbers || places.is_sandbox },
+            self.as_of.unwrap_or_else(today),
+        );
+        let (input, bar) = self.input()?;
+        let input = bar.wrap_read(input);
+        let path = self.rejects_path();
+        let rejects = RejectsFile::at(&path).into_diagnostic();
+        let rejects = rejects.wrap_err_with(|| format!("cannot replace {}", path.display()))?;
+        let mut watch = Watch { bar, rejects, unwritten: None };
+        let told = match open_store(&places) {
+            Ok(registry) => import_here(&registry, input, options, &mut watch)?,
+            Err(OpenFault::Registry(RegistryError::Locked(_))) => {
+                if options.format == ImportFormat::Csv && self.as_of.is_some() {
+                    return Err(miette!(
+                        help = "leave --as-of out (the gateway takes today), or stop the gateway first",
+                        "a running gateway imports snapshots as of today only"
+                    ));
+                }
+                import_through_gateway(&places.admin_socket, input, options.format, &mut watch)?
+            }
+            Err(fault) => return Err(fault.into()),
+        };
+        watch.finish(&told)
+    }
+
+    fn format(&self) -> ImportFormat {
+        let csv = |path: &Path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+        match self.format {
+            Some(Format::Csv) => ImportFormat::Csv,
+            Some(Format::Ndjson) => ImportFormat::Ndjson,
+            None if csv(&self.file) => ImportFormat::Csv,
+            None => ImportFormat::Ndjson,
+        }
+    }
+
+    fn input(&self) -> miette::Result<(Box<dyn Read + Send>, ProgressBar)> {
+        if self.file == Path::new("-") {
+            return Ok((Box::new(std::io::stdin()), byte_bar(None)));
+        }
+        let file = File::open(&self.file).into_diagnostic();
+        let file = file.wrap_err_with(|| format!("cannot open {}", self.file.display()))?;
+        let size = file.metadata().into_diagnostic()?.len();
+        Ok((Box::new(file), byte_bar(Some(size))))
+    }
+
+    fn rejects_path(&self) -> PathBuf {
+        if let Some(path) = &self.rejects {
+            return path.clone();
+        }
+        let mut path =
+            if self.file == Path::new("-") { "stdin".into() } else { self.file.clone().into_os_string() };
+        path.push(".rejects.ndjson");
+        path.into()
+    }
+}
+
+/// What is shown and kept of an import while it runs.
+struct Watch {
+    bar: ProgressBar,
+    rejects: RejectsFile,
+    unwritten: Option<std::io::Error>,
+}
+
+/// How an import came out, here or in the gateway.
+struct Told {
+    summary: String,
+    rejected: u64,
+}
+
+impl Watch {
+    fn advanced(&self, summary: String) {
+        self.bar.set_message(summary);
+    }
+
+    fn rejected(&mut self, line: u64, reason: &str) {
+        if let Err(error) = self.rejects.add(line, reason) {
+            self.unwritten.get_or_insert(error);
+        }
+    }
+
+    /// Says how it came out. Exit code 2: the import is done, but lines were refused.
+    fn finish(self, told: &Told) -> miette::Result<ExitCode> {
+        self.bar.finish_and_clear();
+        let path = self.rejects.finish().and_then(|path| self.unwritten.map_or(Ok(path), Err));
+        say(&told.summary);
+        if let Some(path) = path.into_diagnostic().wrap_err("cannot write the rejects file")? {
+            say(&format!("refused lines and their reasons: {}", path.display()));
+        }
+        Ok(if told.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    }
+}
+
+fn import_here(
+    registry: &EmbeddedRegistry,
+    input: impl Read,
+    options: ImportOptions,
+    watch: &mut Watch,
+) -> miette::Result<Told> {
+    let mut progress = |progress| match progress {
+        ImportProgress::Advanced(report) => watch.advanced(counts(&report)),
+        ImportProgress::Rejected { line, reason } => watch.rejected(line, &reason.to_string()),
+    };
+    let report = Importer::new(registry, options).import(input, &mut progress).into_diagnostic();
+    let report = report.wrap_err(
+        "the import ended early; what was committed stays, run the same command again to finish it",
+    )?;
+    Ok(Told { summary: counts(&report), rejected: report.rejected })
+}
+
+/// Imports through the gateway that holds the registry open.
+fn import_through_gateway(
+    socket: &Path,
+    input: impl Read + Send + 'static,
+    format: ImportFormat,
+    watch: &mut Watch,
+) -> miette::Result<Told> {
+    let format = match format {
+        ImportFormat::Ndjson => report::ImportFormat::Ndjson,
+        ImportFormat::Csv => report::ImportFormat::Csv,
+    };
+    let mut progress = |progress| match progress {
+        report::ImportProgress::Advanced(counts) => watch.advanced(gateway_counts(&counts)),
+        report::ImportProgress::Rejected { line, reason } => watch.rejected(line, &reason),
+    };
+    let client = AdminClient::connect(socket).map_err(|error| match error {
+        AdminClientError::NotRunning { .. } => miette!(
+            help = "wait for the other command to end, or name the folder of the gateway that runs",
+            "another process holds the registry open, but no gateway listens on {}",
+            socket.display()
+        ),
+        other => other.into(),
+    })?;
+    let counts = client.import(input, format, &mut progress)?;
+    Ok(Told { summary: gateway_counts(&counts), rejected: counts.rejected })
+}
+
+fn gateway_counts(counts: &report::ImportCounts) -> String {
+    let report::ImportCounts { lines, imported, unchanged, rejected } = counts;
+    format!("{lines} lines: {imported} new or extended, {unchanged} unchanged, {rejected} refused")
+}
+
+fn counts(report: &ImportReport) -> String {
+    let ImportReport { lines, created, appended, unchanged, rejected, .. } = report;
+    format!("{lines} lines: {created} new, {appended} extended, {unchanged} unchanged, {rejected} refused")
+}

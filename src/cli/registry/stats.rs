@@ -1,0 +1,76 @@
+//! `drivegate registry stats`: what the registry holds, in numbers.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use miette::{IntoDiagnostic as _, miette};
+
+use super::opening::open_store;
+use crate::cli::deployment::Places;
+use crate::cli::terminal::say;
+use crate::registry::embedded::RegistryStats;
+
+#[derive(Debug, Args)]
+pub(super) struct Stats {
+    /// The deployment folder.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Stats {
+    pub(super) fn run(self) -> miette::Result<ExitCode> {
+        let places = Places::of(&self.dir)?;
+        let store = places.store();
+        if !store.exists() {
+            return Err(miette!(
+                help = "make one: drivegate registry generate --count 1000 --into DIR",
+                "there is no registry at {}",
+                store.display()
+            ));
+        }
+        let stats = open_store(&places)?.stats().into_diagnostic()?;
+        if self.json {
+            let mut json = serde_json::to_value(&stats).into_diagnostic()?;
+            json["sealed_bytes_mean"] = stats.sealed_bytes_mean().into();
+            json["changes_mean"] = stats.changes_mean().into();
+            say(&format!("{json:#}"));
+        } else {
+            say(table(&stats).trim_end());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn table(stats: &RegistryStats) -> String {
+    let listed = |counts: Vec<(String, u64)>| {
+        let parts: Vec<_> = counts.into_iter().map(|(name, count)| format!("{name} {count}")).collect();
+        if parts.is_empty() { "none".to_owned() } else { parts.join("  ") }
+    };
+    let classes = stats.classes.iter().map(|(class, count)| (class.clone(), *count)).collect();
+    let letters = stats.letters.iter().map(|(letter, count)| (letter.to_string(), *count)).collect();
+    let rows = [
+        ("registry", stats.registry_id.clone()),
+        ("feed", format!("epoch {}, head {}, {} rows kept", stats.epoch, stats.head_seq, stats.feed_rows)),
+        ("subjects", stats.subjects.to_string()),
+        ("numbers", stats.numbers.to_string()),
+        ("changes", format!("{} ({:.1} per subject)", stats.changes, stats.changes_mean())),
+        (
+            "sealed records",
+            format!(
+                "{} bytes ({:.1} per subject, largest {})",
+                stats.sealed_bytes,
+                stats.sealed_bytes_mean(),
+                stats.sealed_bytes_max
+            ),
+        ),
+        ("file", format!("{} bytes", stats.file_bytes)),
+        ("classes", listed(classes)),
+        ("state letters", listed(letters)),
+        ("unreadable", stats.unreadable.to_string()),
+    ];
+    rows.iter().map(|(name, value)| format!("{name:<16}{value}\n")).collect()
+}
