@@ -42,7 +42,7 @@ impl Before {
     pub(super) fn write(&mut self, change: &Change, out: &mut Writer<'_>) -> Result<(), Unencodable> {
         let (day, instant) = match change.effective {
             Effective::On(day) => (day_number(day), None),
-            Effective::At(moment) => (base_day(moment), Some(moment)),
+            Effective::At(moment) => (super::wire::base_day(moment), Some(moment)),
         };
         let moved = self.position != Some(change.position);
         let recorded_as_before = self.recorded_at == Some(change.recorded_at);

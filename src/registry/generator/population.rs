@@ -4,46 +4,63 @@ use std::ops::Range;
 
 use jiff::civil::Date;
 
+use super::calendar::{Day, Moments};
 use super::chance::Chance;
-use super::life::Life;
+use super::life::{Life, Who};
+use super::numbers::{Numbers, POPULATION_MAX, Which};
 use super::person::Person;
 use crate::domain::catalogue::test_drivers;
-use crate::domain::licence::{DocumentKind, FullName, LicenceNumber, NumberRules};
+use crate::domain::licence::{FullName, LicenceNumber, NumberRules};
 use crate::registry::submission::{NewChange, NewSubject};
 
-/// The largest population: beyond it numbers could repeat. Twice all drivers of the country.
-pub const POPULATION_MAX: u64 = 1_000_000_000;
 const RULES: NumberRules = NumberRules { accept_test_numbers: true };
 
-/// An endless-looking, repeatable population. `take(n)` of it is the population of size n.
+/// An endless-looking, repeatable population, or a part of one. `take(n)` of the whole is the population of size n.
+///
+/// Driver `i` depends on seed, day and `i` alone: parts can be made side by side, in any order, and none is held.
 #[derive(Clone, Debug)]
 pub struct Population {
     seed: u64,
-    as_of: Date,
+    as_of: Day,
+    numbers: Numbers,
+    moments: Moments,
     indices: Range<u64>,
 }
 
 impl Population {
     /// Begins the population of a seed, as it stands on a day.
     pub fn new(seed: u64, as_of: Date) -> Self {
-        Self { seed, as_of, indices: 0..POPULATION_MAX }
+        Self {
+            seed,
+            as_of: Day::of(as_of),
+            numbers: Numbers::new(Chance::of(seed, u64::MAX).next()),
+            moments: Moments::new(),
+            indices: 0..POPULATION_MAX,
+        }
     }
 
-    /// Returns the drivers with these indices: parts of a population can be made side by side.
+    /// Returns a part of it, to be gone through by somebody else.
     pub fn part(&self, indices: Range<u64>) -> Self {
-        Self { indices: indices.start..indices.end.min(POPULATION_MAX), ..self.clone() }
+        let indices = indices.start.min(POPULATION_MAX)..indices.end.min(POPULATION_MAX);
+        Self { indices, ..self.clone() }
+    }
+
+    /// Cuts the population of size `count` into that many consecutive parts, of sizes that differ by one at most.
+    pub fn parts(&self, count: u64, parts: u64) -> impl Iterator<Item = Self> {
+        let parts = parts.max(1);
+        let start = move |part: u64| part * (count / parts) + part.min(count % parts);
+        (0..parts).map(move |part| self.part(start(part)..start(part + 1)))
     }
 
     /// Makes one driver.
-    fn driver(&self, index: u64) -> Option<NewSubject> {
+    pub fn driver(&self, index: u64) -> Option<NewSubject> {
         let mut chance = Chance::of(self.seed, index);
-        let person = Person::at(index, self.as_of, &mut chance);
-        let document = DocumentKind::ResidentId;
+        let person = Person::at(self.numbers.place(index), self.as_of, &mut chance);
         // Neither can fail for what `Person` makes; a test walks through a population to show it.
-        let number = LicenceNumber::parse(document, &person.number, RULES).ok()?;
-        let name = FullName::parse(&person.name).ok()?;
-        let changes = Life::of(&person, self.as_of, chance);
-        Some(NewSubject { document, number, name, changes })
+        let (number, name) = (person.number(Which::First)?, person.name(&mut chance)?);
+        let who = Who { person: &person, number: &number, name: &name };
+        let changes = Life::of(&who, self.as_of, self.moments, chance);
+        Some(NewSubject { document: person.document, number, name, changes })
     }
 }
 
@@ -76,11 +93,11 @@ pub fn fixed_drivers(as_of: Date) -> impl Iterator<Item = NewSubject> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use jiff::civil::date;
 
     use super::*;
-    use crate::domain::licence::ChangeKind;
-    use crate::domain::time::start_of;
 
     const AS_OF: Date = date(2026, 11, 1);
 
@@ -93,34 +110,44 @@ mod tests {
     }
 
     #[test]
-    fn parts_make_the_same_people_as_the_whole() {
-        let changes = |part: Population| part.map(|driver| driver.changes).collect::<Vec<_>>();
-        let whole = Population::new(7, AS_OF);
-        let parts = [changes(whole.part(0..30)), changes(whole.part(30..100))].concat();
-        assert_eq!(parts, changes(whole.part(0..100)));
-    }
-
-    #[test]
-    fn a_population_is_whole_and_its_histories_are_possible() {
-        let drivers: Vec<_> = Population::new(1, AS_OF).take(20_000).collect();
-        assert_eq!(drivers.len(), 20_000);
-        let today = start_of(AS_OF);
-        let mut changes = 0;
-        for driver in drivers {
-            let birth = driver.number.birth_day(driver.document).unwrap();
-            let whole = driver.into_submission().changes;
-            changes += whole.len();
-            assert!(whole.is_sorted_by_key(|change| change.recorded_at));
-            assert!(whole.iter().all(|change| change.recorded_at < today && change.effective.day() >= birth));
-            assert_eq!(whole.iter().filter(|change| change.kind == ChangeKind::Issued).count(), 1);
+    fn it_does_not_matter_how_a_population_is_cut() {
+        let whole: Vec<_> = Population::new(3, AS_OF).take(1_001).collect();
+        for parts in [1, 2, 7, 1_001, 2_000] {
+            let population = Population::new(3, AS_OF);
+            let cut: Vec<_> = population.parts(1_001, parts).flatten().collect();
+            assert_eq!(cut.len(), whole.len(), "{parts} parts");
+            for (one, other) in cut.iter().zip(&whole) {
+                assert!(one.number == other.number && one.changes == other.changes);
+            }
         }
-        assert!(changes >= 6 * 20_000, "mean {}", changes as f64 / 20_000.0);
+        let last = Population::new(3, AS_OF).driver(POPULATION_MAX - 1);
+        assert!(last.is_some_and(|driver| driver.number.expose().starts_with('0')));
     }
 
     #[test]
-    fn every_fixed_driver_with_a_record_comes_along() {
-        let recorded = test_drivers(AS_OF).into_iter().filter(|driver| !driver.changes.is_empty()).count();
-        assert!(recorded > 0);
-        assert_eq!(fixed_drivers(AS_OF).count(), recorded);
+    fn a_hundred_thousand_of_fifty_million_share_no_number() {
+        let population = Population::new(5, AS_OF);
+        let mut seen = HashSet::new();
+        for index in (0..50_000_000).step_by(500) {
+            let driver = population.driver(index).unwrap();
+            assert!(seen.insert((driver.document, driver.number)), "{index}");
+        }
+        assert_eq!(seen.len(), 100_000);
+    }
+
+    #[test]
+    fn every_fixed_driver_with_a_record_comes_along_whatever_the_population() {
+        let recorded: Vec<_> =
+            test_drivers(AS_OF).into_iter().filter(|driver| !driver.changes.is_empty()).collect();
+        assert!(!recorded.is_empty());
+        let fixed: Vec<_> = fixed_drivers(AS_OF).collect();
+        assert_eq!(fixed.len(), recorded.len());
+        for (driver, row) in fixed.iter().zip(recorded) {
+            assert_eq!((driver.number.expose(), driver.name.expose()), (row.number, row.name));
+            // Region 000000, or the six zeros of another document: nobody of a population has either.
+            for number in [Some(row.number), row.old_number].into_iter().flatten() {
+                assert!(number.starts_with("000000") && !number[6..].starts_with(['V', 'W']), "row {}", row.row);
+            }
+        }
     }
 }
