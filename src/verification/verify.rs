@@ -14,7 +14,7 @@ use super::ports::{
 use super::request::Request;
 use crate::domain::decision::{Ruling, confirm, decide_over};
 use crate::domain::disclosure::{Disclosure, disclose};
-use crate::domain::licence::{AsOf, Record};
+use crate::domain::licence::{AsOf, Known, Record};
 use crate::domain::partner::{Contract, Standing};
 use crate::domain::policy::{POLICY_VERSION, Permit, authorise};
 use crate::domain::rules::Rules;
@@ -152,7 +152,7 @@ impl Verification {
                 .wait()
                 .await
                 .map_err(NoAnswer::NoFacts)?;
-            let finding = self.judge(request, permit, fact.record.as_deref(), now);
+            let finding = self.judge(request, permit, &fact, now);
             if self.facts.still_usable(pseudonym, &fact) {
                 return Ok((fact, finding));
             }
@@ -160,14 +160,18 @@ impl Verification {
         Err(NoAnswer::NotFreshEnough)
     }
 
-    fn judge(&self, request: &Request, permit: &Permit, record: Option<&Record>, now: Timestamp) -> Finding {
-        let Some(record) = record else { return Finding::unconfirmed() };
-        let present = AsOf { moment: now, known_at: now };
+    /// Judges what the reading holds. What is known is bounded twice, and the answer and its entry name both bounds: by the
+    /// moment of recording asked for, and by the position of the reading.
+    fn judge(&self, request: &Request, permit: &Permit, fact: &Fact, now: Timestamp) -> Finding {
+        let Some(record) = fact.record.as_deref() else { return Finding::unconfirmed() };
+        let known_by = |at| Known { at, position: fact.position };
+        let present = AsOf { moment: now, known: known_by(now) };
         let current = record.history.fold(present);
         if !confirm(&request.claim, &current) {
             return Finding::unconfirmed();
         }
-        let as_of = AsOf { moment: request.question.moment(now), known_at: request.known_at.unwrap_or(now) };
+        let known = known_by(request.known_at.unwrap_or(now));
+        let as_of = AsOf { moment: request.question.moment(now), known };
         let held = if as_of == present { current } else { record.history.fold(as_of) };
         let ruled = decide_over(&request.question, &record.history, held, as_of, now, &self.rules);
         let disclosure = disclose(permit, &request.question, &ruled, as_of);

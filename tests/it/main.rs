@@ -15,6 +15,7 @@ mod canary;
 mod catalogue;
 mod collector;
 mod compile_fail;
+mod conformance;
 mod deadline;
 mod drivers;
 mod durability;
