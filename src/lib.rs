@@ -11,6 +11,7 @@ pub mod design;
 pub mod domain;
 pub mod gateway;
 pub mod identity;
+pub mod intake;
 pub mod limits;
 pub mod registry;
 pub mod telemetry;

@@ -5,6 +5,7 @@
 
 mod error;
 mod feed;
+mod intake;
 mod merge;
 mod readers;
 mod stats;
