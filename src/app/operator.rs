@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::gateway::Parts;
-use crate::admin::ports::{Health, ImportBody, Later, Operator, OperatorError, Status};
+use crate::admin::ports::{Health, ImportBody, Later, Operator, OperatorError, Settlement, Status};
 use crate::admin::report::{
-    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, ReloadReport,
-    StatusReport,
+    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, QuarantineLine,
+    ReloadReport, SettledReport, StatusReport,
 };
 use crate::audit::JournalHealth;
 use crate::config::GatewayConfig;
@@ -204,6 +204,18 @@ impl Operator for GatewayOperator {
             let partners = self.parts.identity.roster().contracts().len() as u64;
             Ok(ReloadReport { partners, faults })
         })
+    }
+
+    fn quarantine(&self, after: Option<String>) -> Later<'_, Result<Vec<QuarantineLine>, OperatorError>> {
+        Box::pin(super::intake::list_quarantine(&self.parts.intake, after))
+    }
+
+    fn settle(
+        &self,
+        handle: String,
+        settlement: Settlement,
+    ) -> Later<'_, Result<SettledReport, OperatorError>> {
+        Box::pin(super::intake::settle(&self.parts.intake, handle, settlement))
     }
 
     fn import(
