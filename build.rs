@@ -6,6 +6,8 @@ use prost::Message as _;
 
 const PROTOS: &[&str] = &[
     "drivegate/v1/answer.proto",
+    "drivegate/v1/authority.proto",
+    "drivegate/v1/authority_service.proto",
     "drivegate/v1/contract.proto",
     "drivegate/v1/error.proto",
     "drivegate/v1/limits.proto",
@@ -15,7 +17,13 @@ const PROTOS: &[&str] = &[
 ];
 
 /// Messages that carry raw identifiers: they get no derived `Debug`, so that nothing can print them by accident.
-const ELIDED: &[&str] = &["drivegate.v1.Claim", "drivegate.v1.VerifyRequest"];
+const ELIDED: &[&str] = &[
+    "drivegate.v1.ApplyChangesRequest",
+    "drivegate.v1.Claim",
+    "drivegate.v1.LicenceChange",
+    "drivegate.v1.NumberSet",
+    "drivegate.v1.VerifyRequest",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");

@@ -12,6 +12,7 @@ pub mod domain;
 pub mod gateway;
 pub mod hashing;
 pub mod identity;
+pub mod intake;
 pub mod limits;
 pub mod registry;
 pub mod telemetry;

@@ -18,8 +18,8 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::report::{
-    ErrorBody, ImportCounts, ImportEvent, ImportFormat, ImportProgress, PartnerLine, ReloadReport,
-    StatusReport,
+    ErrorBody, ImportCounts, ImportEvent, ImportFormat, ImportProgress, PartnerLine, QuarantineLine,
+    ReloadReport, SettledReport, StatusReport,
 };
 
 /// How long an ordinary operation may take: a reload reads a folder of contracts, the rest less.
@@ -145,6 +145,32 @@ impl AdminClient {
     /// As [`AdminClientError`] says.
     pub fn status(&self) -> Result<StatusReport, AdminClientError> {
         self.ask(Method::GET, "/v1/status", String::new())
+    }
+
+    /// Lists waiting changes of the authority, after the one with a handle; an empty list is the end.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says.
+    pub fn quarantine(&self, after: Option<&str>) -> Result<Vec<QuarantineLine>, AdminClientError> {
+        let query = after.map(|after| format!("?after={after}")).unwrap_or_default();
+        self.ask(Method::GET, &format!("/v1/quarantine{query}"), String::new())
+    }
+
+    /// Discards a waiting change.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says.
+    pub fn discard(&self, handle: &str) -> Result<SettledReport, AdminClientError> {
+        self.ask(Method::POST, &format!("/v1/quarantine/{handle}/discard"), String::new())
+    }
+
+    /// Has a waiting change judged again; `recorded_now`: as recorded now.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says.
+    pub fn replay(&self, handle: &str, recorded_now: bool) -> Result<SettledReport, AdminClientError> {
+        let body = serde_json::json!({ "recorded_now": recorded_now }).to_string();
+        self.ask(Method::POST, &format!("/v1/quarantine/{handle}/replay"), body)
     }
 
     /// Imports licences through the gateway that holds the registry open. `progress` hears of counts and of refused
@@ -316,7 +342,7 @@ mod tests {
 
     use super::*;
     use crate::admin::AdminSocket;
-    use crate::admin::ports::IMPORT_LINE_BYTES_MAX;
+    use crate::admin::ports::{IMPORT_LINE_BYTES_MAX, Settlement};
     use crate::admin::testing::{Process, Scripted};
 
     /// A process with its socket in a folder of its own, served by a runtime of its own.
@@ -405,6 +431,26 @@ mod tests {
         let client = served.client();
         assert_eq!(client.status().unwrap().environment, "demo");
         assert_eq!(client.reload().unwrap().faults, ["rental.toml:3: rate"]);
+    }
+
+    #[test]
+    fn waiting_changes_are_listed_and_settled() {
+        let served = Served::start(Scripted::default());
+        let client = served.client();
+        let lines = client.quarantine(None).unwrap();
+        assert_eq!((lines.len(), lines[0].reason.as_str()), (1, "not-understood"));
+        let handle = lines[0].handle.as_str();
+        assert_eq!(client.quarantine(Some(handle)).unwrap(), []);
+        assert_eq!(client.discard(handle).unwrap().applied, 2);
+        client.replay(handle, true).unwrap();
+        let settled = served.process.0.settled.lock().unwrap().clone();
+        let decided: Vec<_> = settled.into_iter().map(|(_, settlement)| settlement).collect();
+        assert_eq!(decided, [Settlement::Discard, Settlement::Replay { recorded_now: true }]);
+        let refused = refused(client.discard("ffffffffffff").unwrap_err());
+        assert_eq!(
+            (refused.code.as_str(), refused.message.as_str()),
+            ("not-usable", "no change waits under this handle")
+        );
     }
 
     #[test]

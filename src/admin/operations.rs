@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::ports::{Operator, OperatorError, Status};
+use super::ports::{Operator, OperatorError, Settlement, Status};
 use super::report::{ErrorBody, StatusReport};
 use super::{backup, import};
 use crate::domain::partner::{PartnerId, PartnerIdFault};
@@ -34,6 +34,9 @@ pub(super) fn router(operator: Arc<dyn Operator>, status: Arc<dyn Status>) -> Ro
         .route("/v1/partners/{id}/suspend", post(suspend))
         .route("/v1/partners/{id}/resume", post(resume))
         .route("/v1/reload", post(reload))
+        .route("/v1/quarantine", get(quarantine))
+        .route("/v1/quarantine/{handle}/discard", post(discard))
+        .route("/v1/quarantine/{handle}/replay", post(replay))
         .route("/v1/status", get(report))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route("/v1/registry/import", post(import::import))
@@ -84,6 +87,45 @@ async fn reload(State(served): State<Served>) -> Response {
     answer(served.operator.reload().await)
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listing {
+    after: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replay {
+    recorded_now: bool,
+}
+
+async fn quarantine(
+    State(served): State<Served>,
+    listing: Result<Query<Listing>, QueryRejection>,
+) -> Response {
+    match listing {
+        Ok(Query(Listing { after })) => answer(served.operator.quarantine(after).await),
+        Err(_) => Refused::listing().into_response(),
+    }
+}
+
+async fn discard(State(served): State<Served>, Path(handle): Path<String>) -> Response {
+    answer(served.operator.settle(handle, Settlement::Discard).await)
+}
+
+async fn replay(
+    State(served): State<Served>,
+    Path(handle): Path<String>,
+    replay: Result<Json<Replay>, JsonRejection>,
+) -> Response {
+    match replay {
+        Ok(Json(Replay { recorded_now })) => {
+            answer(served.operator.settle(handle, Settlement::Replay { recorded_now }).await)
+        }
+        Err(rejection) => Refused::replay(&rejection).into_response(),
+    }
+}
+
 async fn report(State(served): State<Served>) -> Json<StatusReport> {
     Json(served.status.status())
 }
@@ -123,6 +165,16 @@ impl Refused {
     fn body(rejection: &JsonRejection) -> Self {
         let body = error_body("malformed-body", &rejection.body_text(), "send {\"reason\": \"…\"} as JSON");
         Self { code: rejection.status(), body }
+    }
+
+    fn listing() -> Self {
+        let body = error_body("malformed-query", "the query is unknown", "add ?after=HANDLE, or nothing");
+        Self { code: StatusCode::BAD_REQUEST, body }
+    }
+
+    fn replay(rejection: &JsonRejection) -> Self {
+        let next = "send {\"recorded_now\": false} as JSON";
+        Self { code: rejection.status(), body: error_body("malformed-body", &rejection.body_text(), next) }
     }
 
     pub(super) fn format() -> Self {

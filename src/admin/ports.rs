@@ -8,7 +8,8 @@ use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 
 use super::report::{
-    HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, ReloadReport, StatusReport,
+    HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, QuarantineLine, ReloadReport,
+    SettledReport, StatusReport,
 };
 use crate::domain::partner::PartnerId;
 
@@ -44,6 +45,16 @@ pub trait Operator: Send + Sync + 'static {
     /// Reads contracts, trust, revocation lists and the server's certificate again.
     fn reload(&self) -> Later<'_, Result<ReloadReport, OperatorError>>;
 
+    /// Lists up to 1,000 waiting changes of the authority, after the one with this handle.
+    fn quarantine(&self, after: Option<String>) -> Later<'_, Result<Vec<QuarantineLine>, OperatorError>>;
+
+    /// Decides about a waiting change; durable before it returns.
+    fn settle(
+        &self,
+        handle: String,
+        settlement: Settlement,
+    ) -> Later<'_, Result<SettledReport, OperatorError>>;
+
     /// Imports licences into the registry this process holds open. What was imported stays when the body breaks off:
     /// importing is idempotent. A full `progress` channel makes the import wait for its reader.
     fn import(
@@ -59,6 +70,18 @@ pub trait Operator: Send + Sync + 'static {
         &self,
         chunks: mpsc::Sender<Result<Bytes, OperatorError>>,
     ) -> Later<'_, Result<(), OperatorError>>;
+}
+
+/// What the operator decides about a waiting change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It never joins the record.
+    Discard,
+    /// It is judged again.
+    Replay {
+        /// As recorded now.
+        recorded_now: bool,
+    },
 }
 
 /// Why an operation was not done. Texts name partners and files, never a driver.

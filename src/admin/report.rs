@@ -114,6 +114,40 @@ pub struct PartnerLine {
     pub ends_at: String,
 }
 
+/// A change of the authority that waits, as the operator sees it. Nothing in it tells whom it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineLine {
+    /// What to name it by.
+    pub handle: String,
+    /// Whose feed: `partner/feed`.
+    pub source: String,
+    /// The authority's id of it.
+    pub change_id: String,
+    /// Its place in the sequence of its subject and feed.
+    pub sequence: u64,
+    /// The next place due.
+    pub next: u64,
+    /// The kind of change; absent when it was not understood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// When the authority recorded it (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_at: Option<String>,
+    /// Since when it waits (RFC 3339).
+    pub since: String,
+    /// Why: `held`, or a reason of `QuarantineReason`.
+    pub reason: String,
+    /// Whether the registry knows the subject: then its answers are in dispute.
+    pub subject_known: bool,
+}
+
+/// What the operator's decision about a waiting change did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledReport {
+    /// Changes that joined the record by it.
+    pub applied: u64,
+}
+
 /// What a reload found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadReport {

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::ports::{Health, IMPORT_LINE_BYTES_MAX, ImportBody, Later, Operator, OperatorError, Status};
+use super::ports::{
+    Health, IMPORT_LINE_BYTES_MAX, ImportBody, Later, Operator, OperatorError, Settlement, Status,
+};
 use super::report::{
-    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, ReloadReport,
-    StatusReport,
+    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, QuarantineLine,
+    ReloadReport, SettledReport, StatusReport,
 };
 use crate::domain::partner::{PartnerId, PartnerKind};
 use crate::domain::question::Purpose;
@@ -21,6 +23,7 @@ pub(super) struct Scripted {
     pub(super) parts: Mutex<Vec<(&'static str, Condition)>>,
     pub(super) suspended: Mutex<BTreeMap<String, String>>,
     pub(super) imported: Mutex<Vec<String>>,
+    pub(super) settled: Mutex<Vec<(String, Settlement)>>,
     /// The import gives up at this line.
     pub(super) fails_at_line: Option<u64>,
     /// Chunks of a backup.
@@ -138,6 +141,40 @@ impl Operator for Process {
 
     fn reload(&self) -> Later<'_, Result<ReloadReport, OperatorError>> {
         Box::pin(async { Ok(ReloadReport { partners: 2, faults: vec!["rental.toml:3: rate".into()] }) })
+    }
+
+    fn quarantine(&self, after: Option<String>) -> Later<'_, Result<Vec<QuarantineLine>, OperatorError>> {
+        let line = |handle: &str| QuarantineLine {
+            handle: handle.into(),
+            source: "authority-demo/main".into(),
+            change_id: "c-1".into(),
+            sequence: 3,
+            next: 2,
+            kind: None,
+            recorded_at: None,
+            since: "2026-03-01T00:00:00Z".into(),
+            reason: "not-understood".into(),
+            subject_known: true,
+        };
+        let lines = match after.as_deref() {
+            None => vec![line("0123456789ab")],
+            Some(_) => Vec::new(),
+        };
+        Box::pin(async { Ok(lines) })
+    }
+
+    fn settle(
+        &self,
+        handle: String,
+        settlement: Settlement,
+    ) -> Later<'_, Result<SettledReport, OperatorError>> {
+        Box::pin(async move {
+            if handle != "0123456789ab" {
+                return Err(OperatorError::NotUsable { what: "no change waits under this handle".into() });
+            }
+            self.0.settled.lock().unwrap().push((handle, settlement));
+            Ok(SettledReport { applied: 2 })
+        })
     }
 
     fn import(

@@ -78,6 +78,13 @@ impl CallObserver for CallReporter {
         Some(Box::new(TracedCall(span)))
     }
 
+    fn stream_ended(&self, call: &FinishedCall<'_>) {
+        if let Some(reason) = call.reason {
+            self.metrics.refusal(reason);
+            self.log(call, outcome_of(call));
+        }
+    }
+
     fn finished(&self, call: &FinishedCall<'_>, span: Option<Box<dyn CallSpan>>) {
         let outcome = outcome_of(call);
         self.metrics.request_left();

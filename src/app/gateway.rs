@@ -17,6 +17,7 @@ use super::bridges::{MetricsBridge, RecordBytes};
 use super::calls::CallReporter;
 use super::clock::SystemClock;
 use super::error::StartError;
+use super::intake::IntakeReporter;
 use super::monitor::Monitor;
 use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
@@ -30,11 +31,12 @@ use crate::config::GatewayConfig;
 use crate::config::gateway::{Environment, RedisConfig};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
-use crate::gateway::{Gateway, ServeOptions, proto};
+use crate::gateway::{Gateway, ServeOptions, Streams, proto};
 use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
     Watch,
 };
+use crate::intake::{Intake, IntakeOptions};
 use crate::limits::{LimitOptions, LocalLimits};
 use crate::registry::{EmbeddedRegistry, LicenceStore};
 use crate::telemetry::Metrics;
@@ -76,6 +78,7 @@ pub(super) struct Parts {
     pub(super) probe: RegistryProbe,
     pub(super) facts: Arc<FactCache>,
     pub(super) journal: Arc<Journal>,
+    pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) accepts_test_numbers: bool,
@@ -133,6 +136,13 @@ impl RunningGateway {
             age_max: config.freshness(),
             unconfirmed_floor: Duration::from_millis(config.bounds.unconfirmed_floor_ms),
         });
+        let intake = Intake::start(
+            opened.changes(),
+            Arc::clone(&clock),
+            Arc::new(IntakeReporter(Arc::clone(&metrics))),
+            IntakeOptions::default(),
+            background.handle(),
+        );
         let accepts_test_numbers = config.environment == Environment::Sandbox;
         let parts = Arc::new(Parts {
             clock,
@@ -143,6 +153,7 @@ impl RunningGateway {
             probe: RegistryProbe::default(),
             facts,
             journal,
+            intake,
             limits,
             metrics,
             accepts_test_numbers,
@@ -162,6 +173,8 @@ impl RunningGateway {
         let (health_reporter, health) = tonic_health::server::health_reporter();
         let gateway = Arc::new(Gateway {
             verification,
+            intake: Arc::clone(&parts.intake),
+            streams: Arc::new(Streams::default()),
             roster: Arc::clone(parts.identity.roster()),
             meters: Arc::clone(&parts.limits) as _,
             refusals: Arc::clone(&parts.journal) as _,

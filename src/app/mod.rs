@@ -7,6 +7,7 @@ mod calls;
 mod clock;
 mod error;
 mod gateway;
+mod intake;
 mod listeners;
 mod monitor;
 mod operator;

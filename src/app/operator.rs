@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::gateway::Parts;
-use crate::admin::ports::{Health, ImportBody, Later, Operator, OperatorError, Status};
+use crate::admin::ports::{Health, ImportBody, Later, Operator, OperatorError, Settlement, Status};
 use crate::admin::report::{
-    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, ReloadReport,
-    StatusReport,
+    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, QuarantineLine,
+    ReloadReport, SettledReport, StatusReport,
 };
 use crate::audit::JournalHealth;
 use crate::cache::FeedAge;
@@ -220,6 +220,18 @@ impl Operator for GatewayOperator {
         })
     }
 
+    fn quarantine(&self, after: Option<String>) -> Later<'_, Result<Vec<QuarantineLine>, OperatorError>> {
+        Box::pin(super::intake::list_quarantine(&self.parts.intake, after))
+    }
+
+    fn settle(
+        &self,
+        handle: String,
+        settlement: Settlement,
+    ) -> Later<'_, Result<SettledReport, OperatorError>> {
+        Box::pin(super::intake::settle(&self.parts.intake, handle, settlement))
+    }
+
     fn import(
         &self,
         format: ImportFormat,
@@ -245,7 +257,8 @@ impl Operator for GatewayOperator {
     ) -> Later<'_, Result<(), OperatorError>> {
         Box::pin(async move {
             let Some(registry) = self.parts.embedded.clone() else {
-                let what = "the registry stands on PostgreSQL: back it up with PostgreSQL's own tools".to_owned();
+                let what =
+                    "the registry stands on PostgreSQL: back it up with PostgreSQL's own tools".to_owned();
                 return Err(OperatorError::NotUsable { what });
             };
             let backup = tokio::task::spawn_blocking(move || {

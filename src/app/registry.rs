@@ -11,6 +11,7 @@ use crate::cache::{FeedWatermark, SlotTable, Watermark};
 use crate::config::GatewayConfig;
 use crate::config::postgres::PostgresConfig;
 use crate::domain::time::Clock;
+use crate::intake::ports::ChangeStore;
 use crate::registry::embedded::STORE_FILE;
 use crate::registry::postgres::{PostgresOptions, Tables, TailOptions};
 use crate::registry::{
@@ -59,6 +60,14 @@ impl Registry {
         match self {
             Self::Embedded(registry) => Some(Arc::clone(registry)),
             Self::Postgres(_) => None,
+        }
+    }
+
+    /// Returns where the authority's changes go.
+    pub(super) fn changes(&self) -> Arc<dyn ChangeStore> {
+        match self {
+            Self::Embedded(registry) => Arc::clone(registry) as _,
+            Self::Postgres(registry) => Arc::clone(registry) as _,
         }
     }
 

@@ -116,7 +116,7 @@ impl Handlers {
 }
 
 /// Returns the call and the contract the layers found. Neither can be missing below the standing gate.
-fn caller<T>(request: &Request<T>) -> Result<(Arc<CallContext>, Arc<Contract>), Status> {
+pub(super) fn caller<T>(request: &Request<T>) -> Result<(Arc<CallContext>, Arc<Contract>), Status> {
     let call = request.extensions().get::<Arc<CallContext>>().cloned();
     let contract = call.as_ref().and_then(|call| call.contract.get().cloned());
     call.zip(contract).ok_or_else(|| Status::internal("call without a contract"))

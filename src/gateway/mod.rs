@@ -5,6 +5,7 @@
 //!
 //! Start with `stack`: it shows the life of a call.
 
+mod authority;
 mod context;
 mod convert;
 mod handlers;
@@ -16,6 +17,8 @@ mod routes;
 mod serve;
 mod stack;
 
+pub use authority::Streams;
+pub use convert::change_message;
 pub use observer::{CallObserver, CallSpan, FinishedCall};
 pub use serve::ServeOptions;
 pub use stack::Gateway;

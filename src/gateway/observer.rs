@@ -19,6 +19,9 @@ pub trait CallObserver: Send + Sync + 'static {
     /// A call arrived, with the `traceparent` it carried. Returns a span only for the few that are traced.
     fn started(&self, method: Method, traceparent: Option<&str>) -> Option<Box<dyn CallSpan>>;
 
+    /// A stream ended, long after its call was [finished](Self::finished) with the stream's opening.
+    fn stream_ended(&self, call: &FinishedCall<'_>);
+
     /// A call ended.
     fn finished(&self, call: &FinishedCall<'_>, span: Option<Box<dyn CallSpan>>);
 }

@@ -31,8 +31,12 @@ pub(super) enum Refusal {
     NotAuthorised(AuthoriseRefusal),
     /// The message breaks rules of the contract.
     Malformed(Vec<FieldFault>),
+    /// A contract of this kind may not call the method.
+    MethodNotPermitted,
     /// The message is larger than the cap.
     TooLarge,
+    /// A message of a stream is larger than its cap.
+    StreamMessageTooLarge,
     /// The message is compressed.
     Compressed,
     /// No such method.
@@ -46,6 +50,8 @@ pub(super) enum Refusal {
     },
     /// The request id was used with other content.
     IdempotencyConflict,
+    /// The gateway drains, or the connection has reached its age: a stream ends.
+    Draining,
     /// The gateway sheds load.
     Overloaded,
     /// Not in time.
@@ -119,9 +125,22 @@ impl Refusal {
             }
             Self::NotAuthorised(refusal) => authorise_row(refusal),
             Self::Malformed(_) => (Code::InvalidArgument, Why::RequestMalformed, "the request breaks a rule"),
+            Self::MethodNotPermitted => (
+                Code::PermissionDenied,
+                Why::MethodNotPermitted,
+                "a contract of this kind may not call the method",
+            ),
             Self::TooLarge => {
                 (Code::ResourceExhausted, Why::RequestTooLarge, "the message is larger than 16 KiB")
             }
+            Self::StreamMessageTooLarge => {
+                (Code::ResourceExhausted, Why::RequestTooLarge, "the message is larger than 64 KiB")
+            }
+            Self::Draining => (
+                Code::Unavailable,
+                Why::Draining,
+                "the stream ends; go on with a new one on a new connection",
+            ),
             Self::Compressed => {
                 (Code::Unimplemented, Why::CompressionNotAccepted, "compressed messages are not accepted")
             }
@@ -206,6 +225,7 @@ impl Refusal {
                 details.set_retry_info(Some(*retry_after));
             }
             Self::Overloaded
+            | Self::Draining
             | Self::RegistryUnavailable
             | Self::EvidenceUnavailable
             | Self::FreshnessUnavailable => {
@@ -214,7 +234,11 @@ impl Refusal {
             Self::TooLarge => {
                 details.add_bad_request_violation("", "must have at most 16384 bytes");
             }
+            Self::StreamMessageTooLarge => {
+                details.add_bad_request_violation("", "must have at most 65536 bytes");
+            }
             Self::Standing(_)
+            | Self::MethodNotPermitted
             | Self::Compressed
             | Self::MethodNotKnown
             | Self::IdempotencyConflict

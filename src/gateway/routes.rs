@@ -12,13 +12,20 @@ use tonic::body::Body;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Service;
 
+use super::authority::AuthorityHandlers;
 use super::handlers::Handlers;
+use super::proto::authority_service_server::AuthorityServiceServer;
 use super::proto::verification_service_server::VerificationServiceServer;
 use super::refusal::Refusal;
 use crate::telemetry::labels::Method;
 
 const VERIFICATION: &str = "/drivegate.v1.VerificationService/";
+const AUTHORITY: &str = "/drivegate.v1.AuthorityService/";
+const APPLY_CHANGES: &str = "/drivegate.v1.AuthorityService/ApplyChanges";
 const HEALTH: &str = "/grpc.health.v1.Health/";
+
+/// The largest message of a stream: 128 changes take about 16 KiB, with the longest names and ids 40 KiB.
+const STREAM_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// Tells a method by its path.
 pub(super) fn method_of(path: &str) -> Method {
@@ -26,29 +33,47 @@ pub(super) fn method_of(path: &str) -> Method {
         "/drivegate.v1.VerificationService/Verify" => Method::Verify,
         "/drivegate.v1.VerificationService/GetLimits" => Method::GetLimits,
         "/drivegate.v1.VerificationService/DescribeContract" => Method::DescribeContract,
+        APPLY_CHANGES => Method::ApplyChanges,
         path if path.starts_with(HEALTH) => Method::Health,
         _ => Method::Other,
     }
 }
 
+/// Says whether a method's calls are streams, which live as long as their connection.
+pub(super) fn is_stream(path: &str) -> bool {
+    path == APPLY_CHANGES
+}
+
 /// The services of the partner listener. Reflection is not among them.
 pub(super) struct Routes<H> {
     verification: VerificationServiceServer<Handlers>,
+    authority: AuthorityServiceServer<AuthorityHandlers>,
     health: HealthServer<H>,
 }
 
 impl<H> Routes<H> {
     /// Builds the routes; messages above `message_bytes_max` are refused.
-    pub(super) fn new(handlers: Handlers, health: HealthServer<H>, message_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        handlers: Handlers,
+        authority: AuthorityHandlers,
+        health: HealthServer<H>,
+        message_bytes_max: usize,
+    ) -> Self {
         let verification =
             VerificationServiceServer::new(handlers).max_decoding_message_size(message_bytes_max);
-        Self { verification, health }
+        let authority =
+            AuthorityServiceServer::new(authority).max_decoding_message_size(STREAM_MESSAGE_BYTES_MAX);
+        Self { verification, authority, health }
     }
 }
 
 impl<H> Clone for Routes<H> {
     fn clone(&self) -> Self {
-        Self { verification: self.verification.clone(), health: self.health.clone() }
+        Self {
+            verification: self.verification.clone(),
+            authority: self.authority.clone(),
+            health: self.health.clone(),
+        }
     }
 }
 
@@ -67,6 +92,8 @@ impl<H: Health> Service<Request<Incoming>> for Routes<H> {
         let path = request.uri().path();
         if path.starts_with(VERIFICATION) {
             RoutedFuture { served: Some(self.verification.call(request)) }
+        } else if path.starts_with(AUTHORITY) {
+            RoutedFuture { served: Some(self.authority.call(request)) }
         } else if path.starts_with(HEALTH) {
             RoutedFuture { served: Some(self.health.call(request)) }
         } else {

@@ -21,6 +21,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::observer::CallObserver;
+use super::routes::is_stream;
 use crate::identity::{Connection, CoreIncoming, PartnerStream};
 
 /// The bounds of a connection. Defaults with their reasons in [`ServeOptions::default`].
@@ -125,7 +126,9 @@ async fn serve_connection(
     let jitter =
         options.age_max.mul_f64(f64::from(u8::try_from(connection.id() % 200).unwrap_or(0)) / 1_000.0);
     let calls = Arc::new(Calls::default());
-    let service = ConnectionService { stack, connection, calls: Arc::clone(&calls) };
+    let farewell = CancellationToken::new();
+    let line = Line { calls: Arc::clone(&calls), farewell: farewell.clone() };
+    let service = ConnectionService { stack, connection, line };
     let mut http = pin!(
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -156,6 +159,7 @@ async fn serve_connection(
         }
     }
     http.as_mut().graceful_shutdown();
+    farewell.cancel();
     let last = Instant::now() + options.grace;
     while Instant::now() < last {
         tokio::select! {
@@ -198,11 +202,31 @@ impl Calls {
     }
 }
 
+/// A connection as a stream sees it: it counts as in use while the stream is open, and says when it is about to end.
+#[derive(Clone)]
+pub(super) struct Line {
+    calls: Arc<Calls>,
+    farewell: CancellationToken,
+}
+
+impl Line {
+    /// Keeps the connection in use until what is returned is dropped.
+    pub(super) fn hold(&self) -> impl Send + Sync + use<> {
+        self.calls.begun.fetch_add(1, Ordering::Relaxed);
+        Ended(Arc::clone(&self.calls))
+    }
+
+    /// Is cancelled when the connection was asked to go away: streams acknowledge what they have read, and end.
+    pub(super) fn farewell(&self) -> &CancellationToken {
+        &self.farewell
+    }
+}
+
 /// The stack, knowing which connection a call came on.
 struct ConnectionService<S> {
     stack: S,
     connection: Connection,
-    calls: Arc<Calls>,
+    line: Line,
 }
 
 impl<S: Answers> hyper::service::Service<Request<Incoming>> for ConnectionService<S> {
@@ -211,10 +235,14 @@ impl<S: Answers> hyper::service::Service<Request<Incoming>> for ConnectionServic
     type Future = OpenCall<S::Future>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.calls.begun.fetch_add(1, Ordering::Relaxed);
+        self.line.calls.begun.fetch_add(1, Ordering::Relaxed);
         request.extensions_mut().insert(self.connection.clone());
+        let _ended = Ended(Arc::clone(&self.line.calls));
+        if is_stream(request.uri().path()) {
+            request.extensions_mut().insert(self.line.clone());
+        }
         // The stack's layers refuse instead of waiting: ready at any time.
-        OpenCall { inner: self.stack.clone().call(request), _ended: Ended(Arc::clone(&self.calls)) }
+        OpenCall { inner: self.stack.clone().call(request), _ended }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceBuilder;
 
+use super::authority::{AuthorityHandlers, Streams};
 use super::handlers::Handlers;
 use super::layers::{
     DeadlineLayer, GateLayer, GuardLayer, ObserveLayer, ObserveOptions, RateGate, ShedGate, StandingGate,
@@ -21,12 +22,17 @@ use crate::admission::{Meters, RefusalLog};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
 use crate::identity::{CoreIncoming, Roster};
+use crate::intake::Intake;
 use crate::verification::Verification;
 
 /// Everything the edge is made of.
 pub struct Gateway<H> {
     /// The use case.
     pub verification: Arc<Verification>,
+    /// The use case of the authority's stream.
+    pub intake: Arc<Intake>,
+    /// The authority's open streams, over all cores.
+    pub streams: Arc<Streams>,
     /// Contracts and standing.
     pub roster: Arc<Roster>,
     /// Rates.
@@ -86,7 +92,24 @@ impl<H: Health> Gateway<H> {
             // Before the message is read: a flood costs us no decoding. Never refunded.
             .layer(GateLayer::new(RateGate::new(Arc::clone(&self.meters))))
             // Reads the message (16 KiB at most) and calls the use case.
-            .service(Routes::new(self.handlers(), self.health.clone(), self.message_bytes_max))
+            .service(Routes::new(
+                self.handlers(),
+                self.authority_handlers(),
+                self.health.clone(),
+                self.message_bytes_max,
+            ))
+    }
+
+    fn authority_handlers(&self) -> AuthorityHandlers {
+        AuthorityHandlers {
+            intake: Arc::clone(&self.intake),
+            streams: Arc::clone(&self.streams),
+            roster: Arc::clone(&self.roster),
+            refusals: Arc::clone(&self.refusals),
+            observer: Arc::clone(&self.observer),
+            clock: Arc::clone(&self.clock),
+            numbers: self.numbers,
+        }
     }
 
     fn handlers(&self) -> Handlers {

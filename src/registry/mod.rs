@@ -1,11 +1,12 @@
 //! The licence registry: who holds what, as a history, sealed at rest; its change feed, import and synthetic population.
 //!
-//! May know: `domain`, the ports of `verification`. Must not know: other adapters, gRPC, configuration.
+//! May know: `domain`, the ports of `verification` and `intake`. Must not know: other adapters, gRPC, configuration.
 //!
 //! Read in this order: [`submission`] (what comes in), [`codec`] (what lies on disk), [`store`] (the port of stores), [`embedded`] and
 //! [`postgres`] (where it lies),
 //! [`import`] and [`generator`] (how it gets there).
 
+mod changes;
 pub mod codec;
 pub mod embedded;
 pub mod generator;

@@ -5,9 +5,13 @@ use jiff::Timestamp;
 use crate::domain::licence::{Change, ChangeKind, DocumentKind, FullName, LicenceNumber};
 use crate::domain::subject::Position;
 use crate::domain::time::Effective;
+use crate::intake::ports::DISPUTE_ROOM;
 
 /// Changes one history may hold. A career of 60 years with a change a month stays below.
 pub const CHANGES_PER_SUBJECT_MAX: usize = 1_000;
+
+/// Changes a stored record may hold: beyond those handed in, room to mark a dispute even on a full history.
+pub(super) const CHANGES_HELD_MAX: usize = CHANGES_PER_SUBJECT_MAX + DISPUTE_ROOM;
 
 /// A change without its place in the feed, which the store gives it.
 #[derive(Clone, Debug, PartialEq)]

@@ -28,6 +28,8 @@ label! {
         GetLimits = "GetLimits";
         /// `VerificationService/DescribeContract`
         DescribeContract = "DescribeContract";
+        /// `AuthorityService/ApplyChanges`
+        ApplyChanges = "ApplyChanges";
         /// `grpc.health.v1.Health`
         Health = "Health";
         /// Anything else, unknown methods included.
@@ -164,6 +166,34 @@ label! {
         Shed = "shed";
         /// Anything else the protocol refuses: versions, ALPN, garbage.
         Protocol = "protocol";
+    }
+}
+
+label! {
+    /// What became of a change of the authority.
+    pub enum ChangeLabel {
+        /// It joined the record at once.
+        Applied = "applied";
+        /// It came before.
+        Duplicate = "duplicate";
+        /// It waits for an earlier one.
+        Held = "held";
+        /// It went into quarantine as it came.
+        Quarantined = "quarantined";
+        /// It was not taken.
+        Rejected = "rejected";
+        /// It had waited, and joined the record.
+        Released = "released";
+    }
+}
+
+label! {
+    /// How a change of the authority waits.
+    pub enum WaitingLabel {
+        /// For an earlier one, up to five seconds.
+        Held = "held";
+        /// In quarantine.
+        Quarantined = "quarantined";
     }
 }
 

@@ -2,8 +2,8 @@
 //! for a partner, because partner × method × code would grow without bound.
 
 use super::labels::{
-    BreakerState, CacheLevel, CacheResult, Expiring, HandshakeLabel, LimitLabel, Method, OutcomeLabel,
-    PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel,
+    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, LimitLabel, Method,
+    OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
 };
 
 /// A label and its values.
@@ -77,6 +77,7 @@ pub(super) const REASONS: &[&str] = &[
     "QUESTION_NOT_IN_CONTRACT",
     "SUBJECT_UNDER_AGE",
     "QUESTION_VARIATION_EXCEEDED",
+    "METHOD_NOT_PERMITTED",
     "REQUEST_MALFORMED",
     "REQUEST_TOO_LARGE",
     "IDEMPOTENCY_CONFLICT",
@@ -178,6 +179,21 @@ metrics! {
         {}
     JournalRefusalsDropped: Counter "drivegate.journal.refusals_dropped" ["{refusal}"]
         "Refusals not put on record because too many different ones waited. Should be zero."
+        {}
+    IntakeChanges: Counter "drivegate.intake.changes" ["{change}"]
+        "Changes of the authority by what became of them. Healthy: mostly `applied`; `quarantined` and `rejected` zero."
+        { "outcome": ChangeLabel::WORDS }
+    IntakeWaiting: Gauge "drivegate.intake.waiting" ["{change}"]
+        "Changes that wait; their subjects' answers are in dispute. Healthy: `quarantined` zero, `held` near zero."
+        { "state": WaitingLabel::WORDS }
+    IntakeBatches: Histogram "drivegate.intake.batch.duration" ["s"]
+        "Time a batch of changes took until it was durable. Healthy: p99 below 50 ms."
+        {}
+    IntakeLag: Gauge "drivegate.intake.lag" ["s"]
+        "Time from the authority recording the latest change taken in to its being durable. Healthy: seconds, while it feeds live."
+        {}
+    IntakeFailures: Counter "drivegate.intake.failures" ["{failure}"]
+        "Batches of changes that could not be made durable; the authority sends them again. Should always be zero."
         {}
     Expiry: Gauge "drivegate.expiry" ["s"]
         "Unix time at which the next of a kind expires; 0 when none is loaded. Healthy: more than 14 days ahead."

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::cells::Cells;
 use super::exposition::Exposition;
 use super::labels::{
-    BreakerState, CacheLevel, CacheResult, Expiring, HandshakeLabel, LimitLabel, Method, OutcomeLabel,
-    PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel,
+    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, LimitLabel, Method,
+    OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
 };
 use super::metrics::{Id, REASONS};
 use crate::domain::question::Purpose;
@@ -164,6 +164,29 @@ impl Metrics {
     /// Refusals were not put on record because too many different ones waited.
     pub fn journal_refusals_dropped(&self, count: u64) {
         self.cells.add(Id::JournalRefusalsDropped, 0, saturating(count));
+    }
+
+    /// So many changes of the authority came to this.
+    pub fn changes(&self, outcome: ChangeLabel, count: u64) {
+        self.cells.add(Id::IntakeChanges, outcome as usize, saturating(count));
+    }
+
+    /// A batch of changes became durable; the latest of it was recorded so long ago.
+    pub fn intake_batch(&self, took: Duration, lag: Option<Duration>) {
+        self.cells.observe(Id::IntakeBatches, 0, took);
+        if let Some(lag) = lag {
+            self.cells.set(Id::IntakeLag, 0, saturating(lag.as_secs()));
+        }
+    }
+
+    /// So many changes of the authority wait.
+    pub fn intake_waiting(&self, state: WaitingLabel, count: u64) {
+        self.cells.set(Id::IntakeWaiting, state as usize, saturating(count));
+    }
+
+    /// A batch of changes could not be made durable.
+    pub fn intake_failed(&self) {
+        self.cells.add(Id::IntakeFailures, 0, 1);
     }
 
     /// The next of a kind expires then; `None`: none is loaded.

@@ -96,6 +96,7 @@ impl Refusal {
             R::QuestionVariationExceeded => {
                 "ask again tomorrow: too many different questions about one driver"
             }
+            R::MethodNotPermitted => "call with the certificate of a partner of the kind this method is for",
             R::RequestMalformed => "correct the fields named",
             R::RequestTooLarge => "send less than 16 KiB",
             R::IdempotencyConflict => "use a new --request-id for another question",

@@ -1,10 +1,13 @@
 //! Between the generated messages and the domain's types: parsed once, at the edge.
 
+mod change;
 mod contract;
 mod request;
 mod response;
 mod words;
 
+pub use change::change_message;
+pub(super) use change::{ChangeRules, ParsedChange, acknowledgement, parse_change, rejection};
 pub(super) use contract::{contract_message, limits_message};
 pub(super) use request::{FieldFault, RequestRules, parse_request};
 pub(super) use response::answer_message;

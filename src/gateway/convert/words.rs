@@ -3,10 +3,11 @@
 use crate::domain::claim::GroundKind;
 use crate::domain::decision::{Advice, CriterionKind, Decision, NotCovered, Outcome, Reason, Remedy};
 use crate::domain::disclosure::{Field, ProbationKind, TenureBand};
-use crate::domain::licence::{DocumentKind, VehicleClass};
+use crate::domain::licence::{DocumentKind, Endorsement, ValidityTerm, VehicleClass};
 use crate::domain::partner::PartnerKind;
 use crate::domain::question::{CoverageEdition, Purpose, Role};
 use crate::domain::vehicle::VehicleUse;
+use crate::intake::fate::{QuarantineReason, RejectReason};
 
 /// A closed set of the domain that the contract numbers in the same way.
 pub(in crate::gateway) trait WireSet: Sized + Copy {
@@ -37,6 +38,7 @@ same_codes!(
     CriterionKind,
     Decision,
     DocumentKind,
+    Endorsement,
     Field,
     GroundKind,
     NotCovered,
@@ -44,10 +46,13 @@ same_codes!(
     PartnerKind,
     ProbationKind,
     Purpose,
+    QuarantineReason,
     Reason,
+    RejectReason,
     Remedy,
     Role,
     TenureBand,
+    ValidityTerm,
     VehicleClass,
     VehicleUse,
 );
@@ -92,6 +97,7 @@ mod tests {
         assert_same!(CriterionKind, CriterionKind, "CRITERION_KIND_");
         assert_same!(Decision, Decision, "DECISION_");
         assert_same!(DocumentKind, DocumentKind, "DOCUMENT_KIND_");
+        assert_same!(Endorsement, LicenceEndorsement, "LICENCE_ENDORSEMENT_");
         assert_same!(Field, Field, "FIELD_");
         assert_same!(GroundKind, GroundKind, "GROUND_KIND_");
         assert_same!(NotCovered, NotCovered, "NOT_COVERED_");
@@ -99,10 +105,13 @@ mod tests {
         assert_same!(PartnerKind, PartnerKind, "PARTNER_KIND_");
         assert_same!(ProbationKind, ProbationKind, "PROBATION_KIND_");
         assert_same!(Purpose, Purpose, "PURPOSE_");
+        assert_same!(QuarantineReason, QuarantineReason, "QUARANTINE_REASON_");
         assert_same!(Reason, Reason, "REASON_");
+        assert_same!(RejectReason, RejectReason, "REJECT_REASON_");
         assert_same!(Remedy, Remedy, "REMEDY_");
         assert_same!(Role, Role, "ROLE_");
         assert_same!(TenureBand, TenureBand, "TENURE_BAND_");
+        assert_same!(ValidityTerm, ValidityTerm, "VALIDITY_TERM_");
         assert_same!(VehicleClass, VehicleClass, "VEHICLE_CLASS_");
         assert_same!(VehicleUse, VehicleUse, "VEHICLE_USE_");
     }

@@ -16,7 +16,7 @@ pub(super) use observe::{ObserveLayer, ObserveOptions};
 pub(super) use rate::RateGate;
 pub(super) use shed::ShedGate;
 pub(super) use standing::StandingGate;
-pub(super) use status::StatusLayer;
+pub(super) use status::{StatusLayer, note};
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ impl Gate for RateGate {
         let Some(contract) = call.contract.get() else { return Ok(None) };
         let (partner, allowance) = (&contract.partner, &contract.allowance);
         let passed = match call.method {
-            Method::Verify | Method::DescribeContract | Method::Other => {
+            Method::Verify | Method::DescribeContract | Method::ApplyChanges | Method::Other => {
                 self.meters.spend(partner, allowance)
             }
             Method::GetLimits | Method::Health => self.meters.look(partner, allowance),

@@ -123,18 +123,21 @@ fn refusal_behind(response: &Response<Body>) -> Refusal {
 }
 
 /// Puts a refusal on record, if the caller is a partner. Errors are no refusals: they are ours, and metrics count them.
-fn note(log: &dyn RefusalLog, call: &CallContext, refusal: &Refusal) {
+pub(in crate::gateway) fn note(log: &dyn RefusalLog, call: &CallContext, refusal: &Refusal) {
     let is_refusal = match refusal {
         Refusal::Standing(_)
         | Refusal::NotAuthorised(_)
         | Refusal::Malformed(_)
+        | Refusal::MethodNotPermitted
         | Refusal::TooLarge
+        | Refusal::StreamMessageTooLarge
         | Refusal::Compressed
         | Refusal::MethodNotKnown
         | Refusal::Limit(..)
         | Refusal::IdempotencyConflict
         | Refusal::Variation { .. } => true,
         Refusal::Overloaded
+        | Refusal::Draining
         | Refusal::DeadlineExceeded
         | Refusal::RegistryUnavailable
         | Refusal::EvidenceUnavailable

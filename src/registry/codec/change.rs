@@ -3,7 +3,7 @@
 
 use jiff::civil::Date;
 
-use super::wire::{DecodeError, Reader, Unencodable, Writer, day_number, day_of};
+use super::wire::{DecodeError, Reader, Unencodable, Writer, base_day, day_number, day_of};
 use crate::domain::licence::{
     Change, ChangeKind, DocumentKind, ELicenceEvent, ELicencePath, Endorsement, FileNumber, FullName,
     LicenceNumber, NumberRules, RefusalGround, StateGround, Validity, ValidityTerm, VehicleClass,
@@ -37,12 +37,11 @@ impl Before {
         Self { day: FIRST_BASE_DAY, recorded_at: None, position: None }
     }
 
-    /// Writes as version 1 did: kept to show that what it wrote stays readable.
-    #[cfg(test)]
+    /// Writes a change by itself, as records of version 1 did: what the intake keeps of a change that waits.
     pub(super) fn write(&mut self, change: &Change, out: &mut Writer<'_>) -> Result<(), Unencodable> {
         let (day, instant) = match change.effective {
             Effective::On(day) => (day_number(day), None),
-            Effective::At(moment) => (super::wire::base_day(moment), Some(moment)),
+            Effective::At(moment) => (base_day(moment), Some(moment)),
         };
         let moved = self.position != Some(change.position);
         let recorded_as_before = self.recorded_at == Some(change.recorded_at);
@@ -67,7 +66,6 @@ impl Before {
         write_body(&change.kind, day, out)
     }
 
-    #[cfg(test)]
     fn write_position(&self, position: Position, out: &mut Writer<'_>) {
         out.varint(u64::from(position.epoch));
         out.varint(u64::from(position.partition));

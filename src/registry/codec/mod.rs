@@ -51,9 +51,11 @@
 //! text = length varint · UTF-8
 
 mod change;
+mod intake;
 mod occasion;
 mod record;
 mod wire;
 
+pub(super) use intake::{decode_state, encode_incoming, encode_state, is_storable};
 pub use record::{FORMAT_VERSION, decode, encode};
 pub use wire::{DecodeError, Unencodable};

@@ -5,7 +5,7 @@ use super::occasion::Occasion;
 use super::wire::{DecodeError, Reader, Unencodable, Writer};
 use crate::domain::licence::{History, Record};
 use crate::domain::subject::{SubjectId, SubjectSecret};
-use crate::registry::submission::CHANGES_PER_SUBJECT_MAX;
+use crate::registry::submission::CHANGES_HELD_MAX;
 
 /// The format this program writes.
 pub const FORMAT_VERSION: u8 = 2;
@@ -20,7 +20,7 @@ const CHANGE_SIZE_MIN: usize = 1;
 /// [`Unencodable`] names the part the format has no room for; `out` is then half-written.
 pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), Unencodable> {
     let changes = record.history.changes();
-    if changes.len() > CHANGES_PER_SUBJECT_MAX {
+    if changes.len() > CHANGES_HELD_MAX {
         return Err(Unencodable("history"));
     }
     let mut out = Writer(out);
@@ -45,7 +45,7 @@ pub fn decode(subject: SubjectId, bytes: &[u8]) -> Result<Record, DecodeError> {
     }
     let secret = SubjectSecret::from_bytes(from.array()?);
     let count = usize::try_from(from.varint()?).unwrap_or(usize::MAX);
-    if count > CHANGES_PER_SUBJECT_MAX {
+    if count > CHANGES_HELD_MAX {
         return Err(DecodeError::Malformed("number of changes"));
     }
     if count * CHANGE_SIZE_MIN > from.0.len() {

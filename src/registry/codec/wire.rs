@@ -60,7 +60,6 @@ impl Writer<'_> {
     }
 
     /// Writes a moment as version 1 did.
-    #[cfg(test)]
     pub(super) fn moment(&mut self, moment: Timestamp, base_day: i64) {
         let (distance, nanoseconds) = distance(moment, base_day);
         self.signed(distance * 2 + i64::from(nanoseconds != 0));

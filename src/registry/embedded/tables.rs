@@ -14,6 +14,18 @@ pub(super) const RECORDS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinitio
 pub(super) const FEED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feed");
 /// Name → value.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// Subject → sealed state of the intake. Written once the authority's feed speaks of the subject.
+pub(super) const INTAKE_SUBJECTS: TableDefinition<'_, &[u8; 16], &[u8]> =
+    TableDefinition::new("intake-subjects");
+/// Number pseudonym → sealed state of the intake, for numbers nobody has.
+pub(super) const INTAKE_NUMBERS: TableDefinition<'_, &[u8; 16], &[u8]> =
+    TableDefinition::new("intake-numbers");
+/// 0 and subject, or 1 and number pseudonym → what waits there: held until (8) · held (4) · quarantined (4).
+pub(super) const INTAKE_WAITING: TableDefinition<'_, &[u8; 17], &[u8; 16]> =
+    TableDefinition::new("intake-waiting");
+/// Change key → digest (16) · fate (1) · position (14). Two generations: the older is emptied when the younger is full.
+pub(super) const INTAKE_KNOWN: [TableDefinition<'_, &[u8; 16], &[u8; 31]>; 2] =
+    [TableDefinition::new("intake-known-0"), TableDefinition::new("intake-known-1")];
 
 /// The layout of tables and records this program writes: 2 brought records of version 2, sealed without a stored nonce.
 /// Format 1 is read as it is and becomes 2 when opened, so that a program that cannot read the newer records says so.
@@ -26,6 +38,8 @@ pub(super) const META_EPOCH: &str = "epoch";
 pub(super) const META_HEAD: &str = "head";
 pub(super) const META_REGISTRY_ID: &str = "registry-id";
 pub(super) const META_SEALING_CHECK: &str = "sealing-check";
+/// Which generation of known changes is the younger: 0 or 1.
+pub(super) const META_KNOWN_GENERATION: &str = "intake-known-generation";
 pub(super) const META_PSEUDONYM_CHECK: &str = "pseudonym-check";
 
 /// What a store says of itself.

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use super::error::{RegistryError, Trying as _};
 use super::store::{EmbeddedRegistry, PARTITION, Shared};
 use super::tables::{FEED, META, META_HEAD, NUMBERS, RECORDS, epoch_and_head};
-use super::{feed, merge, newcomer};
-use crate::domain::licence::{History, Record};
+use super::{feed, intake, merge, newcomer};
+use crate::domain::licence::{Change, History, Record};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId};
 use crate::registry::codec;
 use crate::registry::keys::RegistryKeys;
@@ -19,9 +19,9 @@ use crate::verification::ports::Pseudonyms as _;
 
 /// A change that will be told to the observers once it is durable.
 pub(super) struct Written {
-    subject: SubjectId,
-    pseudonyms: Vec<NumberPseudonym>,
-    position: Position,
+    pub(super) subject: SubjectId,
+    pub(super) pseudonyms: Vec<NumberPseudonym>,
+    pub(super) position: Position,
 }
 
 impl EmbeddedRegistry {
@@ -56,7 +56,7 @@ impl EmbeddedRegistry {
 
 impl Shared {
     /// Makes a commit known: first readers leave their snapshots, then observers hear, then the caller goes on.
-    fn publish(&self, head: u64, written: &[Written]) {
+    pub(super) fn publish(&self, head: u64, written: &[Written]) {
         self.head.store(head, Ordering::Release);
         self.commits.fetch_add(1, Ordering::Release);
         let observers = self.observers.read().unwrap_or_else(PoisonError::into_inner);
@@ -74,46 +74,65 @@ pub(super) fn write_batch(
     batch: &[Submission],
     began: Option<Position>,
 ) -> Result<(Vec<Outcome>, Vec<Written>, u64), RegistryError> {
-    let mut meta = transaction.open_table(META).trying_to("write")?;
-    let (epoch, head) = epoch_and_head(&meta)?;
-    let mut batch_writer = BatchWriter {
-        keys: &shared.keys,
-        numbers: transaction.open_table(NUMBERS).trying_to("write")?,
-        records: transaction.open_table(RECORDS).trying_to("write")?,
-        feed: transaction.open_table(FEED).trying_to("write")?,
-        head: Position { epoch, partition: PARTITION, seq: head },
-        began,
-        written: Vec::new(),
-        plain: Zeroizing::default(),
-        sealed: Vec::new(),
-        scratch: Zeroizing::default(),
-    };
+    let mut batch_writer = BatchWriter::open(transaction, shared, began)?;
     let mut outcomes = Vec::with_capacity(batch.len());
     for submission in batch {
         outcomes.push(batch_writer.take(submission)?);
     }
-    let BatchWriter { mut feed, head, written, .. } = batch_writer;
-    if !written.is_empty() {
-        feed::prune(&mut feed, head.seq, shared.feed_rows)?;
-        meta.insert(META_HEAD, head.seq.to_be_bytes().as_slice()).trying_to("write")?;
-    }
-    Ok((outcomes, written, head.seq))
+    // What waited for these subjects must not be forgotten: their answers are in dispute while it waits.
+    intake::notice(transaction, &mut batch_writer)?;
+    let (written, head) = batch_writer.finish(shared.feed_rows)?;
+    Ok((outcomes, written, head))
 }
 
-struct BatchWriter<'t> {
-    keys: &'t RegistryKeys,
+pub(super) struct BatchWriter<'t> {
+    pub(super) keys: &'t RegistryKeys,
+    pub(super) meta: Table<'t, &'static str, &'static [u8]>,
     numbers: Table<'t, &'static [u8; 16], &'static [u8; 16]>,
     records: Table<'t, &'static [u8; 16], &'static [u8]>,
-    feed: Table<'t, u64, &'static [u8]>,
-    head: Position,
+    pub(super) feed: Table<'t, u64, &'static [u8]>,
+    pub(super) head: Position,
     began: Option<Position>,
-    written: Vec<Written>,
+    pub(super) written: Vec<Written>,
     plain: Zeroizing<Vec<u8>>,
     sealed: Vec<u8>,
     scratch: Zeroizing<Vec<u8>>,
 }
 
-impl BatchWriter<'_> {
+impl<'t> BatchWriter<'t> {
+    /// Opens the tables of a transaction.
+    pub(super) fn open(
+        transaction: &'t WriteTransaction,
+        shared: &'t Shared,
+        began: Option<Position>,
+    ) -> Result<Self, RegistryError> {
+        let meta = transaction.open_table(META).trying_to("write")?;
+        let (epoch, head) = epoch_and_head(&meta)?;
+        Ok(Self {
+            keys: &shared.keys,
+            meta,
+            numbers: transaction.open_table(NUMBERS).trying_to("write")?,
+            records: transaction.open_table(RECORDS).trying_to("write")?,
+            feed: transaction.open_table(FEED).trying_to("write")?,
+            head: Position { epoch, partition: PARTITION, seq: head },
+            began,
+            written: Vec::new(),
+            plain: Zeroizing::default(),
+            sealed: Vec::new(),
+            scratch: Zeroizing::default(),
+        })
+    }
+
+    /// Notes the head and forgets old feed rows. Returns what was written, and the head.
+    pub(super) fn finish(self, feed_rows: u64) -> Result<(Vec<Written>, u64), RegistryError> {
+        let Self { mut feed, mut meta, head, written, .. } = self;
+        if !written.is_empty() {
+            feed::prune(&mut feed, head.seq, feed_rows)?;
+            meta.insert(META_HEAD, head.seq.to_be_bytes().as_slice()).trying_to("write")?;
+        }
+        Ok((written, head.seq))
+    }
+
     fn take(&mut self, submission: &Submission) -> Result<Outcome, RegistryError> {
         if let Err(rejection) = merge::check(submission) {
             return Ok(Outcome::Rejected(rejection));
@@ -173,7 +192,7 @@ impl BatchWriter<'_> {
     }
 
     /// Writes record, index and feed row; nothing at all when rejected.
-    fn write(
+    pub(super) fn write(
         &mut self,
         record: &Record,
         pseudonym: NumberPseudonym,
@@ -207,18 +226,23 @@ impl BatchWriter<'_> {
         Ok(Ok(()))
     }
 
-    fn next_position(&self) -> Position {
+    pub(super) fn next_position(&self) -> Position {
         Position { seq: self.head.seq + 1, ..self.head }
     }
 
-    fn owner(&self, pseudonym: NumberPseudonym) -> Result<Option<SubjectId>, RegistryError> {
+    pub(super) fn owner(&self, pseudonym: NumberPseudonym) -> Result<Option<SubjectId>, RegistryError> {
         let found = self.numbers.get(pseudonym.as_bytes()).trying_to("read")?;
         Ok(found.map(|subject| SubjectId::from_bytes(*subject.value())))
     }
 
-    fn record(&mut self, subject: SubjectId) -> Result<Option<Record>, RegistryError> {
+    pub(super) fn record(&mut self, subject: SubjectId) -> Result<Option<Record>, RegistryError> {
         let Some(sealed) = self.records.get(subject.as_bytes()).trying_to("read")? else { return Ok(None) };
         let opened = self.keys.sealing.open(sealed.value(), subject.as_bytes(), &mut self.scratch);
         Ok(opened.ok().and_then(|plain| codec::decode(subject, plain).ok()))
+    }
+
+    /// Collects the pseudonyms of every number the subject has or had.
+    pub(super) fn pseudonyms(&self, known_by: NumberPseudonym, changes: &[Change]) -> Vec<NumberPseudonym> {
+        newcomer::pseudonyms(self.keys, Some(known_by), changes)
     }
 }

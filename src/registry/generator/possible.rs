@@ -43,7 +43,8 @@ fn check(driver: NewSubject, as_of: Date) -> Result<(), String> {
     }
     for change in &whole {
         let on = change.effective.day();
-        let says = |fault: &str| format!("{fault}: {:?} on {on}, recorded {}", change.kind, change.recorded_at);
+        let says =
+            |fault: &str| format!("{fault}: {:?} on {on}, recorded {}", change.kind, change.recorded_at);
         if on < birth || on > civil_day(change.recorded_at) || change.recorded_at >= start_of(as_of) {
             return Err(says("before birth, ahead of its recording, or in the future"));
         }
@@ -165,7 +166,10 @@ impl Replay {
             self.holds(*base, on)
                 && self.classes.get(base).is_some_and(|(since, _)| since.saturating_add(years.years()) <= on)
         };
-        must(bases.is_empty() || bases.iter().any(is_met), "the class it builds on was not held long enough")?;
+        must(
+            bases.is_empty() || bases.iter().any(is_met),
+            "the class it builds on was not held long enough",
+        )?;
         let clean_from = on.saturating_sub((clean_periods + 1).years());
         must(self.twelves.iter().all(|day| *day < clean_from), "12 points in a period that must be clean")
     }

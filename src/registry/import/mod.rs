@@ -13,5 +13,6 @@ mod tests;
 
 pub use error::{HeaderFault, ImportError, LineFault};
 pub use importer::{ImportFormat, ImportOptions, ImportProgress, ImportReport, Importer};
+pub(in crate::registry) use ndjson::kind_word;
 pub use ndjson::write_line;
 pub use rejects::RejectsFile;

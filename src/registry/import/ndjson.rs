@@ -12,6 +12,7 @@ use crate::domain::licence::{
     ChangeKind, DocumentKind, ELicenceEvent, FileNumber, FullName, LicenceNumber, NumberRules, Validity,
 };
 use crate::domain::time::Effective;
+use crate::intake::ports::StatedChange;
 use crate::registry::submission::{Extent, NewChange, NewSubject, Submission};
 
 /// A line as it stands. Texts stay texts, so that every fault can be named with its field.
@@ -36,9 +37,10 @@ struct SubjectLine<'l> {
     change: Option<ChangeLine<'l>>,
 }
 
+/// A change as it stands in a line.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ChangeLine<'l> {
+pub(super) struct ChangeLine<'l> {
     #[serde(borrow)]
     effective: Cow<'l, str>,
     #[serde(borrow)]
@@ -150,7 +152,7 @@ pub(super) fn identity(
 }
 
 impl ChangeLine<'_> {
-    fn parse(&self, path: &str, rules: NumberRules) -> Result<NewChange, LineFault> {
+    pub(super) fn parse(&self, path: &str, rules: NumberRules) -> Result<NewChange, LineFault> {
         let at = |field: &str| format!("{path}.{field}");
         let recorded_at = self.recorded_at.parse();
         Ok(NewChange {
@@ -261,7 +263,13 @@ pub fn write_line(subject: &NewSubject, out: &mut impl Write) -> std::io::Result
     out.write_all(b"\n")
 }
 
-fn change_line(change: &NewChange) -> ChangeLine<'_> {
+/// Returns the word files name a kind of change by.
+pub(in crate::registry) fn kind_word(change: &StatedChange) -> String {
+    let StatedChange { effective, recorded_at, kind } = change.clone();
+    change_line(&NewChange { effective, recorded_at, kind }).kind.into_owned()
+}
+
+pub(super) fn change_line(change: &NewChange) -> ChangeLine<'_> {
     let effective = match change.effective {
         Effective::At(moment) => moment.to_string(),
         Effective::On(day) => day.to_string(),

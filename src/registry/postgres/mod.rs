@@ -8,6 +8,7 @@
 
 mod connection;
 mod feed;
+mod intake;
 mod layout;
 mod options;
 mod plan;

@@ -15,31 +15,31 @@ pub(in crate::gateway) struct FieldFault {
 
 /// The faults found so far.
 #[derive(Default)]
-pub(super) struct Faults(Vec<FieldFault>);
+pub(in crate::gateway::convert) struct Faults(Vec<FieldFault>);
 
 impl Faults {
     /// Returns the faults, in the order they were found.
-    pub(super) fn into_list(self) -> Vec<FieldFault> {
+    pub(in crate::gateway::convert) fn into_list(self) -> Vec<FieldFault> {
         self.0
     }
 
     /// Says whether nothing was found.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::gateway::convert) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn demand(&mut self, holds: bool, path: &'static str, rule: &str) {
+    pub(in crate::gateway::convert) fn demand(&mut self, holds: bool, path: &'static str, rule: &str) {
         if !holds {
             self.0.push(FieldFault { path, rule: rule.to_owned() });
         }
     }
 
-    pub(super) fn refuse<T>(&mut self, path: &'static str, rule: &str) -> Option<T> {
+    pub(in crate::gateway::convert) fn refuse<T>(&mut self, path: &'static str, rule: &str) -> Option<T> {
         self.demand(false, path, rule);
         None
     }
 
-    pub(super) fn parsed<T>(
+    pub(in crate::gateway::convert) fn parsed<T>(
         &mut self,
         path: &'static str,
         parsed: Result<T, impl std::fmt::Display>,
@@ -47,17 +47,25 @@ impl Faults {
         parsed.map_err(|fault| self.demand(false, path, &fault.to_string())).ok()
     }
 
-    pub(super) fn member<T: WireSet>(&mut self, path: &'static str, number: i32) -> Option<T> {
+    pub(in crate::gateway::convert) fn member<T: WireSet>(
+        &mut self,
+        path: &'static str,
+        number: i32,
+    ) -> Option<T> {
         let member = T::from_wire(number);
         self.demand(member.is_some(), path, "must be a known value, and set");
         member
     }
 
-    pub(super) fn optional_member<T: WireSet>(&mut self, path: &'static str, number: i32) -> Option<T> {
+    pub(in crate::gateway::convert) fn optional_member<T: WireSet>(
+        &mut self,
+        path: &'static str,
+        number: i32,
+    ) -> Option<T> {
         if number == 0 { None } else { self.member(path, number) }
     }
 
-    pub(super) fn months(&mut self, path: &'static str, months: u32) -> Option<u16> {
+    pub(in crate::gateway::convert) fn months(&mut self, path: &'static str, months: u32) -> Option<u16> {
         match u16::try_from(months).ok().filter(|months| *months <= 1200) {
             Some(0) => None,
             Some(months) => Some(months),
@@ -65,7 +73,7 @@ impl Faults {
         }
     }
 
-    pub(super) fn moment(
+    pub(in crate::gateway::convert) fn moment(
         &mut self,
         path: &'static str,
         moment: Option<prost_types::Timestamp>,
@@ -76,7 +84,7 @@ impl Faults {
         self.optional_moment(path, moment)
     }
 
-    pub(super) fn optional_moment(
+    pub(in crate::gateway::convert) fn optional_moment(
         &mut self,
         path: &'static str,
         moment: Option<prost_types::Timestamp>,
@@ -88,7 +96,7 @@ impl Faults {
         parsed
     }
 
-    pub(super) fn printable(
+    pub(in crate::gateway::convert) fn printable(
         &mut self,
         path: &'static str,
         text: &str,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::claim::parse_claim;
-use self::faults::Faults;
+pub(in crate::gateway::convert) use self::faults::Faults;
 pub(in crate::gateway) use self::faults::FieldFault;
 use self::question::parse_question;
 use crate::domain::disclosure::{Field, FieldSet};

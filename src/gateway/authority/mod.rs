@@ -1,0 +1,8 @@
+//! `AuthorityService`: streams of changes, each with a session of its own.
+
+mod handlers;
+mod session;
+mod streams;
+
+pub(super) use handlers::AuthorityHandlers;
+pub use streams::Streams;
