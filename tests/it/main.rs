@@ -20,6 +20,7 @@ mod deadline;
 mod drivers;
 mod durability;
 mod harness;
+mod known;
 mod limits;
 mod metrics;
 mod operating;
