@@ -50,5 +50,7 @@ mod occasion;
 mod record;
 mod wire;
 
+#[cfg(test)]
+pub(in crate::registry) use record::encode_version_1;
 pub use record::{FORMAT_VERSION, decode, encode};
 pub use wire::{DecodeError, Unencodable};
