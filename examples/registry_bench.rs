@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use drivegate::app::SystemClock;
-use drivegate::domain::licence::{ChangeKind, DocumentKind, LicenceNumber};
+use drivegate::domain::licence::ChangeKind;
 use drivegate::domain::subject::NumberPseudonym;
 use drivegate::domain::time::{Clock as _, Effective, civil_day};
 use drivegate::registry::embedded::STORE_FILE;
 use drivegate::registry::generator::Population;
 use drivegate::registry::{
-    EmbeddedRegistry, Extent, NewChange, Outcome, RegistryKeys, RegistryOptions, Submission,
+    EmbeddedRegistry, Extent, NewChange, NewSubject, Outcome, RegistryKeys, RegistryOptions, Submission,
 };
 use drivegate::verification::ports::{Pseudonyms as _, RecordSource as _};
 use jiff::civil::Date;
@@ -59,6 +59,9 @@ struct Options {
     /// As of which day.
     #[arg(long)]
     as_of: Date,
+    /// Memory the engine may use for pages, in MiB; the gateway's default unless given.
+    #[arg(long)]
+    cache_mib: Option<usize>,
 }
 
 fn main() -> miette::Result<()> {
@@ -67,8 +70,9 @@ fn main() -> miette::Result<()> {
     let store = options.dir.join(STORE_FILE);
     let clock = SystemClock;
     let begin = clock.since_boot();
-    let registry = EmbeddedRegistry::open(&options.dir, Arc::new(keys), RegistryOptions::default());
-    let registry = registry.into_diagnostic()?;
+    let mut wanted = RegistryOptions::default();
+    wanted.cache_size = options.cache_mib.map_or(wanted.cache_size, |mebibytes| mebibytes << 20);
+    let registry = EmbeddedRegistry::open(&options.dir, Arc::new(keys), wanted).into_diagnostic()?;
     let opened = since(&clock, begin);
     let bench = Bench {
         population: Population::new(options.seed, options.as_of),
@@ -108,41 +112,38 @@ struct Bench {
 }
 
 impl Bench {
-    fn number(&self, index: u64) -> miette::Result<LicenceNumber> {
+    fn pick(&self, chance: &mut StdRng) -> miette::Result<NewSubject> {
+        let index = chance.random_range(0..self.count);
         let driver = self.population.part(index..index + 1).next();
-        driver.map(|driver| driver.number).ok_or_else(|| miette!("the population ends before {index}"))
-    }
-
-    fn pick(&self, chance: &mut StdRng) -> miette::Result<LicenceNumber> {
-        self.number(chance.random_range(0..self.count))
+        driver.ok_or_else(|| miette!("the population ends before {index}"))
     }
 
     /// One look-up by number, as the gateway does it: pseudonym, hand-over to a reader thread, record.
-    fn look_up(&self, number: &LicenceNumber) -> miette::Result<Duration> {
+    fn look_up(&self, driver: &NewSubject) -> miette::Result<Duration> {
         let begin = self.clock.since_boot();
-        let pseudonym: NumberPseudonym = self.registry.keys().pseudonym(DocumentKind::ResidentId, number);
+        let pseudonym: NumberPseudonym = self.registry.keys().pseudonym(driver.document, &driver.number);
         let reading = self.runtime.block_on(self.registry.read(pseudonym)).into_diagnostic()?;
         let took = since(&self.clock, begin);
         reading.record.map(|_| took).ok_or_else(|| miette!("a generated driver is not there"))
     }
 
     fn warm(&self, chance: &mut StdRng) -> miette::Result<Vec<Duration>> {
-        let numbers = (0..WARM_SET).map(|_| self.pick(chance)).collect::<miette::Result<Vec<_>>>()?;
-        for number in &numbers {
-            self.look_up(number)?;
+        let drivers = (0..WARM_SET).map(|_| self.pick(chance)).collect::<miette::Result<Vec<_>>>()?;
+        for driver in &drivers {
+            self.look_up(driver)?;
         }
-        (0..WARM_READS).map(|_| self.look_up(&numbers[chance.random_range(0..WARM_SET)])).collect()
+        (0..WARM_READS).map(|_| self.look_up(&drivers[chance.random_range(0..WARM_SET)])).collect()
     }
 
     /// Look-ups of numbers nobody asked about before, with nothing of the file in the page cache.
     fn cold(&self, store: &Path, chance: &mut StdRng) -> miette::Result<Vec<Duration>> {
         let file = File::open(store).into_diagnostic()?;
-        let numbers = (0..COLD_READS).map(|_| self.pick(chance)).collect::<miette::Result<Vec<_>>>()?;
-        let look_up = |number: &LicenceNumber| {
+        let drivers = (0..COLD_READS).map(|_| self.pick(chance)).collect::<miette::Result<Vec<_>>>()?;
+        let look_up = |driver: &NewSubject| {
             fadvise(&file, 0, None, Advice::DontNeed).into_diagnostic()?;
-            self.look_up(number)
+            self.look_up(driver)
         };
-        numbers.iter().map(look_up).collect()
+        drivers.iter().map(look_up).collect()
     }
 
     fn changes(&self, chance: &mut StdRng) -> miette::Result<u64> {
@@ -173,19 +174,15 @@ impl Bench {
     }
 }
 
-fn points(number: LicenceNumber, clock: &SystemClock, round: usize) -> Submission {
+fn points(driver: NewSubject, clock: &SystemClock, round: usize) -> Submission {
     let now = clock.now();
     let change = NewChange {
         effective: Effective::On(civil_day(now)),
         recorded_at: now,
         kind: ChangeKind::PointsSet { points: (round % 11) as u8 },
     };
-    Submission {
-        document: DocumentKind::ResidentId,
-        number,
-        extent: Extent::Continuation,
-        changes: vec![change],
-    }
+    let NewSubject { document, number, .. } = driver;
+    Submission { document, number, extent: Extent::Continuation, changes: vec![change] }
 }
 
 /// Two direct reads of 4 KiB at random places of the same file: what the disk costs a look-up of two pages.

@@ -1,7 +1,7 @@
 //! The operator's ports, over the parts of a running gateway.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::backup::back_up;
 use super::gateway::Parts;
 use crate::admin::ports::{Health, ImportBody, Later, Operator, OperatorError, Settlement, Status};
 use crate::admin::report::{
@@ -261,45 +262,9 @@ impl Operator for GatewayOperator {
                     "the registry stands on PostgreSQL: back it up with PostgreSQL's own tools".to_owned();
                 return Err(OperatorError::NotUsable { what });
             };
-            let backup = tokio::task::spawn_blocking(move || {
-                let mut chunks = Chunks { into: chunks, held: Vec::new() };
-                registry.back_up(&mut chunks, &mut |_| {})
-            });
-            let backup = backup
-                .await
-                .map_err(|_panic| OperatorError::Failed { what: "the backup failed".to_owned() })?;
-            let report = backup.map_err(|error| {
-                tracing::error!(error = &error as &dyn std::error::Error, "no backup could be made");
-                OperatorError::Failed { what: error.to_string() }
-            })?;
-            tracing::info!(bytes = report.bytes, position = report.head_seq, "backup made");
-            Ok(())
+            let backup = tokio::task::spawn_blocking(move || back_up(&registry, chunks));
+            backup.await.map_err(|_panic| OperatorError::Failed { what: "the backup failed".to_owned() })?
         })
-    }
-}
-
-/// Hands on what is written to it, chunk by chunk.
-struct Chunks {
-    into: mpsc::Sender<Result<Bytes, OperatorError>>,
-    held: Vec<u8>,
-}
-
-/// Bytes of a backup handed on at once.
-const BACKUP_CHUNK_BYTES: usize = 256 * 1024;
-
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.held.extend_from_slice(bytes);
-        if self.held.len() >= BACKUP_CHUNK_BYTES {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let chunk = Bytes::from(std::mem::take(&mut self.held));
-        // An operator who left wants no backup.
-        self.into.blocking_send(Ok(chunk)).map_err(|_closed| io::ErrorKind::BrokenPipe.into())
     }
 }
 

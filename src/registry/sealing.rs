@@ -116,6 +116,15 @@ impl SealingKeys {
         }
     }
 
+    /// Seals as the layout before this one did.
+    #[cfg(test)]
+    pub(super) fn seal_as_before(&self, plain: &[u8], place: &Place) -> Vec<u8> {
+        let mut body = plain.to_vec();
+        let key = &self.key(self.current).unwrap().older;
+        let (nonce, tag) = key.seal_in_place_separate_tag(Aad::from(place), &mut body).unwrap();
+        [&[self.current], nonce.as_ref().as_slice(), &body, tag.as_ref()].concat()
+    }
+
     fn key(&self, id: u8) -> Option<&LiveKey> {
         self.keys.iter().find(|key| key.id == id)
     }
@@ -152,21 +161,13 @@ mod tests {
         SealingKeys::prepare(current, &raw)
     }
 
-    /// As the layout before this one sealed.
-    fn seal_as_before(id: u8, plain: &[u8], place: &Place) -> Vec<u8> {
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &[id; 32]).unwrap();
-        let mut body = plain.to_vec();
-        let (nonce, tag) = key.seal_in_place_separate_tag(Aad::from(place), &mut body).unwrap();
-        [&[id], nonce.as_ref().as_slice(), &body, tag.as_ref()].concat()
-    }
-
     #[test]
     fn opens_only_where_it_was_sealed_and_only_whole() {
         let keys = keys(1, &[1]);
         let sealed = keys.seal(b"a record", &HERE).unwrap();
         assert_eq!(sealed.len(), 8 + SEALING_OVERHEAD);
         let mut scratch = Zeroizing::new(Vec::new());
-        for sealed in [sealed, seal_as_before(1, b"a record", &HERE)] {
+        for sealed in [sealed, keys.seal_as_before(b"a record", &HERE)] {
             assert_eq!(keys.open(&sealed, &HERE, &mut scratch), Ok(b"a record".as_slice()));
             assert_eq!(keys.open(&sealed, &THERE, &mut scratch), Err(Unopenable), "same nonce, other place");
             for end in 0..sealed.len() {

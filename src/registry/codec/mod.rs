@@ -57,5 +57,7 @@ mod record;
 mod wire;
 
 pub(super) use intake::{decode_state, encode_incoming, encode_state, is_storable};
+#[cfg(test)]
+pub(in crate::registry) use record::encode_version_1;
 pub use record::{FORMAT_VERSION, decode, encode};
 pub use wire::{DecodeError, Unencodable};

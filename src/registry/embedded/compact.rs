@@ -7,14 +7,17 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+use redb::{
+    Key, ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
+    TableDefinition, TableError, Value, WriteTransaction,
+};
 
 use super::backup::move_into_place;
 use super::error::{RegistryError, Trying as _};
 use super::filling::fill;
-use super::progress::{Counting, Stage, Watcher};
+use super::progress::{Counting, Progress, Stage, Watcher};
 use super::store::{EmbeddedRegistry, RegistryOptions, STORE_FILE, open_file};
-use super::tables::{FEED, Facts, META, NUMBERS, RECORDS};
+use super::tables::{EachTable, Facts, META, every_table};
 use crate::registry::keys::RegistryKeys;
 
 /// Where a compaction builds until it is whole.
@@ -77,35 +80,39 @@ fn copy(reading: &ReadTransaction, beside: &Path, watcher: Watcher<'_>) -> Resul
     let database = open_file(beside, RegistryOptions::default().cache_size)?;
     let transaction = database.begin_write().trying_to("fill")?;
     Facts::read(&reading.open_table(META).trying_to("read")?)?.write(&transaction)?;
-    let numbers = reading.open_table(NUMBERS).trying_to("read")?;
-    let mut counting = Counting::of(Stage::Numbers, numbers.len().trying_to("read")?, watcher);
-    fill(&transaction, NUMBERS, |append| {
-        for row in numbers.iter().trying_to("read")? {
-            let (pseudonym, subject) = row.trying_to("read")?;
-            append(pseudonym.value(), subject.value())?;
-            counting.add(1);
-        }
-        Ok(())
-    })?;
-    let records = reading.open_table(RECORDS).trying_to("read")?;
-    let mut counting = Counting::of(Stage::Records, records.len().trying_to("read")?, watcher);
-    fill(&transaction, RECORDS, |append| {
-        for row in records.iter().trying_to("read")? {
-            let (subject, sealed) = row.trying_to("read")?;
-            append(subject.value(), sealed.value())?;
-            counting.add(1);
-        }
-        Ok(())
-    })?;
-    let feed = reading.open_table(FEED).trying_to("read")?;
-    let mut counting = Counting::of(Stage::Feed, feed.len().trying_to("read")?, watcher);
-    fill(&transaction, FEED, |append| {
-        for entry in feed.iter().trying_to("read")? {
-            let (seq, row) = entry.trying_to("read")?;
-            append(seq.value(), row.value())?;
-            counting.add(1);
-        }
-        Ok(())
-    })?;
+    every_table(&mut Copying { reading, transaction: &transaction, watcher })?;
     transaction.commit().trying_to("fill")
 }
+
+struct Copying<'c, 'w> {
+    reading: &'c ReadTransaction,
+    transaction: &'c WriteTransaction,
+    watcher: &'c mut (dyn FnMut(Progress) + 'w),
+}
+
+impl EachTable for Copying<'_, '_> {
+    type Error = RegistryError;
+
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        stage: Stage,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<(), RegistryError> {
+        let from = match self.reading.open_table(table) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            other => other.trying_to("read")?,
+        };
+        let mut counting = Counting::of(stage, from.len().trying_to("read")?, self.watcher);
+        fill(self.transaction, table, |append| {
+            for row in from.iter().trying_to("read")? {
+                let (key, value) = row.trying_to("read")?;
+                append(key.value(), value.value())?;
+                counting.add(1);
+            }
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,9 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Every stage.
+    pub(super) const ALL: [Self; 3] = [Self::Numbers, Self::Records, Self::Feed];
+
     /// Returns what its rows are called.
     pub fn word(self) -> &'static str {
         match self {

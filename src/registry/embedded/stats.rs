@@ -127,6 +127,11 @@ impl EmbeddedRegistry {
     /// # Errors
     /// [`RegistryError::Store`] or [`RegistryError::Damaged`].
     pub fn stats(&self) -> Result<RegistryStats, RegistryError> {
+        self.stats_of(SAMPLE_MAX)
+    }
+
+    /// As [`Self::stats`], from a sample of this size.
+    pub(super) fn stats_of(&self, sample_max: u64) -> Result<RegistryStats, RegistryError> {
         let reading = self.shared.database.begin_read().trying_to("read")?;
         let meta = reading.open_table(META).trying_to("read")?;
         let (epoch, head_seq) = epoch_and_head(&meta)?;
@@ -144,7 +149,7 @@ impl EmbeddedRegistry {
         };
         let mut scratch = Zeroizing::default();
         for entry in records.iter().trying_to("read")? {
-            if stats.sampled == SAMPLE_MAX {
+            if stats.sampled == sample_max {
                 break;
             }
             let (subject, sealed) = entry.trying_to("read")?;

@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use aws_lc_rs::rand;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase as _};
 
 use super::bulk::SpillFolder;
 use super::error::{RegistryError, Trying as _};
 use super::readers::Readers;
 use super::tables::{
-    FEED, Facts, META, META_EPOCH, META_FORMAT, NUMBERS, RECORDS, SEALING_CHECK, STORE_FORMAT,
-    epoch_and_head, fixed,
+    FEED, Facts, META, META_EPOCH, META_FORMAT, NUMBERS, RECORDS, STORE_FORMAT, epoch_and_head,
 };
 use crate::domain::subject::Position;
 use crate::registry::keys::RegistryKeys;
@@ -204,10 +202,7 @@ fn prepare(database: &Database, keys: &RegistryKeys) -> Result<(u32, u64), Regis
 }
 
 fn create(database: &Database, keys: &RegistryKeys) -> Result<(), RegistryError> {
-    let mut id = [0_u8; 16];
-    rand::fill(&mut id).map_err(|_| RegistryError::NoRandomness)?;
-    let sealing_check = keys.sealing.seal(SEALING_CHECK, &id).map_err(|_| RegistryError::WrongKeys)?;
-    let facts = Facts { epoch: 1, head: 0, registry_id: id, sealing_check, pseudonym_check: keys.check(&id) };
+    let facts = Facts::of_new(keys)?;
     let transaction = database.begin_write().trying_to("create")?;
     transaction.open_table(NUMBERS).trying_to("create")?;
     transaction.open_table(RECORDS).trying_to("create")?;
@@ -229,11 +224,12 @@ fn check(
     meta: &impl redb::ReadableTable<&'static str, &'static [u8]>,
     keys: &RegistryKeys,
 ) -> Result<u32, RegistryError> {
-    let found = u32::from_be_bytes(fixed(meta, META_FORMAT)?);
+    let facts = Facts::read(meta)?;
+    let found = facts.format()?;
     if found > STORE_FORMAT {
         return Err(RegistryError::NewerFormat { found, known: STORE_FORMAT });
     }
-    if !Facts::read(meta)?.fit(keys) {
+    if !facts.fit(keys)? {
         return Err(RegistryError::WrongKeys);
     }
     Ok(found)

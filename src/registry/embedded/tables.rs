@@ -1,9 +1,13 @@
 //! The tables of the store, and the few facts about the store itself.
 
-use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use std::collections::BTreeMap;
+
+use aws_lc_rs::rand;
+use redb::{Key, ReadableTable, TableDefinition, Value, WriteTransaction};
 use zeroize::Zeroizing;
 
 use super::error::{RegistryError, Trying as _};
+use super::progress::Stage;
 use crate::registry::keys::RegistryKeys;
 
 /// Number pseudonym → subject. Old numbers stay as aliases.
@@ -42,56 +46,104 @@ pub(super) const META_SEALING_CHECK: &str = "sealing-check";
 pub(super) const META_KNOWN_GENERATION: &str = "intake-known-generation";
 pub(super) const META_PSEUDONYM_CHECK: &str = "pseudonym-check";
 
-/// What a store says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
-    pub(super) epoch: u32,
-    pub(super) head: u64,
-    pub(super) registry_id: [u8; 16],
-    pub(super) sealing_check: Vec<u8>,
-    pub(super) pseudonym_check: [u8; 16],
+/// What somebody does with every table of rows, one after the other.
+pub(super) trait EachTable {
+    /// What can go wrong.
+    type Error;
+
+    /// Does it with one.
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        stage: Stage,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<(), Self::Error>;
 }
 
+/// Visits every table of rows: what is not named here is neither backed up nor survives a compaction.
+pub(super) fn every_table<E: EachTable>(each: &mut E) -> Result<(), E::Error> {
+    each.table(Stage::Numbers, NUMBERS)?;
+    each.table(Stage::Records, RECORDS)?;
+    each.table(Stage::Feed, FEED)
+}
+
+/// What a store says of itself: every row of the meta table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts(pub(super) BTreeMap<String, Vec<u8>>);
+
 impl Facts {
+    /// The facts of a store that is just being made.
+    pub(super) fn of_new(keys: &RegistryKeys) -> Result<Self, RegistryError> {
+        let mut id = [0_u8; 16];
+        rand::fill(&mut id).map_err(|_| RegistryError::NoRandomness)?;
+        let sealed = keys.sealing.seal(SEALING_CHECK, &id).map_err(|_| RegistryError::WrongKeys)?;
+        let facts: [(&str, &[u8]); 6] = [
+            (META_FORMAT, &STORE_FORMAT.to_be_bytes()),
+            (META_EPOCH, &1_u32.to_be_bytes()),
+            (META_HEAD, &0_u64.to_be_bytes()),
+            (META_REGISTRY_ID, &id),
+            (META_SEALING_CHECK, &sealed),
+            (META_PSEUDONYM_CHECK, &keys.check(&id)),
+        ];
+        Ok(Self(facts.into_iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect()))
+    }
+
     /// Reads them all.
     pub(super) fn read(
         meta: &impl ReadableTable<&'static str, &'static [u8]>,
     ) -> Result<Self, RegistryError> {
-        let (epoch, head) = epoch_and_head(meta)?;
-        let sealing_check = meta.get(META_SEALING_CHECK).trying_to("read")?;
-        let sealing_check =
-            sealing_check.ok_or(RegistryError::Damaged("a fact about the store is missing"))?;
-        Ok(Self {
-            epoch,
-            head,
-            registry_id: fixed(meta, META_REGISTRY_ID)?,
-            sealing_check: sealing_check.value().to_vec(),
-            pseudonym_check: fixed(meta, META_PSEUDONYM_CHECK)?,
-        })
+        let mut facts = Self::default();
+        for row in meta.iter().trying_to("read")? {
+            let (name, value) = row.trying_to("read")?;
+            facts.0.insert(name.value().to_owned(), value.value().to_vec());
+        }
+        Ok(facts)
     }
 
-    /// Writes them into a store of the newest format.
+    /// Writes them.
     pub(super) fn write(&self, transaction: &WriteTransaction) -> Result<(), RegistryError> {
         let mut meta = transaction.open_table(META).trying_to("create")?;
-        let facts: [(&str, &[u8]); 6] = [
-            (META_FORMAT, &STORE_FORMAT.to_be_bytes()),
-            (META_EPOCH, &self.epoch.to_be_bytes()),
-            (META_HEAD, &self.head.to_be_bytes()),
-            (META_REGISTRY_ID, &self.registry_id),
-            (META_SEALING_CHECK, &self.sealing_check),
-            (META_PSEUDONYM_CHECK, &self.pseudonym_check),
-        ];
-        for (name, value) in facts {
-            meta.insert(name, value).trying_to("create")?;
+        for (name, value) in &self.0 {
+            meta.insert(name.as_str(), value.as_slice()).trying_to("create")?;
         }
         Ok(())
     }
 
     /// Says whether these are the keys the store was made with.
-    pub(super) fn fit(&self, keys: &RegistryKeys) -> bool {
+    pub(super) fn fit(&self, keys: &RegistryKeys) -> Result<bool, RegistryError> {
+        let id = self.fixed(META_REGISTRY_ID)?;
         let mut scratch = Zeroizing::default();
-        keys.sealing.open(&self.sealing_check, &self.registry_id, &mut scratch) == Ok(SEALING_CHECK)
-            && self.pseudonym_check == keys.check(&self.registry_id)
+        let opened = keys.sealing.open(self.value(META_SEALING_CHECK)?, &id, &mut scratch);
+        Ok(opened == Ok(SEALING_CHECK) && self.fixed(META_PSEUDONYM_CHECK)? == keys.check(&id))
+    }
+
+    /// Returns the store's format.
+    pub(super) fn format(&self) -> Result<u32, RegistryError> {
+        self.fixed(META_FORMAT).map(u32::from_be_bytes)
+    }
+
+    /// Returns the epoch.
+    pub(super) fn epoch(&self) -> Result<u32, RegistryError> {
+        self.fixed(META_EPOCH).map(u32::from_be_bytes)
+    }
+
+    /// Returns the feed's head.
+    pub(super) fn head(&self) -> Result<u64, RegistryError> {
+        self.fixed(META_HEAD).map(u64::from_be_bytes)
+    }
+
+    /// Sets the epoch.
+    pub(super) fn begin_epoch(&mut self, epoch: u32) {
+        self.0.insert(META_EPOCH.to_owned(), epoch.to_be_bytes().to_vec());
+    }
+
+    fn value(&self, name: &str) -> Result<&[u8], RegistryError> {
+        let value = self.0.get(name).ok_or(RegistryError::Damaged("a fact about the store is missing"))?;
+        Ok(value)
+    }
+
+    fn fixed<const N: usize>(&self, name: &str) -> Result<[u8; N], RegistryError> {
+        let value = self.value(name)?.try_into();
+        value.map_err(|_| RegistryError::Damaged("a fact about the store has the wrong size"))
     }
 }
 

@@ -257,3 +257,6 @@ fn walk_feed(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

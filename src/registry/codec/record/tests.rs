@@ -176,19 +176,6 @@ fn a_record_of_version_1_is_still_read() {
     assert_eq!(record.history, golden().history);
 }
 
-/// Writes a record as version 1 did; what it lacks, later versions brought.
-fn encode_version_1(record: &Record) -> Vec<u8> {
-    let mut bytes = vec![FIRST_VERSION];
-    let mut out = Writer(&mut bytes);
-    out.bytes(record.secret.expose());
-    out.varint(record.history.changes().len() as u64);
-    let mut before = Before::first();
-    for change in record.history.changes() {
-        before.write(change, &mut out).unwrap();
-    }
-    bytes
-}
-
 #[test]
 fn every_kind_comes_back_in_few_bytes() {
     let at: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();

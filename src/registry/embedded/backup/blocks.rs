@@ -6,6 +6,7 @@ use aws_lc_rs::hmac;
 use crc32fast::Hasher;
 
 use super::error::BackupError;
+use crate::registry::embedded::progress::Stage;
 
 const FILE_HEAD: &[u8] = b"drivegate-registry-backup 1\n";
 /// What every version begins with.
@@ -22,23 +23,24 @@ const TAG_SIZE: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Store,
-    Numbers,
-    Records,
-    Feed,
+    Rows(Stage),
     End,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Store, Self::Numbers, Self::Records, Self::Feed, Self::End];
-
     fn code(self) -> u8 {
         match self {
             Self::Store => 1,
-            Self::Numbers => 2,
-            Self::Records => 3,
-            Self::Feed => 4,
+            Self::Rows(Stage::Numbers) => 2,
+            Self::Rows(Stage::Records) => 3,
+            Self::Rows(Stage::Feed) => 4,
             Self::End => 5,
         }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        let rows = Stage::ALL.into_iter().map(Self::Rows);
+        [Self::Store, Self::End].into_iter().chain(rows).find(|kind| kind.code() == code)
     }
 }
 
@@ -145,7 +147,7 @@ impl<R: Read> BlockReader<R> {
         let length =
             self.block[1..BLOCK_HEAD].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
         let rotten = BackupError::Rotten { offset, length: (BLOCK_HEAD + length + CHECKSUM_SIZE) as u64 };
-        let kind = Kind::ALL.into_iter().find(|kind| kind.code() == code);
+        let kind = Kind::from_code(code);
         let (Some(kind), 1..=BLOCK_SIZE_MAX) = (kind, length) else { return Err(rotten) };
         self.fill(BLOCK_HEAD + length)?;
         let expected = checksum(&self.block);

@@ -3,15 +3,13 @@
 //! ```text
 //! file    = "drivegate-registry-backup 1\n" · block × n
 //! block   = kind u8 · length u32 · payload · CRC-32 of all before in the block u32
-//! 1 store = format u32 · registry id 16 · epoch u32 · head u64 · counts u64 × 3 (numbers, records, feed rows)
-//!           · pseudonym check 16 · sealing check
-//! 2 numbers = (pseudonym 16 · subject 16) × n, in order
-//! 3 records = (subject 16 · length u32 · sealed) × n, in order
-//! 4 feed  = (seq u64 · length u32 · row) × n, in order
+//! 1 store = number of subjects u64 · (name length u32 · name · value length u32 · value) × every fact of the store
+//! 2 numbers · 3 records · 4 feed = (key · value) × n, in order, as the store holds them; where a key or value has no fixed
+//!           size, its length u32 stands ahead of it
 //! 5 end   = HMAC-SHA-256 of the file up to this block
 //! ```
 //!
-//! Integers are big-endian. The CRC finds rot where it is; the HMAC's key derives from the registry's keys, so that only
+//! Integers of the frame are big-endian. The CRC finds rot where it is; the HMAC's key derives from the registry's keys, so that only
 //! somebody who has them can make a backup that is restored. The keys are not in it: without them it is noise.
 
 mod blocks;

@@ -5,15 +5,15 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use jiff::Timestamp;
-use redb::WriteTransaction;
+use redb::{Key, TableDefinition, Value, WriteTransaction};
 
 use super::blocks::{BlockReader, Kind};
 use super::error::BackupError;
 use crate::registry::embedded::error::{RegistryError, Trying as _};
 use crate::registry::embedded::filling::fill;
-use crate::registry::embedded::progress::{Counting, Stage, Watcher};
+use crate::registry::embedded::progress::{Progress, Stage, Watcher};
 use crate::registry::embedded::store::{RegistryOptions, STORE_FILE, open_file};
-use crate::registry::embedded::tables::{FEED, Facts, NUMBERS, RECORDS, STORE_FORMAT};
+use crate::registry::embedded::tables::{EachTable, Facts, STORE_FORMAT, every_table};
 use crate::registry::keys::RegistryKeys;
 
 /// Where a restore builds until it is whole.
@@ -49,19 +49,18 @@ pub fn restore(
         return Err(BackupError::Exists(place));
     }
     let mut reader = BlockReader::begin(from, &keys.backup)?;
-    let mut store = StoreBlock::read(&mut reader)?;
-    store.check(keys)?;
-    store.facts.epoch = epoch_after(store.facts.epoch, now)?;
+    let (subjects, mut facts) = read_store(&mut reader)?;
+    check(&facts, keys)?;
+    let (epoch, head_seq) = (epoch_after(facts.epoch()?, now)?, facts.head()?);
+    facts.begin_epoch(epoch);
     let beside = data.join(BESIDE);
     remove(&beside)?;
-    let built = build(&mut reader, &beside, &store, watcher);
-    if let Err(error) = built {
+    if let Err(error) = build(reader, &beside, &facts, subjects, watcher) {
         remove(&beside)?;
         return Err(error);
     }
     move_into_place(&beside, &place, data)?;
-    let Facts { epoch, head, .. } = store.facts;
-    Ok(RestoreReport { subjects: store.records, epoch, head_seq: head })
+    Ok(RestoreReport { subjects, epoch, head_seq })
 }
 
 fn epoch_after(epoch: u32, now: Timestamp) -> Result<u32, RegistryError> {
@@ -88,65 +87,44 @@ pub(in crate::registry::embedded) fn move_into_place(
     moved.map_err(|source| RegistryError::File { action: "move into place", path: place.to_owned(), source })
 }
 
-/// The first block: what the backup is of.
-struct StoreBlock {
-    facts: Facts,
-    format: u32,
-    numbers: u64,
-    records: u64,
-    feed: u64,
+/// Reads the first block: what the backup is of.
+fn read_store(reader: &mut BlockReader<impl Read>) -> Result<(u64, Facts), BackupError> {
+    let (Kind::Store, payload) = reader.next()? else { return Err(BackupError::NotGenuine) };
+    let Some((subjects, mut rest)) = payload.split_first_chunk::<8>() else {
+        return Err(BackupError::NotGenuine);
+    };
+    let mut facts = Facts::default();
+    while !rest.is_empty() {
+        let (name, value) = (take(&mut rest, None)?, take(&mut rest, None)?);
+        let name = std::str::from_utf8(name).map_err(|_| BackupError::NotGenuine)?;
+        facts.0.insert(name.to_owned(), value.to_vec());
+    }
+    Ok((u64::from_be_bytes(*subjects), facts))
 }
 
-impl StoreBlock {
-    fn read(reader: &mut BlockReader<impl Read>) -> Result<Self, BackupError> {
-        match reader.next()? {
-            (Kind::Store, payload) => Self::parse(payload).ok_or(BackupError::NotGenuine),
-            _ => Err(BackupError::NotGenuine),
-        }
+fn check(facts: &Facts, keys: &RegistryKeys) -> Result<(), BackupError> {
+    let found = facts.format()?;
+    if found > STORE_FORMAT {
+        return Err(RegistryError::NewerFormat { found, known: STORE_FORMAT }.into());
     }
-
-    fn parse(payload: &[u8]) -> Option<Self> {
-        let (format, rest) = payload.split_first_chunk::<4>()?;
-        let (registry_id, rest) = rest.split_first_chunk::<16>()?;
-        let (epoch, rest) = rest.split_first_chunk::<4>()?;
-        let (counts, rest) = rest.split_first_chunk::<32>()?;
-        let (pseudonym_check, sealing_check) = rest.split_first_chunk::<16>()?;
-        let mut counts = counts.as_chunks::<8>().0.iter().map(|count| u64::from_be_bytes(*count));
-        let mut count = || counts.next();
-        let (head, numbers, records, feed) = (count()?, count()?, count()?, count()?);
-        let facts = Facts {
-            epoch: u32::from_be_bytes(*epoch),
-            head,
-            registry_id: *registry_id,
-            sealing_check: sealing_check.to_vec(),
-            pseudonym_check: *pseudonym_check,
-        };
-        Some(Self { facts, format: u32::from_be_bytes(*format), numbers, records, feed })
-    }
-
-    fn check(&self, keys: &RegistryKeys) -> Result<(), BackupError> {
-        if self.format > STORE_FORMAT {
-            return Err(RegistryError::NewerFormat { found: self.format, known: STORE_FORMAT }.into());
-        }
-        if self.facts.fit(keys) { Ok(()) } else { Err(BackupError::WrongKeys) }
-    }
+    if facts.fit(keys)? { Ok(()) } else { Err(BackupError::WrongKeys) }
 }
 
 fn build(
-    reader: &mut BlockReader<impl Read>,
+    reader: BlockReader<impl Read>,
     beside: &Path,
-    store: &StoreBlock,
+    facts: &Facts,
+    subjects: u64,
     watcher: Watcher<'_>,
 ) -> Result<(), BackupError> {
     let database = open_file(beside, RegistryOptions::default().cache_size)?;
     let transaction = database.begin_write().trying_to("fill")?;
-    store.facts.write(&transaction)?;
-    let mut blocks = Blocks { reader, kind: Kind::Store, rows: Vec::new() };
-    blocks.advance()?;
-    blocks.fill_numbers(&transaction, Counting::of(Stage::Numbers, store.numbers, watcher))?;
-    blocks.fill_records(&transaction, Counting::of(Stage::Records, store.records, watcher))?;
-    blocks.fill_feed(&transaction, Counting::of(Stage::Feed, store.feed, watcher))?;
-    if blocks.kind != Kind::End {
+    facts.write(&transaction)?;
+    let mut filling =
+        Filling { transaction: &transaction, reader, kind: Kind::Store, rows: Vec::new(), subjects, watcher };
+    filling.advance()?;
+    every_table(&mut filling)?;
+    if filling.kind != Kind::End {
         return Err(BackupError::NotGenuine);
     }
     // Only now is it known that every block belongs to this backup.
@@ -154,14 +132,17 @@ fn build(
     Ok(())
 }
 
-/// The blocks behind the first, one at a time.
-struct Blocks<'r, R> {
-    reader: &'r mut BlockReader<R>,
+/// The blocks behind the first, one at a time, and where they go.
+struct Filling<'t, 'w, R> {
+    transaction: &'t WriteTransaction,
+    reader: BlockReader<R>,
     kind: Kind,
     rows: Vec<u8>,
+    subjects: u64,
+    watcher: &'w mut dyn FnMut(Progress),
 }
 
-impl<R: Read> Blocks<'_, R> {
+impl<R: Read> Filling<'_, '_, R> {
     fn advance(&mut self) -> Result<(), BackupError> {
         let (kind, rows) = self.reader.next()?;
         self.kind = kind;
@@ -169,90 +150,54 @@ impl<R: Read> Blocks<'_, R> {
         self.rows.extend_from_slice(rows);
         Ok(())
     }
+}
 
-    fn fill_numbers(
-        &mut self,
-        transaction: &WriteTransaction,
-        mut counting: Counting<'_, '_>,
-    ) -> Result<(), BackupError> {
-        let mut fault = None;
-        let filled = fill(transaction, NUMBERS, |append| {
-            while self.kind == Kind::Numbers {
-                let (rows, []) = self.rows.as_chunks::<32>() else { return Err(MALFORMED) };
-                for row in rows {
-                    let (pseudonym, subject) = row.split_first_chunk::<16>().ok_or(MALFORMED)?;
-                    append(pseudonym, subject.try_into().map_err(|_| MALFORMED)?)?;
-                    counting.add(1);
-                }
-                self.advance_or(&mut fault)?;
-            }
-            Ok(())
-        });
-        fault.map_or(Ok(()), Err)?;
-        Ok(filled?)
-    }
+impl<R: Read> EachTable for Filling<'_, '_, R> {
+    type Error = BackupError;
 
-    fn fill_records(
+    fn table<K: Key + 'static, V: Value + 'static>(
         &mut self,
-        transaction: &WriteTransaction,
-        mut counting: Counting<'_, '_>,
+        stage: Stage,
+        table: TableDefinition<'static, K, V>,
     ) -> Result<(), BackupError> {
+        let mut done = 0;
+        // What is wrong with the file is kept for the caller, and ends the filling.
         let mut fault = None;
-        let filled = fill(transaction, RECORDS, |append| {
-            while self.kind == Kind::Records {
+        let filled = fill(self.transaction, table, |append| {
+            while self.kind == Kind::Rows(stage) {
                 let mut rest = self.rows.as_slice();
                 while !rest.is_empty() {
-                    let (subject, sealed) = sized::<16>(&mut rest)?;
-                    append(subject, sealed)?;
-                    counting.add(1);
+                    let key = take(&mut rest, K::fixed_width())?;
+                    let value = take(&mut rest, V::fixed_width())?;
+                    append(K::from_bytes(key), V::from_bytes(value))?;
+                    done += 1;
                 }
-                self.advance_or(&mut fault)?;
+                (self.watcher)(Progress { stage, done, total: self.subjects.max(done) });
+                if let Err(error) = self.advance() {
+                    fault = Some(error);
+                    return Err(MALFORMED);
+                }
             }
             Ok(())
         });
         fault.map_or(Ok(()), Err)?;
         Ok(filled?)
-    }
-
-    fn fill_feed(
-        &mut self,
-        transaction: &WriteTransaction,
-        mut counting: Counting<'_, '_>,
-    ) -> Result<(), BackupError> {
-        let mut fault = None;
-        let filled = fill(transaction, FEED, |append| {
-            while self.kind == Kind::Feed {
-                let mut rest = self.rows.as_slice();
-                while !rest.is_empty() {
-                    let (seq, row) = sized::<8>(&mut rest)?;
-                    append(u64::from_be_bytes(*seq), row)?;
-                    counting.add(1);
-                }
-                self.advance_or(&mut fault)?;
-            }
-            Ok(())
-        });
-        fault.map_or(Ok(()), Err)?;
-        Ok(filled?)
-    }
-
-    /// Advances inside a table: what is wrong with the file is kept for the caller, and ends the filling.
-    fn advance_or(&mut self, fault: &mut Option<BackupError>) -> Result<(), RegistryError> {
-        self.advance().map_err(|error| {
-            *fault = Some(error);
-            MALFORMED
-        })
     }
 }
 
 const MALFORMED: RegistryError = RegistryError::Damaged("a row of the backup");
 
-/// Takes a row with a key of `N` bytes off the front.
-fn sized<'b, const N: usize>(rest: &mut &'b [u8]) -> Result<(&'b [u8; N], &'b [u8]), RegistryError> {
-    let (key, behind) = rest.split_first_chunk::<N>().ok_or(MALFORMED)?;
-    let (length, behind) = behind.split_first_chunk::<4>().ok_or(MALFORMED)?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| MALFORMED)?;
-    let (value, behind) = behind.split_at_checked(length).ok_or(MALFORMED)?;
+/// Takes bytes of a fixed size off the front, or of the size that stands ahead of them.
+fn take<'b>(rest: &mut &'b [u8], fixed: Option<usize>) -> Result<&'b [u8], RegistryError> {
+    let length = match fixed {
+        Some(length) => length,
+        None => {
+            let (length, behind) = rest.split_first_chunk::<4>().ok_or(MALFORMED)?;
+            *rest = behind;
+            usize::try_from(u32::from_be_bytes(*length)).map_err(|_| MALFORMED)?
+        }
+    };
+    let (taken, behind) = rest.split_at_checked(length).ok_or(MALFORMED)?;
     *rest = behind;
-    Ok((key, value))
+    Ok(taken)
 }

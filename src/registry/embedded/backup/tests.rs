@@ -195,11 +195,12 @@ fn a_backup_in_the_format_of_a_newer_store_says_so() {
     let (here, there, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), keys());
     let mut file = backup(&store(here.path(), &keys));
     let begin = file.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-    let length = usize::from(file[begin + 4]);
-    file[begin + 5 + 3] = 9;
+    let length = u32::from_be_bytes(file[begin + 1..begin + 5].try_into().unwrap());
+    let end = begin + 5 + length as usize;
+    let format = file.windows(6).position(|window| window == b"format").unwrap() + 6 + 4;
+    file[format..format + 4].copy_from_slice(&9_u32.to_be_bytes());
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&file[begin..begin + 5 + length]);
-    let end = begin + 5 + length;
+    hasher.update(&file[begin..end]);
     file[end..end + 4].copy_from_slice(&hasher.finalize().to_be_bytes());
     let refused = bring_back(&file, there.path(), &keys);
     let Err(BackupError::Registry(RegistryError::NewerFormat { found: 9, known: 2 })) = refused else {
