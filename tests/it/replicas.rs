@@ -20,7 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Writes two deployments on one database; the second brings the registry's keys of the first.
 fn replicas(url: &str) -> [Deployment; 2] {
     let first = Deployment::on_postgres(url, None);
-    let second = Deployment::on_postgres(url, Some(&keys_of(&first)));
     first.run(&[
         "registry",
         "generate",
@@ -30,6 +29,7 @@ fn replicas(url: &str) -> [Deployment; 2] {
         "--into",
         first.folder().to_str().expect("text"),
     ]);
+    let second = Deployment::on_postgres(url, Some(&keys_of(&first)));
     [first, second]
 }
 
