@@ -74,11 +74,7 @@ fn what_cannot_be_waits_for_the_operator_and_holds_back_what_follows() {
     assert_eq!(told, [quarantined(Reason::LicenceEnded), Outcome::New(Fate::Held)]);
     assert!(shelf.is_disputed(at(1)));
     assert!(
-        shelf
-            .history()
-            .fold(crate::domain::licence::AsOf { moment: at(1), known_at: at(1) })
-            .states
-            .contains_letter(b'F')
+        shelf.history().fold(crate::domain::licence::AsOf::new(at(1), at(1))).states.contains_letter(b'F')
     );
 }
 

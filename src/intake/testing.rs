@@ -86,7 +86,7 @@ impl Shelf {
 
     /// Whether an answer given at a moment is in dispute.
     pub(super) fn is_disputed(&self, now: Timestamp) -> bool {
-        let as_of = crate::domain::licence::AsOf { moment: now, known_at: now };
+        let as_of = crate::domain::licence::AsOf::new(now, now);
         self.history().fold(as_of).disputed
     }
 

@@ -43,7 +43,7 @@ impl Counted {
         }
         let history = History::from_changes(changes.into_iter().map(|change| change.at(place)).collect());
         let now = start_of(AS_OF);
-        let today = history.fold(AsOf { moment: now, known_at: now });
+        let today = history.fold(AsOf::new(now, now));
         self.person(age_on(today.birth_day.unwrap(), AS_OF));
         self.tenure(age_on(today.first_issue.unwrap(), AS_OF));
         for holding in &today.classes {
