@@ -6,6 +6,7 @@ mod bridges;
 mod calls;
 mod clock;
 mod error;
+mod export;
 mod gateway;
 mod listeners;
 mod monitor;

@@ -10,11 +10,12 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::export;
 use super::gateway::Parts;
-use crate::admin::ports::{Health, ImportBody, Later, Operator, OperatorError, Status};
+use crate::admin::ports::{ExportBody, Health, ImportBody, Later, Operator, OperatorError, Status};
 use crate::admin::report::{
-    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, ReloadReport,
-    StatusReport,
+    Condition, HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine,
+    ReloadReport, StatusReport,
 };
 use crate::audit::JournalHealth;
 use crate::config::GatewayConfig;
@@ -96,13 +97,14 @@ pub(super) struct GatewayOperator {
     parts: Arc<Parts>,
     replica: ReplicaFacts,
     importing: Arc<AtomicBool>,
+    exporting: Arc<AtomicBool>,
     drain: CancellationToken,
 }
 
 impl GatewayOperator {
     /// Builds the operator's side.
     pub(super) fn new(parts: Arc<Parts>, replica: ReplicaFacts, drain: CancellationToken) -> Self {
-        Self { parts, replica, importing: Arc::default(), drain }
+        Self { parts, replica, importing: Arc::default(), exporting: Arc::default(), drain }
     }
 
     fn line(&self, slot: &PartnerSlot) -> PartnerLine {
@@ -209,33 +211,40 @@ impl Operator for GatewayOperator {
     fn import(
         &self,
         format: ImportFormat,
+        encoding: ImportEncoding,
         body: ImportBody,
         progress: mpsc::Sender<ImportProgress>,
     ) -> Later<'_, Result<ImportCounts, OperatorError>> {
         Box::pin(async move {
-            let Some(turn) = ImportTurn::take(&self.importing) else {
+            let Some(turn) = Turn::take(&self.importing) else {
                 return Err(OperatorError::Busy { what: "import" });
             };
             let parts = Arc::clone(&self.parts);
             let import = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                run_import(&parts, format, body, &progress)
+                run_import(&parts, (format, encoding), body, &progress)
             });
             import.await.map_err(|_panic| OperatorError::Failed { what: "the import failed".to_owned() })?
         })
     }
-}
 
-/// Only one import at a time: two would only wait for each other's transactions.
-struct ImportTurn(Arc<AtomicBool>);
-
-impl ImportTurn {
-    fn take(importing: &Arc<AtomicBool>) -> Option<Self> {
-        (!importing.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(importing)))
+    fn export(&self) -> Later<'_, Result<ExportBody, OperatorError>> {
+        let turn = Turn::take(&self.exporting).ok_or(OperatorError::Busy { what: "export" });
+        let parts = Arc::clone(&self.parts);
+        Box::pin(std::future::ready(turn.map(|turn| export::start(parts, turn))))
     }
 }
 
-impl Drop for ImportTurn {
+/// Only one at a time: two imports would only wait for each other's transactions, two exports hold twice the pages.
+pub(super) struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    fn take(taken: &Arc<AtomicBool>) -> Option<Self> {
+        (!taken.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
@@ -243,7 +252,7 @@ impl Drop for ImportTurn {
 
 fn run_import(
     parts: &Parts,
-    format: ImportFormat,
+    (format, encoding): (ImportFormat, ImportEncoding),
     body: impl Read,
     progress: &mpsc::Sender<ImportProgress>,
 ) -> Result<ImportCounts, OperatorError> {
@@ -252,7 +261,11 @@ fn run_import(
         ImportFormat::Csv => import::ImportFormat::Csv,
     };
     let rules = NumberRules { accept_test_numbers: parts.accepts_test_numbers };
-    let options = import::ImportOptions::new(format, rules, civil_day(parts.clock.now()));
+    let encoding = match encoding {
+        ImportEncoding::Utf8 => import::Encoding::Utf8,
+        ImportEncoding::Gb18030 => import::Encoding::Gb18030,
+    };
+    let options = import::ImportOptions::new(format, rules, civil_day(parts.clock.now())).encoded(encoding);
     let mut tell = |step| {
         let step = match step {
             import::ImportProgress::Advanced(report) => ImportProgress::Advanced(counts(report)),

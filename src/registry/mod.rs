@@ -7,6 +7,7 @@
 
 pub mod codec;
 pub mod embedded;
+pub mod export;
 pub mod generator;
 pub mod import;
 pub mod keys;

@@ -62,6 +62,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prost", &["gateway"]),
     ("prost_types", &["gateway"]),
     ("redb", &["registry"]),
+    ("encoding_rs", &["registry"]),
     ("redis", &["cache", "limits"]),
     ("quick_cache", &["cache"]),
     ("governor", &["limits"]),

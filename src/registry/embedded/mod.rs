@@ -12,6 +12,7 @@ mod store;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod writer;
 
 pub use error::{RegistryError, StoreError};

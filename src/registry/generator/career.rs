@@ -43,7 +43,8 @@ impl Life<'_> {
         let clean_to = day.years_after(1);
         let loses_its_base = DEGRADABLE.contains(&from.class);
         let is_clean = self.twelves.iter().all(|twelve| {
-            !(clean_from..=clean_to).contains(twelve) && !(loses_its_base && (from.since..=day).contains(twelve))
+            !(clean_from..=clean_to).contains(twelve)
+                && !(loses_its_base && (from.since..=day).contains(twelve))
         });
         day <= self.last_day
             && from.since.years_after(needs.years) <= day
@@ -79,7 +80,9 @@ impl Life<'_> {
     fn reach_ceiling(&mut self, index: usize) {
         let Held { class, since, until } = self.classes[index];
         let birth = self.person.birth;
-        let Some(mut day) = ceiling(class, birth).filter(|day| until.is_none() && since < *day) else { return };
+        let Some(mut day) = ceiling(class, birth).filter(|day| until.is_none() && since < *day) else {
+            return;
+        };
         let may_extend = DEGRADABLE.contains(&class) && day >= ORDER_172;
         let asked = day.plus(-self.chance.between(5, 40));
         if may_extend && since < asked && asked <= self.last_day && self.chance.permille(EXTENDED) {
@@ -97,9 +100,10 @@ impl Life<'_> {
         let class = self.classes[index].class;
         self.classes[index].until = Some(day);
         let group = class.motor_type();
-        let keeps = self.classes.iter().any(|held| {
-            held.class.motor_type() == group && self.held_on(held.class, day).is_some()
-        });
+        let keeps = self
+            .classes
+            .iter()
+            .any(|held| held.class.motor_type() == group && self.held_on(held.class, day).is_some());
         let removed = ChangeKind::ClassRemoved { class };
         let instead = match group {
             MotorType::Car => VehicleClass::C1,

@@ -71,8 +71,7 @@ impl Numbers {
     pub(super) fn place(self, index: u64) -> Place {
         let place = ((index % PLACES) * STEP + self.shift) % PLACES;
         let within = place % SEQUENCES;
-        let sequence =
-            if within < ODD_SEQUENCES { 2 * within + 1 } else { 2 * (within - ODD_SEQUENCES) + 2 };
+        let sequence = if within < ODD_SEQUENCES { 2 * within + 1 } else { 2 * (within - ODD_SEQUENCES) + 2 };
         let remainder = (index / PLACES + spread(place)) % ROUNDS;
         Place { index, region: 1 + place / SEQUENCES, sequence, remainder }
     }

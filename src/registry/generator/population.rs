@@ -146,7 +146,11 @@ mod tests {
             assert_eq!((driver.number.expose(), driver.name.expose()), (row.number, row.name));
             // Region 000000, or the six zeros of another document: nobody of a population has either.
             for number in [Some(row.number), row.old_number].into_iter().flatten() {
-                assert!(number.starts_with("000000") && !number[6..].starts_with(['V', 'W']), "row {}", row.row);
+                assert!(
+                    number.starts_with("000000") && !number[6..].starts_with(['V', 'W']),
+                    "row {}",
+                    row.row
+                );
             }
         }
     }

@@ -43,7 +43,8 @@ fn check(driver: NewSubject, as_of: Date) -> Result<(), String> {
     }
     for change in &whole {
         let on = change.effective.day();
-        let says = |fault: &str| format!("{fault}: {:?} on {on}, recorded {}", change.kind, change.recorded_at);
+        let says =
+            |fault: &str| format!("{fault}: {:?} on {on}, recorded {}", change.kind, change.recorded_at);
         if on < birth || on > civil_day(change.recorded_at) || change.recorded_at >= start_of(as_of) {
             return Err(says("before birth, ahead of its recording, or in the future"));
         }
@@ -165,7 +166,10 @@ impl Replay {
             self.holds(*base, on)
                 && self.classes.get(base).is_some_and(|(since, _)| since.saturating_add(years.years()) <= on)
         };
-        must(bases.is_empty() || bases.iter().any(is_met), "the class it builds on was not held long enough")?;
+        must(
+            bases.is_empty() || bases.iter().any(is_met),
+            "the class it builds on was not held long enough",
+        )?;
         let clean_from = on.saturating_sub((clean_periods + 1).years());
         must(self.twelves.iter().all(|day| *day < clean_from), "12 points in a period that must be clean")
     }
@@ -233,7 +237,9 @@ fn the_replay_finds_what_could_not_have_been() {
         ("does not carry the letter", |changes| say(changes, ChangeKind::StateLifted { letter: b'K' })),
         ("a change this population does not tell", |changes| say(changes, ChangeKind::ProtectionSet)),
         ("before birth", |changes| changes[0].effective = Effective::On(date(1900, 1, 1))),
-        ("not held long enough", |changes| say(changes, ChangeKind::ClassAdded { class: VehicleClass::A1 })),
+        ("not of age for the class", |changes| {
+            say(changes, ChangeKind::ClassAdded { class: VehicleClass::A1 })
+        }),
     ];
     for (fault, spoil) in faults {
         let said = spoilt(spoil).unwrap_err();

@@ -3,27 +3,17 @@
 
 use super::calendar::Day;
 use crate::domain::licence::DocumentKind;
-use crate::domain::licence::VehicleClass::{self, A1, A2, A3, B1, B2, C1, C2, C3, C4, C5, C6, D, E, F, M, N, P};
+use crate::domain::licence::VehicleClass::{
+    self, A1, A2, A3, B1, B2, C1, C2, C3, C4, C5, C6, D, E, F, M, N, P,
+};
 
 /// Ages in whole years, both included, by per mille of all drivers.
-pub(super) const AGES: [((i32, i32), u32); 6] = [
-    ((18, 25), 109),
-    ((26, 35), 300),
-    ((36, 50), 380),
-    ((51, 60), 150),
-    ((61, 70), 50),
-    ((71, 79), 11),
-];
+pub(super) const AGES: [((i32, i32), u32); 6] =
+    [((18, 25), 109), ((26, 35), 300), ((36, 50), 380), ((51, 60), 150), ((61, 70), 50), ((71, 79), 11)];
 
 /// Years since the first issue, by per mille; bounded by the age.
-pub(super) const TENURES: [((i32, i32), u32); 6] = [
-    ((0, 1), 40),
-    ((1, 3), 90),
-    ((3, 8), 180),
-    ((8, 12), 160),
-    ((12, 19), 210),
-    ((19, 36), 320),
-];
+pub(super) const TENURES: [((i32, i32), u32); 6] =
+    [((0, 1), 40), ((1, 3), 90), ((3, 8), 180), ((8, 12), 160), ((12, 19), 210), ((19, 36), 320)];
 
 /// The documents numbers come from, by how many in ten thousand.
 pub(super) const DOCUMENTS: [(DocumentKind, u32); 4] = [
@@ -124,12 +114,48 @@ pub(super) fn precondition(to: VehicleClass, from: VehicleClass, on: Day) -> Opt
     match (to, from) {
         (C6, C1 | C2) if is_162 => needs(1, 1),
         (C6, _) => None,
-        (B1, A3 | B2 | C1 | C2 | C3 | C4) => if is_162 { needs(2, 2) } else { needs(3, 3) },
-        (A2, B1 | B2) => if is_162 { needs(2, 2) } else { needs(3, 3) },
-        (A2, A1) => if is_162 { needs(1, 2) } else { needs(1, 3) },
-        (A1, A3 | B1) => if is_162 { needs(2, 3) } else { needs(5, 5) },
-        (A1, B2) => if is_162 { needs(3, 3) } else { needs(5, 5) },
-        (A1, A2) => if is_162 { needs(1, 3) } else { needs(2, 5) },
+        (B1, A3 | B2 | C1 | C2 | C3 | C4) => {
+            if is_162 {
+                needs(2, 2)
+            } else {
+                needs(3, 3)
+            }
+        }
+        (A2, B1 | B2) => {
+            if is_162 {
+                needs(2, 2)
+            } else {
+                needs(3, 3)
+            }
+        }
+        (A2, A1) => {
+            if is_162 {
+                needs(1, 2)
+            } else {
+                needs(1, 3)
+            }
+        }
+        (A1, A3 | B1) => {
+            if is_162 {
+                needs(2, 3)
+            } else {
+                needs(5, 5)
+            }
+        }
+        (A1, B2) => {
+            if is_162 {
+                needs(3, 3)
+            } else {
+                needs(5, 5)
+            }
+        }
+        (A1, A2) => {
+            if is_162 {
+                needs(1, 3)
+            } else {
+                needs(2, 5)
+            }
+        }
         (B1 | A2 | A1, _) => None,
         _ => needs(0, 1),
     }
