@@ -79,9 +79,9 @@ pub enum AdminClientError {
     #[error("cannot read the file to import")]
     #[diagnostic(help("importing is idempotent: correct the cause and run the same command again"))]
     Unreadable(#[source] io::Error),
-    /// What was exported could not be written.
-    #[error("cannot write the export")]
-    #[diagnostic(help("what was written is no whole export; make room and run the same command again"))]
+    /// What was exported or backed up could not be written.
+    #[error("cannot write what the gateway sent")]
+    #[diagnostic(help("is the disk full? Nothing in the gateway has changed; run the same command again"))]
     Unwritable(#[source] io::Error),
     /// The connection broke off.
     #[error("the connection to the gateway broke off")]
@@ -191,6 +191,24 @@ impl AdminClient {
                 }
             }
             out.flush().map_err(AdminClientError::Unwritable)
+        })
+    }
+
+    /// Has the gateway write a backup of the registry it holds open to `out`; returns its size. It takes as long as it takes.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says; what was written is then no backup.
+    pub fn back_up(&self, out: &mut dyn io::Write) -> Result<u64, AdminClientError> {
+        self.runtime.block_on(async {
+            let nothing = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+            let mut body = self.send(Method::GET, "/v1/registry/backup", nothing).await?.into_body();
+            let mut bytes = 0;
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame.map_err(broken_off)?.into_data() else { continue };
+                out.write_all(&data).map_err(AdminClientError::Unwritable)?;
+                bytes += data.len() as u64;
+            }
+            Ok(bytes)
         })
     }
 
@@ -479,6 +497,25 @@ mod tests {
             ("failed", "the registry's disk is full")
         );
         assert_eq!(served.process.0.imported.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_backup_streams_out_whole_or_is_told_to_be_none() {
+        let whole = Served::start(Scripted { backup_chunks: 50, ..Scripted::default() });
+        let mut file = Vec::new();
+        assert_eq!(whole.client().back_up(&mut file).unwrap(), 5_000_000);
+        assert_eq!(file, vec![b'b'; 5_000_000]);
+        let refusing =
+            Served::start(Scripted { backup_chunks: 50, backup_fails_at: Some(0), ..Scripted::default() });
+        let answer = refused(refusing.client().back_up(&mut file).unwrap_err());
+        assert_eq!(
+            (answer.code.as_str(), answer.message.as_str()),
+            ("failed", "the registry cannot be read")
+        );
+        let breaking =
+            Served::start(Scripted { backup_chunks: 50, backup_fails_at: Some(30), ..Scripted::default() });
+        let error = breaking.client().back_up(&mut file).unwrap_err();
+        assert!(matches!(error, AdminClientError::BrokenOff(_)), "{error:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! May know: `domain`, ports of its own. Must not know: generated messages, adapters, use cases.
 
+mod backup;
 pub mod client;
 mod connections;
 mod http;

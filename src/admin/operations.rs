@@ -12,9 +12,9 @@ use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::import;
 use super::ports::{Operator, OperatorError, Status};
 use super::report::{ErrorBody, StatusReport};
+use super::{backup, import};
 use crate::domain::partner::{PartnerId, PartnerIdFault};
 
 /// The largest body but an import's.
@@ -40,6 +40,7 @@ pub(super) fn router(operator: Arc<dyn Operator>, status: Arc<dyn Status>) -> Ro
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route("/v1/registry/import", post(import::import))
         .route("/v1/registry/export", get(export))
+        .route("/v1/registry/backup", get(backup::back_up))
         .fallback(no_such_operation)
         .with_state(Served { operator, status })
 }

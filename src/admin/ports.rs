@@ -58,6 +58,13 @@ pub trait Operator: Send + Sync + 'static {
     /// Begins to export every licence, numbers and names included. An error item says that it broke off; it is whole only
     /// with its end line.
     fn export(&self) -> Later<'_, Result<ExportBody, OperatorError>>;
+
+    /// Writes a backup of the registry this process holds open, chunk by chunk, from one snapshot. A full channel makes it
+    /// wait; a closed one ends it.
+    fn back_up(
+        &self,
+        chunks: mpsc::Sender<Result<Bytes, OperatorError>>,
+    ) -> Later<'_, Result<(), OperatorError>>;
 }
 
 /// The body of an export, chunk by chunk, as it is read. Dropping it ends the export.

@@ -29,6 +29,10 @@ pub(super) struct Scripted {
     pub(super) exports: Mutex<Vec<Result<Vec<u8>, &'static str>>>,
     /// The import gives up at this line.
     pub(super) fails_at_line: Option<u64>,
+    /// Chunks of a backup.
+    pub(super) backup_chunks: u32,
+    /// The backup gives up at this chunk.
+    pub(super) backup_fails_at: Option<u32>,
 }
 
 impl Scripted {
@@ -171,6 +175,23 @@ impl Operator for Process {
                 }
             });
             Ok(body)
+        })
+    }
+
+    fn back_up(
+        &self,
+        chunks: mpsc::Sender<Result<Bytes, OperatorError>>,
+    ) -> Later<'_, Result<(), OperatorError>> {
+        Box::pin(async move {
+            for chunk in 0..self.0.backup_chunks {
+                if self.0.backup_fails_at == Some(chunk) {
+                    return Err(OperatorError::Failed { what: "the registry cannot be read".into() });
+                }
+                if chunks.send(Ok(vec![b'b'; 100_000].into())).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
         })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! May know: every room. Must not know: nobody's inside.
 
+mod backup;
 mod bridges;
 mod calls;
 mod clock;

@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::backup::back_up;
 use super::export;
 use super::gateway::Parts;
 use crate::admin::ports::{ExportBody, Health, ImportBody, Later, Operator, OperatorError, Status};
@@ -225,6 +227,17 @@ impl Operator for GatewayOperator {
                 run_import(&parts, (format, encoding), body, &progress)
             });
             import.await.map_err(|_panic| OperatorError::Failed { what: "the import failed".to_owned() })?
+        })
+    }
+
+    fn back_up(
+        &self,
+        chunks: mpsc::Sender<Result<Bytes, OperatorError>>,
+    ) -> Later<'_, Result<(), OperatorError>> {
+        Box::pin(async move {
+            let parts = Arc::clone(&self.parts);
+            let backup = tokio::task::spawn_blocking(move || back_up(&parts.registry, chunks));
+            backup.await.map_err(|_panic| OperatorError::Failed { what: "the backup failed".to_owned() })?
         })
     }
 

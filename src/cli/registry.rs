@@ -1,12 +1,16 @@
 //! `drivegate registry`: fills and inspects the licence registry.
 
+mod backup;
+mod compact;
 mod export;
 mod generate;
 mod import;
 mod interrupt;
 mod opening;
 mod progress;
+mod restore;
 mod stats;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -15,7 +19,7 @@ use clap::{Args, Subcommand};
 /// Fills and inspects the licence registry.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  drivegate registry generate --count 10000 --seed 1 --into DIR\n  drivegate registry generate --count 1000 --out drivers.ndjson\n  drivegate registry import drivers.ndjson --dir DIR\n  drivegate registry export DIR --to drivers.ndjson --with-identifiers\n  drivegate registry stats --dir DIR"
+    after_help = "Examples:\n  drivegate registry generate --count 10000 --seed 1 --into DIR\n  drivegate registry generate --count 1000 --out drivers.ndjson\n  drivegate registry import drivers.ndjson --dir DIR\n  drivegate registry export DIR --to drivers.ndjson --with-identifiers\n  drivegate registry stats --dir DIR\n  drivegate registry backup DIR --to FILE\n  drivegate registry restore FILE --into DIR"
 )]
 pub struct RegistryCommand {
     #[command(subcommand)]
@@ -31,6 +35,14 @@ enum Task {
     Export(export::Export),
     /// Counts what the registry holds.
     Stats(stats::Stats),
+    /// Opens every record and compares index and feed with what they say. Exit code 2: something is wrong.
+    Verify(verify::Verify),
+    /// Writes everything to one file, sealed as the registry is. Works while a gateway serves.
+    Backup(backup::Backup),
+    /// Brings a backup back into a folder that holds no registry, and begins a new epoch.
+    Restore(restore::Restore),
+    /// Writes the registry anew with every page full. Needs room for a second copy, and no gateway running.
+    Compact(compact::Compact),
 }
 
 impl RegistryCommand {
@@ -44,6 +56,10 @@ impl RegistryCommand {
             Task::Import(import) => import.run(),
             Task::Export(export) => export.run(),
             Task::Stats(stats) => stats.run(),
+            Task::Verify(verify) => verify.run(),
+            Task::Backup(backup) => backup.run(),
+            Task::Restore(restore) => restore.run(),
+            Task::Compact(compact) => compact.run(),
         }
     }
 }

@@ -23,7 +23,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::sealing::SealingKeys;
+use super::sealing::{KEY_ID_MAX, SealingKeys};
 
 /// The name of the key file in the data folder.
 pub const KEY_FILE: &str = "registry.keys";
@@ -40,6 +40,8 @@ pub struct RegistryKeys {
     pub(super) pseudonym: hmac::Key,
     pub(super) subject_ref: hmac::Key,
     pub(super) sealing: SealingKeys,
+    /// Marks backups as made by somebody with the registry's keys.
+    pub(super) backup: hmac::Key,
 }
 
 /// Why the keys cannot be used.
@@ -163,6 +165,7 @@ impl RegistryKeys {
             pseudonym: hmac::Key::new(hmac::HMAC_SHA256, pseudonym.as_slice()),
             subject_ref: hmac::Key::new(hmac::HMAC_SHA256, subject_ref.as_slice()),
             sealing: SealingKeys::prepare(current, sealing),
+            backup: derived(pseudonym, b"drivegate registry backup"),
         }
     }
 }
@@ -201,7 +204,11 @@ impl KeyLines {
         let (Some(use_), Some(id), Some(key)) = (words.next(), words.next(), words.next()) else {
             return Err("must read: use, key id, key");
         };
-        let id: u8 = id.parse().ok().filter(|id| *id > 0).ok_or("the key id must be 1 to 255")?;
+        let id: u8 = id
+            .parse()
+            .ok()
+            .filter(|id| (1..=KEY_ID_MAX).contains(id))
+            .ok_or("the key id must be 1 to 127")?;
         let key = decode_key(key)?;
         let mark = words.next();
         if words.next().is_some() || mark.is_some_and(|mark| mark != "current" || use_ != "sealing") {
@@ -239,6 +246,12 @@ impl KeyLines {
         };
         Ok(RegistryKeys::prepare(&pseudonym, &subject_ref, current, &self.sealing))
     }
+}
+
+/// Derives a key for a purpose of its own from one that outlives every rotation of the sealing keys.
+fn derived(from: &RawKey, purpose: &[u8]) -> hmac::Key {
+    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, from.as_slice()), purpose);
+    hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
 }
 
 fn decode_key(text: &str) -> Result<RawKey, &'static str> {
@@ -351,6 +364,7 @@ mod tests {
             ("hello\n".to_owned(), 1),
             (format!("{head}sealing 1 c2hvcnQ=\n"), 4),
             (format!("{head}sealing 0 {a}\n"), 4),
+            (format!("{head}sealing 128 {a}\n"), 4),
             (format!("{head}sealing 1 {a} now\n"), 4),
             (format!("{head}pseudonym 2 {a}\n"), 4),
             (format!("{head}sealing 1 {a}\nsealing 1 {a}\n"), 5),

@@ -52,11 +52,11 @@ pub(super) fn number(text: &str) -> LicenceNumber {
     LicenceNumber::parse(DocumentKind::ResidentId, text, NumberRules { accept_test_numbers: true }).unwrap()
 }
 
-fn moment(text: &str) -> Timestamp {
+pub(super) fn moment(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn change(recorded_at: &str, kind: ChangeKind) -> NewChange {
+pub(super) fn change(recorded_at: &str, kind: ChangeKind) -> NewChange {
     let recorded_at = moment(recorded_at);
     NewChange { effective: Effective::At(recorded_at), recorded_at, kind }
 }
@@ -77,7 +77,7 @@ pub(super) fn licensed(text: &str) -> Submission {
     .into_submission()
 }
 
-fn more(text: &str, change: NewChange) -> Submission {
+pub(super) fn more(text: &str, change: NewChange) -> Submission {
     Submission {
         document: DocumentKind::ResidentId,
         number: number(text),

@@ -26,5 +26,6 @@ mod limits;
 mod metrics;
 mod operating;
 mod readme;
+mod registry_store;
 mod sandbox;
 mod search;

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -11,14 +13,17 @@ use jiff::civil::Date;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
 use super::opening::{open_store, today};
-use super::progress::driver_bar;
+use super::progress::{StageBar, driver_bar};
 use crate::cli::deployment::Places;
 use crate::cli::terminal::say;
+use crate::registry::embedded::{BulkLoad, BulkWorker};
 use crate::registry::generator::{POPULATION_MAX, Population, fixed_drivers};
 use crate::registry::import::{FileEnd, write_begin, write_end, write_line};
-use crate::registry::{EmbeddedRegistry, NewSubject, Outcome, Submission};
+use crate::registry::{EmbeddedRegistry, NewSubject, Outcome, RegistryError, Rejection, Submission};
 
-/// Subjects per commit when generating straight into a store.
+/// Drivers a core makes before it asks for more.
+const AT_ONCE: u64 = 4_096;
+/// Subjects per commit when generating into a store that holds some already.
 const GENERATE_BATCH: usize = 4_000;
 
 #[derive(Debug, Args)]
@@ -48,22 +53,109 @@ impl Generate {
         let as_of = self.as_of.unwrap_or_else(today);
         let fixed: Vec<_> = if self.with_test_drivers { fixed_drivers(as_of).collect() } else { Vec::new() };
         let total = self.count + fixed.len() as u64;
-        let count = usize::try_from(self.count).into_diagnostic()?;
-        let drivers = fixed.into_iter().chain(Population::new(self.seed, as_of).take(count));
-        let bar = driver_bar(total);
+        let population = Population::new(self.seed, as_of);
         match &self.into {
-            Some(dir) => load(&open_store(&Places::of(dir)?)?, drivers, &bar)?,
-            None => write(&self.out, drivers, &bar)?,
+            Some(dir) => self.load(&open_store(&Places::of(dir)?)?, fixed, &population, total)?,
+            None => {
+                let bar = driver_bar(total);
+                let drivers = fixed.into_iter().chain(population.part(0..self.count));
+                write(&self.out, drivers, &bar)?;
+                bar.finish_and_clear();
+            }
         }
-        bar.finish_and_clear();
         if self.into.is_some() || self.out != Path::new("-") {
             say(&format!("{total} drivers as of {as_of}, seed {}", self.seed));
         }
         Ok(ExitCode::SUCCESS)
     }
+
+    /// An empty registry is loaded at once; into another the drivers go batch by batch, as an import would.
+    fn load(
+        &self,
+        registry: &EmbeddedRegistry,
+        fixed: Vec<NewSubject>,
+        population: &Population,
+        total: u64,
+    ) -> miette::Result<()> {
+        let bar = driver_bar(total);
+        match registry.bulk_load() {
+            Ok(load) => {
+                load_at_once(&load, fixed, population, self.count, &bar)?;
+                bar.finish_and_clear();
+                let mut stages = StageBar::new();
+                let report = load.finish(&mut |progress| stages.show(progress));
+                stages.finish();
+                match report.into_diagnostic()?.duplicates.as_slice() {
+                    [] => Ok(()),
+                    _ => Err(not_taken(Rejection::DuplicateNumber)),
+                }
+            }
+            Err(RegistryError::NotEmpty) => {
+                load_in_batches(registry, fixed.into_iter().chain(population.part(0..self.count)), &bar)?;
+                bar.finish_and_clear();
+                Ok(())
+            }
+            Err(error) => Err(error).into_diagnostic(),
+        }
+    }
 }
 
-fn load(
+/// Makes and seals drivers on every core.
+fn load_at_once(
+    load: &BulkLoad<'_>,
+    fixed: Vec<NewSubject>,
+    population: &Population,
+    count: u64,
+    bar: &ProgressBar,
+) -> miette::Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let next = AtomicU64::new(0);
+    let ahead = fixed.len() as u64;
+    let mut first = load.worker();
+    take_all(&mut first, 0, fixed.into_iter())?;
+    first.finish().into_diagnostic()?;
+    std::thread::scope(|scope| {
+        let next = &next;
+        let work = move || {
+            let mut worker = load.worker();
+            loop {
+                let begin = next.fetch_add(AT_ONCE, Ordering::Relaxed);
+                if begin >= count {
+                    return worker.finish().into_diagnostic();
+                }
+                let end = count.min(begin + AT_ONCE);
+                take_all(&mut worker, ahead + begin, population.part(begin..end))?;
+                bar.inc(end - begin);
+            }
+        };
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
+}
+
+fn take_all(
+    worker: &mut BulkWorker<'_>,
+    ordinal: u64,
+    drivers: impl Iterator<Item = NewSubject>,
+) -> miette::Result<()> {
+    for (ordinal, driver) in (ordinal..).zip(drivers) {
+        let taken = worker.take(ordinal, &driver.into_submission()).into_diagnostic()?;
+        taken.map_err(not_taken)?;
+    }
+    Ok(())
+}
+
+fn not_taken(rejection: Rejection) -> miette::Report {
+    miette!(
+        help = "use the --seed and --as-of the registry was filled with, or another folder",
+        "a driver was not taken: {rejection}"
+    )
+}
+
+fn load_in_batches(
     registry: &EmbeddedRegistry,
     mut drivers: impl Iterator<Item = NewSubject>,
     bar: &ProgressBar,
@@ -80,10 +172,7 @@ fn load(
             Outcome::Created(_) | Outcome::Appended(_) | Outcome::Unchanged => None,
         });
         if let Some(rejection) = rejected {
-            return Err(miette!(
-                help = "use the --seed and --as-of the registry was filled with, or another folder",
-                "a driver was not taken: {rejection}"
-            ));
+            return Err(not_taken(rejection));
         }
         bar.inc(batch.len() as u64);
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::civil::Date;
+use miette::miette;
 
 use crate::app::SystemClock;
 use crate::cli::deployment::Places;
@@ -31,7 +32,31 @@ pub(super) fn open_store(places: &Places) -> Result<EmbeddedRegistry, OpenFault>
     EmbeddedRegistry::open(folder, Arc::new(keys), RegistryOptions::default()).map_err(OpenFault::Registry)
 }
 
+/// Loads the keys; never makes any.
+pub(super) fn load_keys(places: &Places) -> Result<RegistryKeys, OpenFault> {
+    RegistryKeys::load(&places.registry_keys).map_err(OpenFault::Keys)
+}
+
 /// Returns today in China Standard Time.
 pub(super) fn today() -> Date {
     civil_day(SystemClock.now())
+}
+
+/// Opens the store of a folder that must have one.
+pub(super) fn open_existing(places: &Places) -> miette::Result<EmbeddedRegistry> {
+    must_exist(places)?;
+    Ok(open_store(places)?)
+}
+
+/// Says how to make a registry where there is none.
+pub(super) fn must_exist(places: &Places) -> miette::Result<()> {
+    let store = places.store();
+    if store.exists() {
+        return Ok(());
+    }
+    Err(miette!(
+        help = "make one: drivegate registry generate --count 1000 --into DIR",
+        "there is no registry at {}",
+        store.display()
+    ))
 }

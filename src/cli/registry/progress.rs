@@ -5,10 +5,41 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::registry::embedded::{Progress, Stage};
+
 /// A bar over drivers; hidden unless someone watches.
 pub(super) fn driver_bar(total: u64) -> ProgressBar {
     const STYLE: &str = "{bar:32} {human_pos}/{human_len} drivers  {per_sec}  {eta} left";
     styled(ProgressBar::new(total), STYLE)
+}
+
+/// A bar that follows work on the store from stage to stage.
+pub(super) struct StageBar {
+    bar: ProgressBar,
+    stage: Option<Stage>,
+}
+
+impl StageBar {
+    /// Shows nothing until the first word.
+    pub(super) fn new() -> Self {
+        const STYLE: &str = "{bar:32} {human_pos}/{human_len} {msg}  {per_sec}  {eta} left";
+        Self { bar: styled(ProgressBar::new(0), STYLE), stage: None }
+    }
+
+    /// Shows how far the work has come.
+    pub(super) fn show(&mut self, progress: Progress) {
+        if self.stage.replace(progress.stage) != Some(progress.stage) {
+            self.bar.reset();
+            self.bar.set_message(progress.stage.word());
+            self.bar.set_length(progress.total);
+        }
+        self.bar.set_position(progress.done);
+    }
+
+    /// Leaves the terminal as it was.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// A bar over bytes when the size is known, else a counter.

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use miette::{IntoDiagnostic as _, miette};
+use miette::IntoDiagnostic as _;
 
-use super::opening::open_store;
+use super::opening::open_existing;
 use crate::cli::deployment::Places;
 use crate::cli::terminal::say;
 use crate::registry::embedded::RegistryStats;
@@ -24,19 +24,12 @@ pub(super) struct Stats {
 impl Stats {
     pub(super) fn run(self) -> miette::Result<ExitCode> {
         let places = Places::of(&self.dir)?;
-        let store = places.store();
-        if !store.exists() {
-            return Err(miette!(
-                help = "make one: drivegate registry generate --count 1000 --into DIR",
-                "there is no registry at {}",
-                store.display()
-            ));
-        }
-        let stats = open_store(&places)?.stats().into_diagnostic()?;
+        let stats = open_existing(&places)?.stats().into_diagnostic()?;
         if self.json {
             let mut json = serde_json::to_value(&stats).into_diagnostic()?;
             json["sealed_bytes_mean"] = stats.sealed_bytes_mean().into();
             json["changes_mean"] = stats.changes_mean().into();
+            json["file_bytes_mean"] = stats.file_bytes_mean().into();
             say(&format!("{json:#}"));
         } else {
             say(table(&stats).trim_end());
@@ -67,10 +60,20 @@ fn table(stats: &RegistryStats) -> String {
                 stats.sealed_bytes_max
             ),
         ),
-        ("file", format!("{} bytes", stats.file_bytes)),
+        ("file", format!("{} bytes ({:.1} per subject)", stats.file_bytes, stats.file_bytes_mean())),
         ("classes", listed(classes)),
         ("state letters", listed(letters)),
         ("unreadable", stats.unreadable.to_string()),
+        ("counted in", sample(stats)),
     ];
     rows.iter().map(|(name, value)| format!("{name:<16}{value}\n")).collect()
+}
+
+/// Says what the counts were taken from.
+fn sample(stats: &RegistryStats) -> String {
+    if stats.is_sampled() {
+        format!("a sample of {} records, scaled up; `registry verify` opens them all", stats.sampled)
+    } else {
+        "every record".to_owned()
+    }
 }

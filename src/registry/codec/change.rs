@@ -1,4 +1,5 @@
-//! One change in bytes: head, times, body. The layout is drawn in the door of this room.
+//! One change in bytes: head and times as in version 1, and the body by kind, which every version shares. The layout is
+//! drawn in the door of this room.
 
 use jiff::civil::Date;
 
@@ -16,6 +17,10 @@ const POSITION_FOLLOWS: u8 = 0x40;
 const RECORDED_AS_BEFORE: u8 = 0x80;
 /// In a body's first byte: more follows, or the number is packed.
 const MORE: u8 = 0x80;
+/// In the first byte of a packed number: its birth date is packed, too.
+const DATED: u8 = 0x40;
+/// In the first byte of a validity: it ends on the term's own anniversary.
+const REGULAR: u8 = 0x40;
 /// 2000-01-01, from which the first effective day is counted.
 const FIRST_BASE_DAY: i64 = 10_957;
 const CHECK_CHARACTERS: &[u8; 11] = b"10X98765432";
@@ -32,6 +37,8 @@ impl Before {
         Self { day: FIRST_BASE_DAY, recorded_at: None, position: None }
     }
 
+    /// Writes as version 1 did: kept to show that what it wrote stays readable.
+    #[cfg(test)]
     pub(super) fn write(&mut self, change: &Change, out: &mut Writer<'_>) -> Result<(), Unencodable> {
         let (day, instant) = match change.effective {
             Effective::On(day) => (day_number(day), None),
@@ -60,6 +67,7 @@ impl Before {
         write_body(&change.kind, day, out)
     }
 
+    #[cfg(test)]
     fn write_position(&self, position: Position, out: &mut Writer<'_>) {
         out.varint(u64::from(position.epoch));
         out.varint(u64::from(position.partition));
@@ -96,7 +104,8 @@ impl Before {
     }
 }
 
-fn code(kind: &ChangeKind) -> u8 {
+/// Returns the code of a kind. Codes are append-only.
+pub(super) fn code(kind: &ChangeKind) -> u8 {
     match kind {
         ChangeKind::Issued => 1,
         ChangeKind::NumberSet { .. } => 2,
@@ -123,7 +132,8 @@ fn code(kind: &ChangeKind) -> u8 {
     }
 }
 
-fn write_body(kind: &ChangeKind, day: i64, out: &mut Writer<'_>) -> Result<(), Unencodable> {
+/// Appends what a kind says; days inside are told from the effective day.
+pub(super) fn write_body(kind: &ChangeKind, day: i64, out: &mut Writer<'_>) -> Result<(), Unencodable> {
     match kind {
         ChangeKind::NumberSet { document, number } => return write_number(*document, number, out),
         ChangeKind::NameSet { name } => return out.text(name.expose()),
@@ -135,9 +145,7 @@ fn write_body(kind: &ChangeKind, day: i64, out: &mut Writer<'_>) -> Result<(), U
         ChangeKind::EndorsementSet { endorsement } | ChangeKind::EndorsementLifted { endorsement } => {
             out.byte(endorsement.code());
         }
-        ChangeKind::ValiditySet { validity } => {
-            write_marked_day(validity.term.code(), validity.last_day, day, out);
-        }
+        ChangeKind::ValiditySet { validity } => write_validity(*validity, day, out),
         ChangeKind::StateSet { letter, original_end } => {
             known_letter(*letter).ok_or(Unencodable("state letter"))?;
             write_marked_day(*letter, *original_end, day, out);
@@ -158,7 +166,8 @@ fn write_body(kind: &ChangeKind, day: i64, out: &mut Writer<'_>) -> Result<(), U
     Ok(())
 }
 
-fn read_body(code: u8, day: i64, from: &mut Reader<'_>) -> Result<ChangeKind, DecodeError> {
+/// Reads what a kind says.
+pub(super) fn read_body(code: u8, day: i64, from: &mut Reader<'_>) -> Result<ChangeKind, DecodeError> {
     Ok(match code {
         1 => ChangeKind::Issued,
         2 => read_number(from)?,
@@ -173,11 +182,7 @@ fn read_body(code: u8, day: i64, from: &mut Reader<'_>) -> Result<ChangeKind, De
         9 => ChangeKind::AgeExtended { class: read_class(from)?, ceiling_years: from.byte()? },
         10 => ChangeKind::EndorsementSet { endorsement: read_endorsement(from)? },
         11 => ChangeKind::EndorsementLifted { endorsement: read_endorsement(from)? },
-        12 => {
-            let (term, last_day) = read_marked_day(day, from)?;
-            let term = ValidityTerm::from_code(term).ok_or(DecodeError::Malformed("validity term"))?;
-            ChangeKind::ValiditySet { validity: Validity { term, last_day } }
-        }
+        12 => ChangeKind::ValiditySet { validity: read_validity(day, from)? },
         13 => {
             let (letter, original_end) = read_marked_day(day, from)?;
             let letter = known_letter(letter).ok_or(DecodeError::Malformed("state letter"))?;
@@ -207,17 +212,21 @@ fn write_number(
     number: &LicenceNumber,
     out: &mut Writer<'_>,
 ) -> Result<(), Unencodable> {
-    match pack(number.expose()) {
-        Some(digits) => {
-            out.byte(document.code() | MORE);
-            out.bytes(&digits.to_be_bytes());
-            Ok(())
+    let Some(digits) = pack(number.expose()) else {
+        out.byte(document.code());
+        return out.text(number.expose());
+    };
+    match pack_dated(digits) {
+        Some(dated) => {
+            out.byte(document.code() | MORE | DATED);
+            out.bytes(&dated.to_be_bytes()[2..]);
         }
         None => {
-            out.byte(document.code());
-            out.text(number.expose())
+            out.byte(document.code() | MORE);
+            out.bytes(&digits.to_be_bytes());
         }
     }
+    Ok(())
 }
 
 fn read_number(from: &mut Reader<'_>) -> Result<ChangeKind, DecodeError> {
@@ -225,11 +234,20 @@ fn read_number(from: &mut Reader<'_>) -> Result<ChangeKind, DecodeError> {
     // What was let in stays readable: whether test numbers are welcome was decided at the door.
     const RULES: NumberRules = NumberRules { accept_test_numbers: true };
     let head = from.byte()?;
-    let document = DocumentKind::from_code(head & !MORE).ok_or(FAULT)?;
-    let number = if head & MORE == 0 {
+    let document = DocumentKind::from_code(head & !(MORE | DATED)).ok_or(FAULT)?;
+    let number = if head & (MORE | DATED) == 0 {
         LicenceNumber::parse(document, from.text()?, RULES)
     } else {
-        let characters = unpack(u64::from_be_bytes(from.array()?)).ok_or(FAULT)?;
+        let digits = match head & (MORE | DATED) {
+            MORE => u64::from_be_bytes(from.array()?),
+            DATED => return Err(FAULT),
+            _ => {
+                let mut dated = [0; 8];
+                dated[2..].copy_from_slice(&from.array::<6>()?);
+                unpack_dated(u64::from_be_bytes(dated)).ok_or(FAULT)?
+            }
+        };
+        let characters = unpack(digits).ok_or(FAULT)?;
         let text = std::str::from_utf8(&characters).map_err(|_| FAULT)?;
         LicenceNumber::parse(document, text, RULES)
     };
@@ -260,6 +278,32 @@ fn unpack(mut digits: u64) -> Option<[u8; 18]> {
     (digits == 0).then_some(characters)
 }
 
+/// The first birth day a packed number may hold, and one more than the last: 17 bits of days.
+const BIRTH_DAYS: std::ops::Range<i64> = FIRST_BIRTH_DAY..FIRST_BIRTH_DAY + (1 << 17);
+/// 1800-01-01.
+const FIRST_BIRTH_DAY: i64 = -62_091;
+
+/// Packs 17 digits into 48 bits by counting the birth date inside in days: region (6) · birth date (8) · sequence (3).
+/// `None` if the eight digits are no date.
+fn pack_dated(digits: u64) -> Option<u64> {
+    let (region, date, sequence) = (digits / 100_000_000_000, digits / 1_000 % 100_000_000, digits % 1_000);
+    let year = i16::try_from(date / 10_000).ok()?;
+    let [month, day] = [date / 100 % 100, date % 100].map(|part| i8::try_from(part).ok());
+    let number = day_number(Date::new(year, month?, day?).ok()?);
+    let days = u64::try_from(number - FIRST_BIRTH_DAY).ok().filter(|_| BIRTH_DAYS.contains(&number))?;
+    Some(((region << 17) | days) * 1_000 + sequence)
+}
+
+fn unpack_dated(dated: u64) -> Option<u64> {
+    let (placed, sequence) = (dated / 1_000, dated % 1_000);
+    let (region, days) = (placed >> 17, placed & ((1 << 17) - 1));
+    let birth = day_of(FIRST_BIRTH_DAY + i64::try_from(days).ok()?).ok()?;
+    let [year, month, day] = [i64::from(birth.year()), birth.month().into(), birth.day().into()]
+        .map(|part| u64::try_from(part).ok());
+    let date = year? * 10_000 + month? * 100 + day?;
+    (region < 1_000_000).then_some((region * 100_000_000 + date) * 1_000 + sequence)
+}
+
 fn write_file_number(number: &FileNumber, out: &mut Writer<'_>) -> Result<(), Unencodable> {
     let digits = number.expose();
     let value: u64 = digits.parse().map_err(|_| Unencodable("file number"))?;
@@ -283,6 +327,38 @@ fn read_class(from: &mut Reader<'_>) -> Result<VehicleClass, DecodeError> {
 
 fn read_endorsement(from: &mut Reader<'_>) -> Result<Endorsement, DecodeError> {
     Endorsement::from_code(from.byte()?).ok_or(DecodeError::Malformed("endorsement"))
+}
+
+/// A validity that ends on the anniversary of its beginning needs no day: the term tells it.
+fn write_validity(validity: Validity, day: i64, out: &mut Writer<'_>) {
+    if validity.last_day.is_some() && validity.last_day == anniversary(validity.term, day) {
+        out.byte(validity.term.code() | REGULAR);
+    } else {
+        write_marked_day(validity.term.code(), validity.last_day, day, out);
+    }
+}
+
+fn read_validity(day: i64, from: &mut Reader<'_>) -> Result<Validity, DecodeError> {
+    const FAULT: DecodeError = DecodeError::Malformed("validity term");
+    let (term, last_day) = read_marked_day(day, from)?;
+    if term & REGULAR == 0 {
+        return Ok(Validity { term: ValidityTerm::from_code(term).ok_or(FAULT)?, last_day });
+    }
+    let term = ValidityTerm::from_code(term & !REGULAR).filter(|_| last_day.is_none()).ok_or(FAULT)?;
+    let last_day = anniversary(term, day).ok_or(FAULT)?;
+    Ok(Validity { term, last_day: Some(last_day) })
+}
+
+/// Finds the day a term that begins on `day` regularly ends on; 28 February where there is no 29th.
+fn anniversary(term: ValidityTerm, day: i64) -> Option<Date> {
+    let years = match term {
+        ValidityTerm::SixYears => 6,
+        ValidityTerm::TenYears => 10,
+        ValidityTerm::LongTerm => return None,
+    };
+    let begins = day_of(day).ok()?;
+    let year = begins.year().checked_add(years)?;
+    Date::new(year, begins.month(), begins.day()).or_else(|_| Date::new(year, begins.month(), 28)).ok()
 }
 
 fn write_marked_day(mark: u8, marked: Option<Date>, day: i64, out: &mut Writer<'_>) {
@@ -312,6 +388,16 @@ mod tests {
             let digits = pack(text).unwrap();
             assert_eq!(unpack(digits).unwrap(), text.as_bytes());
         }
+        for text in ["00000019900101001", "99999918000101000", "12345621581111999"] {
+            let digits = text.parse().unwrap();
+            let dated = pack_dated(digits).unwrap();
+            assert!(dated < 1 << 48, "{text}");
+            assert_eq!(unpack_dated(dated), Some(digits), "{text}");
+        }
+        for text in ["00000019900230001", "00000017991231001", "00000021581112001"] {
+            assert_eq!(pack_dated(text.parse().unwrap()), None, "{text}");
+        }
+        assert_eq!(unpack_dated((1 << 48) - 1), None, "a region of seven digits");
         assert_eq!(pack("000000199001010013"), None, "wrong check");
         assert_eq!(pack("H12345678"), None);
         assert_eq!(unpack(100_000_000_000_000_000), None, "18 digits");

@@ -4,6 +4,12 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 const SECONDS_PER_DAY: i64 = 86_400;
+const SECONDS_PER_MINUTE: i64 = 60;
+/// Units a moment is told in, in the two lowest bits; one is free.
+const UNITS: i64 = 4;
+const IN_MINUTES: i64 = 0;
+const IN_SECONDS: i64 = 1;
+const IN_NANOSECONDS: i64 = 2;
 /// Longest text a record may hold, in bytes: a name of 100 characters.
 const TEXT_SIZE_MAX: usize = 400;
 
@@ -53,16 +59,26 @@ impl Writer<'_> {
         self.varint(((value << 1) ^ (value >> 63)).cast_unsigned());
     }
 
+    /// Writes a moment as version 1 did.
+    #[cfg(test)]
     pub(super) fn moment(&mut self, moment: Timestamp, base_day: i64) {
-        let (mut seconds, mut nanoseconds) = (moment.as_second(), moment.subsec_nanosecond());
-        if nanoseconds < 0 {
-            seconds -= 1;
-            nanoseconds += 1_000_000_000;
-        }
-        let distance = seconds - base_day * SECONDS_PER_DAY;
+        let (distance, nanoseconds) = distance(moment, base_day);
         self.signed(distance * 2 + i64::from(nanoseconds != 0));
         if nanoseconds != 0 {
-            self.varint(u64::from(nanoseconds.unsigned_abs()));
+            self.varint(u64::from(nanoseconds));
+        }
+    }
+
+    /// Writes a moment in the largest unit that tells it whole: minutes, seconds, nanoseconds.
+    pub(super) fn round_moment(&mut self, moment: Timestamp, base_day: i64) {
+        let (distance, nanoseconds) = distance(moment, base_day);
+        match (distance % SECONDS_PER_MINUTE, nanoseconds) {
+            (0, 0) => self.signed(distance / SECONDS_PER_MINUTE * UNITS + IN_MINUTES),
+            (_, 0) => self.signed(distance * UNITS + IN_SECONDS),
+            _ => {
+                self.signed(distance * UNITS + IN_NANOSECONDS);
+                self.varint(u64::from(nanoseconds));
+            }
         }
     }
 
@@ -124,18 +140,28 @@ impl<'b> Reader<'b> {
         Ok((value >> 1).cast_signed() ^ -((value & 1).cast_signed()))
     }
 
+    /// Reads a moment of version 1.
     pub(super) fn moment(&mut self, base_day: i64) -> Result<Timestamp, DecodeError> {
-        const FAULT: DecodeError = DecodeError::Malformed("moment");
         let marked = self.signed()?;
-        let nanoseconds =
-            if marked & 1 == 1 { i32::try_from(self.varint()?).map_err(|_| FAULT)? } else { 0 };
-        let base = base_day.checked_mul(SECONDS_PER_DAY).ok_or(FAULT)?;
-        let seconds = base.checked_add(marked >> 1).ok_or(FAULT)?;
-        // Bounded here, so that no arithmetic inside can overflow.
-        if !(0..1_000_000_000).contains(&nanoseconds) || seconds < Timestamp::MIN.as_second() {
-            return Err(FAULT);
+        let nanoseconds = if marked & 1 == 1 { self.varint()? } else { 0 };
+        moment_at(base_day, marked >> 1, nanoseconds)
+    }
+
+    pub(super) fn round_moment(&mut self, base_day: i64) -> Result<Timestamp, DecodeError> {
+        let marked = self.signed()?;
+        let distance = marked.div_euclid(UNITS);
+        match marked.rem_euclid(UNITS) {
+            IN_MINUTES => {
+                let seconds = distance.checked_mul(SECONDS_PER_MINUTE);
+                moment_at(base_day, seconds.ok_or(DecodeError::Malformed("moment"))?, 0)
+            }
+            IN_SECONDS => moment_at(base_day, distance, 0),
+            IN_NANOSECONDS => {
+                let nanoseconds = self.varint()?;
+                moment_at(base_day, distance, nanoseconds)
+            }
+            _ => Err(DecodeError::Malformed("moment")),
         }
-        Timestamp::new(seconds, nanoseconds).map_err(|_| FAULT)
     }
 
     pub(super) fn text(&mut self) -> Result<&'b str, DecodeError> {
@@ -144,6 +170,28 @@ impl<'b> Reader<'b> {
         let bytes = self.bytes(length.ok_or(DecodeError::Malformed("text"))?)?;
         std::str::from_utf8(bytes).map_err(|_| DecodeError::Malformed("text"))
     }
+}
+
+/// Splits a moment into whole seconds from a day's 00:00 UTC and the nanoseconds beyond.
+fn distance(moment: Timestamp, base_day: i64) -> (i64, u32) {
+    let (mut seconds, mut nanoseconds) = (moment.as_second(), moment.subsec_nanosecond());
+    if nanoseconds < 0 {
+        seconds -= 1;
+        nanoseconds += 1_000_000_000;
+    }
+    (seconds - base_day * SECONDS_PER_DAY, nanoseconds.unsigned_abs())
+}
+
+fn moment_at(base_day: i64, distance: i64, nanoseconds: u64) -> Result<Timestamp, DecodeError> {
+    const FAULT: DecodeError = DecodeError::Malformed("moment");
+    let base = base_day.checked_mul(SECONDS_PER_DAY).ok_or(FAULT)?;
+    let seconds = base.checked_add(distance).ok_or(FAULT)?;
+    let nanoseconds = i32::try_from(nanoseconds).map_err(|_| FAULT)?;
+    // Bounded here, so that no arithmetic inside can overflow.
+    if !(0..1_000_000_000).contains(&nanoseconds) || seconds < Timestamp::MIN.as_second() {
+        return Err(FAULT);
+    }
+    Timestamp::new(seconds, nanoseconds).map_err(|_| FAULT)
 }
 
 /// Counts days from 1970-01-01 in the proleptic Gregorian calendar (H. Hinnant, days_from_civil).
@@ -231,6 +279,11 @@ mod tests {
             let mut bytes = Vec::new();
             Writer(&mut bytes).moment(moment, base_day(moment) - 3);
             prop_assert_eq!(Reader(&bytes).moment(base_day(moment) - 3), Ok(moment));
+            for moment in [moment, Timestamp::from_second(moment.as_second()).unwrap()] {
+                bytes.clear();
+                Writer(&mut bytes).round_moment(moment, base_day(moment) + 3);
+                prop_assert_eq!(Reader(&bytes).round_moment(base_day(moment) + 3), Ok(moment));
+            }
         }
     }
 }

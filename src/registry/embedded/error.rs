@@ -22,6 +22,18 @@ pub enum RegistryError {
     /// A part of the store is not what it should be: restore from backup.
     #[error("registry is damaged: {0}")]
     Damaged(&'static str),
+    /// A first load was begun over subjects already on record: import instead, or take another folder.
+    #[error("the registry already holds subjects or changes")]
+    NotEmpty,
+    /// A first load met too many numbers twice: is the same file in it twice? Nothing was taken.
+    #[error("more than {count_max} numbers came twice; nothing was taken")]
+    TooManyDuplicates {
+        /// How many are borne.
+        count_max: usize,
+    },
+    /// A store in memory has no folder to do it in.
+    #[error("a registry in memory cannot do this")]
+    InMemory,
     /// The engine failed: disk full, I/O error, damage.
     #[error("cannot {action} the registry")]
     Store {

@@ -62,7 +62,8 @@ pub(super) fn prune(
     feed.retain_in(..=last_forgotten, |_, _| false).trying_to("write")
 }
 
-fn parse(seq: u64, row: &[u8]) -> Option<FeedRow> {
+/// Reads a row; `None` if it is none.
+pub(super) fn parse(seq: u64, row: &[u8]) -> Option<FeedRow> {
     let (epoch, rest) = row.split_first_chunk::<4>()?;
     let (subject, rest) = rest.split_first_chunk::<16>()?;
     let (pseudonyms, []) = rest.as_chunks::<16>() else { return None };

@@ -3,19 +3,31 @@
 //! A commit is durable before its writer hears of it, and every observer hears of it in between. A reading and the feed's
 //! head it is told at come from one snapshot.
 
+mod backup;
+mod bulk;
+mod compact;
 mod error;
 mod feed;
+mod filling;
 mod merge;
+mod newcomer;
+mod progress;
 mod readers;
 mod stats;
 mod store;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod walk;
 mod writer;
 
+pub use backup::{BackupError, BackupReport, RestoreReport, restore};
+pub use bulk::{BulkLoad, BulkReport, BulkWorker};
+pub use compact::{CompactReport, compact};
 pub use error::{RegistryError, StoreError};
 pub use feed::FeedRow;
+pub use progress::{Progress, Stage, Watcher};
 pub use stats::RegistryStats;
 pub use store::{EmbeddedRegistry, RegistryOptions, STORE_FILE};
+pub use verify::{Finding, VerifyReport};

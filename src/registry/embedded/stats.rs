@@ -13,7 +13,14 @@ use crate::domain::licence::{ChangeKind, History};
 use crate::domain::subject::SubjectId;
 use crate::registry::codec;
 
+/// Records opened for the statistics. A larger store is sampled: subjects are random, so the first ones in order of key are
+/// a fair sample, and this many tell a share of one in a thousand to a few in a hundred thousand.
+const SAMPLE_MAX: u64 = 200_000;
+
 /// Counts over the whole store. Classes and letters are those last recorded, whenever they take effect.
+///
+/// Subjects, numbers, feed rows and bytes of the file are always exact. The rest is counted in `sampled` records and, if
+/// those are not all, scaled up to all of them; `sealed_bytes_max` and `unreadable` are what the sample showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RegistryStats {
     /// The registry's own id, in hex.
@@ -28,6 +35,8 @@ pub struct RegistryStats {
     pub subjects: u64,
     /// Numbers, old ones included.
     pub numbers: u64,
+    /// Records the counts below were taken from.
+    pub sampled: u64,
     /// Changes in all histories.
     pub changes: u64,
     /// Bytes of all sealed records.
@@ -51,10 +60,35 @@ impl RegistryStats {
         if self.subjects == 0 { 0.0 } else { self.sealed_bytes as f64 / self.subjects as f64 }
     }
 
+    /// Returns the bytes of the file per subject.
+    #[allow(clippy::cast_precision_loss, reason = "a mean for people to read")]
+    pub fn file_bytes_mean(&self) -> f64 {
+        if self.subjects == 0 { 0.0 } else { self.file_bytes as f64 / self.subjects as f64 }
+    }
+
+    /// Says whether only a part of the records was opened.
+    pub fn is_sampled(&self) -> bool {
+        self.sampled < self.subjects
+    }
+
     /// Returns the mean length of a history.
     #[allow(clippy::cast_precision_loss, reason = "a mean for people to read")]
     pub fn changes_mean(&self) -> f64 {
         if self.subjects == 0 { 0.0 } else { self.changes as f64 / self.subjects as f64 }
+    }
+
+    fn scale_up(&mut self) {
+        if !self.is_sampled() {
+            return;
+        }
+        let (sampled, subjects) = (u128::from(self.sampled.max(1)), u128::from(self.subjects));
+        let scaled = |count: u64| {
+            u64::try_from((u128::from(count) * subjects + sampled / 2) / sampled).unwrap_or(u64::MAX)
+        };
+        self.changes = scaled(self.changes);
+        self.sealed_bytes = scaled(self.sealed_bytes);
+        self.classes.values_mut().for_each(|count| *count = scaled(*count));
+        self.letters.values_mut().for_each(|count| *count = scaled(*count));
     }
 
     fn count(&mut self, history: &History) {
@@ -87,11 +121,16 @@ fn letter_bit(letter: u8) -> u32 {
 }
 
 impl EmbeddedRegistry {
-    /// Counts over one snapshot of the whole store, opening every record.
+    /// Counts over one snapshot of the store, opening up to 200,000 records.
     ///
     /// # Errors
     /// [`RegistryError::Store`] or [`RegistryError::Damaged`].
     pub fn stats(&self) -> Result<RegistryStats, RegistryError> {
+        self.stats_of(SAMPLE_MAX)
+    }
+
+    /// As [`Self::stats`], from a sample of this size.
+    pub(super) fn stats_of(&self, sample_max: u64) -> Result<RegistryStats, RegistryError> {
         let reading = self.shared.database.begin_read().trying_to("read")?;
         let meta = reading.open_table(META).trying_to("read")?;
         let (epoch, head_seq) = epoch_and_head(&meta)?;
@@ -109,7 +148,11 @@ impl EmbeddedRegistry {
         };
         let mut scratch = Zeroizing::default();
         for entry in records.iter().trying_to("read")? {
+            if stats.sampled == sample_max {
+                break;
+            }
             let (subject, sealed) = entry.trying_to("read")?;
+            stats.sampled += 1;
             let size = sealed.value().len() as u64;
             stats.sealed_bytes += size;
             stats.sealed_bytes_max = stats.sealed_bytes_max.max(size);
@@ -120,6 +163,7 @@ impl EmbeddedRegistry {
                 None => stats.unreadable += 1,
             }
         }
+        stats.scale_up();
         Ok(stats)
     }
 }

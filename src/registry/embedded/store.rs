@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use aws_lc_rs::rand;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase as _};
-use zeroize::Zeroizing;
 
+use super::bulk::SpillFolder;
 use super::error::{RegistryError, Trying as _};
 use super::readers::Readers;
 use super::tables::{
-    FEED, META, META_EPOCH, META_FORMAT, META_HEAD, META_PSEUDONYM_CHECK, META_REGISTRY_ID,
-    META_SEALING_CHECK, NUMBERS, RECORDS, epoch_and_head, fixed,
+    FEED, Facts, META, META_EPOCH, META_FORMAT, NUMBERS, RECORDS, STORE_FORMAT, epoch_and_head,
 };
 use crate::domain::subject::Position;
 use crate::registry::keys::RegistryKeys;
@@ -22,9 +20,6 @@ use crate::verification::ports::ChangeObserver;
 
 /// The name of the store's file in the data folder.
 pub const STORE_FILE: &str = "registry.redb";
-/// The layout of tables this program writes.
-const STORE_FORMAT: u32 = 1;
-const SEALING_CHECK: &[u8] = b"drivegate registry sealing check";
 /// The embedded store has one partition.
 pub(super) const PARTITION: u16 = 0;
 
@@ -85,14 +80,9 @@ impl EmbeddedRegistry {
         options: RegistryOptions,
     ) -> Result<Self, RegistryError> {
         let path = data.join(STORE_FILE);
-        // Made here so that the engine finds it private.
-        let made = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        made.map_err(|source| RegistryError::File { action: "open", path: path.clone(), source })?;
-        let opened = Builder::new().set_cache_size(options.cache_size).create(&path);
-        let database = match opened {
-            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(RegistryError::Locked(path)),
-            other => other.trying_to("open")?,
-        };
+        let database = open_file(&path, options.cache_size)?;
+        // Ours alone now: what a killed load left behind belongs to nobody.
+        SpillFolder::remove_from(data)?;
         Self::start(database, keys, options, Some(path))
     }
 
@@ -154,6 +144,11 @@ impl EmbeddedRegistry {
         self.path.as_deref()
     }
 
+    /// Returns the data folder.
+    pub(super) fn data(&self) -> Result<&Path, RegistryError> {
+        self.path().and_then(Path::parent).ok_or(RegistryError::InMemory)
+    }
+
     /// Begins a new epoch: every fact read before counts as outdated. Called after a restore.
     ///
     /// # Errors
@@ -175,13 +170,27 @@ impl EmbeddedRegistry {
     }
 }
 
+/// Opens the engine's file. Makes it if there is none, so that the engine finds it private.
+pub(super) fn open_file(path: &Path, cache_size: usize) -> Result<Database, RegistryError> {
+    let made = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    made.map_err(|source| RegistryError::File { action: "open", path: path.to_owned(), source })?;
+    match Builder::new().set_cache_size(cache_size).create(path) {
+        Err(DatabaseError::DatabaseAlreadyOpen) => Err(RegistryError::Locked(path.to_owned())),
+        other => other.trying_to("open"),
+    }
+}
+
 /// Makes the tables of a fresh store, or checks those of an old one. Returns epoch and head.
 fn prepare(database: &Database, keys: &RegistryKeys) -> Result<(u32, u64), RegistryError> {
     let reading = database.begin_read().trying_to("read")?;
     match reading.open_table(META) {
         Ok(meta) => {
-            check(&meta, keys)?;
-            epoch_and_head(&meta)
+            let format = check(&meta, keys)?;
+            let at = epoch_and_head(&meta)?;
+            if format < STORE_FORMAT {
+                bring_up_to_date(database)?;
+            }
+            Ok(at)
         }
         Err(redb::TableError::TableDoesNotExist(_)) => {
             drop(reading);
@@ -193,46 +202,35 @@ fn prepare(database: &Database, keys: &RegistryKeys) -> Result<(u32, u64), Regis
 }
 
 fn create(database: &Database, keys: &RegistryKeys) -> Result<(), RegistryError> {
-    let mut id = [0_u8; 16];
-    rand::fill(&mut id).map_err(|_| RegistryError::NoRandomness)?;
-    let sealed = keys.sealing.seal(SEALING_CHECK, &id).map_err(|_| RegistryError::WrongKeys)?;
+    let facts = Facts::of_new(keys)?;
     let transaction = database.begin_write().trying_to("create")?;
-    {
-        transaction.open_table(NUMBERS).trying_to("create")?;
-        transaction.open_table(RECORDS).trying_to("create")?;
-        transaction.open_table(FEED).trying_to("create")?;
-        let mut meta = transaction.open_table(META).trying_to("create")?;
-        let facts: [(&str, &[u8]); 6] = [
-            (META_FORMAT, &STORE_FORMAT.to_be_bytes()),
-            (META_EPOCH, &1_u32.to_be_bytes()),
-            (META_HEAD, &0_u64.to_be_bytes()),
-            (META_REGISTRY_ID, &id),
-            (META_SEALING_CHECK, &sealed),
-            (META_PSEUDONYM_CHECK, &keys.check(&id)),
-        ];
-        for (name, value) in facts {
-            meta.insert(name, value).trying_to("create")?;
-        }
-    }
+    transaction.open_table(NUMBERS).trying_to("create")?;
+    transaction.open_table(RECORDS).trying_to("create")?;
+    transaction.open_table(FEED).trying_to("create")?;
+    facts.write(&transaction)?;
     transaction.commit().trying_to("create")
 }
 
+fn bring_up_to_date(database: &Database) -> Result<(), RegistryError> {
+    let transaction = database.begin_write().trying_to("write")?;
+    let mut meta = transaction.open_table(META).trying_to("write")?;
+    meta.insert(META_FORMAT, STORE_FORMAT.to_be_bytes().as_slice()).trying_to("write")?;
+    drop(meta);
+    transaction.commit().trying_to("write")
+}
+
+/// Checks that this program and these keys can read the store; returns its format.
 fn check(
     meta: &impl redb::ReadableTable<&'static str, &'static [u8]>,
     keys: &RegistryKeys,
-) -> Result<(), RegistryError> {
-    let found = u32::from_be_bytes(fixed(meta, META_FORMAT)?);
+) -> Result<u32, RegistryError> {
+    let facts = Facts::read(meta)?;
+    let found = facts.format()?;
     if found > STORE_FORMAT {
         return Err(RegistryError::NewerFormat { found, known: STORE_FORMAT });
     }
-    let id: [u8; 16] = fixed(meta, META_REGISTRY_ID)?;
-    let sealed = meta.get(META_SEALING_CHECK).trying_to("read")?;
-    let sealed = sealed.ok_or(RegistryError::Damaged("a fact about the store is missing"))?;
-    let mut scratch = Zeroizing::new(Vec::new());
-    let opened = keys.sealing.open(sealed.value(), &id, &mut scratch);
-    let pseudonyms: [u8; 16] = fixed(meta, META_PSEUDONYM_CHECK)?;
-    if opened != Ok(SEALING_CHECK) || pseudonyms != keys.check(&id) {
+    if !facts.fit(keys)? {
         return Err(RegistryError::WrongKeys);
     }
-    Ok(())
+    Ok(found)
 }

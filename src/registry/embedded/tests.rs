@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use redb::ReadableDatabase as _;
+
 use super::store::STORE_FILE;
 use super::tables::{META, META_FORMAT, RECORDS};
 use super::*;
+use crate::domain::licence::ChangeKind;
 use crate::registry::RegistryKeys;
+use crate::registry::codec;
 use crate::registry::generator::{Population, fixed_drivers};
 use crate::registry::submission::{NewSubject, Outcome, Submission};
-use crate::registry::suite::{ONE, THREE, TWO, licensed, read};
+use crate::registry::suite::{ONE, THREE, TWO, change, licensed, more, read};
 use crate::verification::ports::LookUpError;
 
 const AS_OF: jiff::civil::Date = jiff::civil::date(2026, 11, 1);
@@ -89,7 +93,7 @@ fn a_file_of_a_newer_version_is_refused_and_says_which() {
         transaction.open_table(META).unwrap().insert(META_FORMAT, newer.as_slice()).unwrap();
         transaction.commit().unwrap();
     }
-    assert!(matches!(folder.open(), Err(RegistryError::NewerFormat { found: 7, known: 1 })));
+    assert!(matches!(folder.open(), Err(RegistryError::NewerFormat { found: 7, known: 2 })));
 }
 
 #[test]
@@ -167,6 +171,50 @@ fn look_ups_from_many_threads_are_all_answered() {
             store.apply(&[licensed(TWO)]).unwrap();
         }
     });
+}
+
+#[test]
+fn a_large_store_is_sampled_and_says_so() {
+    let keys = Arc::new(RegistryKeys::ephemeral().unwrap());
+    let store = EmbeddedRegistry::in_memory(keys, RegistryOptions::default()).unwrap();
+    let batch: Vec<Submission> =
+        Population::new(1, AS_OF).take(3_000).map(NewSubject::into_submission).collect();
+    store.apply(&batch).unwrap();
+    let (whole, sampled) = (store.stats().unwrap(), store.stats_of(1_000).unwrap());
+    assert!(!whole.is_sampled() && sampled.is_sampled());
+    assert_eq!((sampled.subjects, sampled.numbers, sampled.sampled), (3_000, 3_000, 1_000));
+    let near = |one: u64, other: u64| one.abs_diff(other) * 10 < other;
+    assert!(near(sampled.changes, whole.changes), "{} of {}", sampled.changes, whole.changes);
+    assert!(near(sampled.sealed_bytes, whole.sealed_bytes));
+    assert!(near(sampled.classes["C1"], whole.classes["C1"]));
+}
+
+#[test]
+fn a_store_of_format_1_is_read_and_becomes_one_of_format_2() {
+    let folder = Folder::new();
+    let subject = {
+        let store = folder.open().unwrap();
+        store.apply(&[licensed(ONE), licensed(TWO)]).unwrap();
+        let record = read(&store, ONE).unwrap().record.unwrap();
+        let place = record.subject.as_bytes();
+        let sealed = folder.keys.sealing.seal_as_before(&codec::encode_version_1(&record), place);
+        let transaction = store.shared.database.begin_write().unwrap();
+        transaction.open_table(RECORDS).unwrap().insert(place, sealed.as_slice()).unwrap();
+        let older = 1_u32.to_be_bytes();
+        transaction.open_table(META).unwrap().insert(META_FORMAT, older.as_slice()).unwrap();
+        transaction.commit().unwrap();
+        record.subject
+    };
+    let store = folder.open().unwrap();
+    let reading = store.shared.database.begin_read().unwrap();
+    let format: [u8; 4] = tables::fixed(&reading.open_table(META).unwrap(), META_FORMAT).unwrap();
+    assert_eq!(u32::from_be_bytes(format), 2);
+    let record = read(&store, ONE).unwrap().record.unwrap();
+    assert_eq!((record.subject, record.history.changes().len()), (subject, 5));
+    assert_eq!(store.apply(&[licensed(ONE)]).unwrap(), [Outcome::Unchanged]);
+    let later = change("2016-01-01T00:00:00Z", ChangeKind::PointsCleared);
+    assert!(matches!(store.apply(&[more(ONE, later)]).unwrap()[0], Outcome::Appended(_)));
+    assert!(store.verify(&mut |_| {}).unwrap().is_sound());
 }
 
 #[test]

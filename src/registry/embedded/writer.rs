@@ -3,16 +3,15 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use aws_lc_rs::rand;
 use redb::{ReadableTable as _, Table, WriteTransaction};
 use zeroize::Zeroizing;
 
 use super::error::{RegistryError, Trying as _};
 use super::store::{EmbeddedRegistry, PARTITION, Shared};
 use super::tables::{FEED, META, META_HEAD, NUMBERS, RECORDS, epoch_and_head};
-use super::{feed, merge};
-use crate::domain::licence::{Change, ChangeKind, History, Record};
-use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
+use super::{feed, merge, newcomer};
+use crate::domain::licence::{History, Record};
+use crate::domain::subject::{NumberPseudonym, Position, SubjectId};
 use crate::registry::codec;
 use crate::registry::keys::RegistryKeys;
 use crate::registry::submission::{Extent, Outcome, Rejection, Submission};
@@ -86,6 +85,7 @@ pub(super) fn write_batch(
         began,
         written: Vec::new(),
         plain: Zeroizing::default(),
+        sealed: Vec::new(),
         scratch: Zeroizing::default(),
     };
     let mut outcomes = Vec::with_capacity(batch.len());
@@ -109,6 +109,7 @@ struct BatchWriter<'t> {
     began: Option<Position>,
     written: Vec<Written>,
     plain: Zeroizing<Vec<u8>>,
+    sealed: Vec<u8>,
     scratch: Zeroizing<Vec<u8>>,
 }
 
@@ -130,18 +131,8 @@ impl BatchWriter<'_> {
         pseudonym: NumberPseudonym,
         submission: &Submission,
     ) -> Result<Outcome, RegistryError> {
-        let mut subject = [0_u8; 16];
-        let mut secret = Zeroizing::new([0_u8; 32]);
-        rand::fill(&mut subject)
-            .and_then(|()| rand::fill(secret.as_mut_slice()))
-            .map_err(|_| RegistryError::NoRandomness)?;
         let position = self.next_position();
-        let changes = submission.changes.iter().cloned().map(|change| change.at(position)).collect();
-        let record = Record {
-            subject: SubjectId::from_bytes(subject),
-            secret: SubjectSecret::from_bytes(*secret),
-            history: History::from_changes(changes),
-        };
+        let record = newcomer::newcomer(submission, position)?;
         Ok(match self.write(&record, pseudonym, position)? {
             Ok(()) => Outcome::Created(position),
             Err(rejection) => Outcome::Rejected(rejection),
@@ -188,10 +179,14 @@ impl BatchWriter<'_> {
         pseudonym: NumberPseudonym,
         position: Position,
     ) -> Result<Result<(), Rejection>, RegistryError> {
-        let pseudonyms = self.pseudonyms(pseudonym, record.history.changes());
+        let pseudonyms = newcomer::pseudonyms(self.keys, Some(pseudonym), record.history.changes());
+        // Only numbers nobody had are written: most changes leave the index and its pages alone.
+        let mut unowned = Vec::new();
         for pseudonym in &pseudonyms {
-            if self.owner(*pseudonym)?.is_some_and(|owner| owner != record.subject) {
-                return Ok(Err(Rejection::NumberTaken));
+            match self.owner(*pseudonym)? {
+                None => unowned.push(*pseudonym),
+                Some(owner) if owner == record.subject => {}
+                Some(_) => return Ok(Err(Rejection::NumberTaken)),
             }
         }
         self.plain.clear();
@@ -199,9 +194,11 @@ impl BatchWriter<'_> {
             return Ok(Err(Rejection::Unencodable));
         }
         let key = record.subject.as_bytes();
-        let sealed = self.keys.sealing.seal(&self.plain, key).map_err(|_| RegistryError::WrongKeys)?;
-        self.records.insert(key, sealed.as_slice()).trying_to("write")?;
-        for pseudonym in &pseudonyms {
+        self.sealed.clear();
+        let sealed = self.keys.sealing.seal_into(&self.plain, key, &mut self.sealed);
+        sealed.map_err(|_| RegistryError::WrongKeys)?;
+        self.records.insert(key, self.sealed.as_slice()).trying_to("write")?;
+        for pseudonym in &unowned {
             self.numbers.insert(pseudonym.as_bytes(), key).trying_to("write")?;
         }
         feed::append(&mut self.feed, position, &record.subject, &pseudonyms)?;
@@ -223,19 +220,5 @@ impl BatchWriter<'_> {
         let Some(sealed) = self.records.get(subject.as_bytes()).trying_to("read")? else { return Ok(None) };
         let opened = self.keys.sealing.open(sealed.value(), subject.as_bytes(), &mut self.scratch);
         Ok(opened.ok().and_then(|plain| codec::decode(subject, plain).ok()))
-    }
-
-    /// Collects the pseudonyms of every number the subject has or had.
-    fn pseudonyms(&self, known_by: NumberPseudonym, changes: &[Change]) -> Vec<NumberPseudonym> {
-        let mut pseudonyms = vec![known_by];
-        for change in changes {
-            if let ChangeKind::NumberSet { document, number } = &change.kind {
-                let pseudonym = self.keys.pseudonym(*document, number);
-                if !pseudonyms.contains(&pseudonym) {
-                    pseudonyms.push(pseudonym);
-                }
-            }
-        }
-        pseudonyms
     }
 }

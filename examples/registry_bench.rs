@@ -1,0 +1,220 @@
+//! Measures the embedded registry of a folder in process: look-ups warm and cold, changes, memory. For
+//! `scripts/bench-registry`, which fills the folder first.
+//!
+//! ```text
+//! cargo run --profile dist --example registry_bench -- --dir DIR --count 1000000 --as-of 2026-11-01
+//! ```
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a program of its own that prints figures"
+)]
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use drivegate::app::SystemClock;
+use drivegate::domain::licence::ChangeKind;
+use drivegate::domain::subject::NumberPseudonym;
+use drivegate::domain::time::{Clock as _, Effective, civil_day};
+use drivegate::registry::embedded::STORE_FILE;
+use drivegate::registry::generator::Population;
+use drivegate::registry::{
+    EmbeddedRegistry, Extent, NewChange, NewSubject, Outcome, RegistryKeys, RegistryOptions, Submission,
+};
+use drivegate::verification::ports::{Pseudonyms as _, RecordSource as _};
+use jiff::civil::Date;
+use miette::{IntoDiagnostic as _, miette};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use rustix::fs::{Advice, OFlags, fadvise};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// Numbers asked about that were asked about before, so that what is warm stays warm.
+const WARM_SET: usize = 100_000;
+const WARM_READS: usize = 200_000;
+const COLD_READS: usize = 400;
+const DIRECT_READS: usize = 400;
+const CHANGES_PER_COMMIT: usize = 4_000;
+const COMMITS: usize = 15;
+const LONE_CHANGES: usize = 100;
+const PAGE: usize = 4_096;
+
+#[derive(Parser)]
+struct Options {
+    /// The folder the registry lies in, with its keys.
+    #[arg(long)]
+    dir: PathBuf,
+    /// How many drivers were generated into it.
+    #[arg(long)]
+    count: u64,
+    /// With which seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// As of which day.
+    #[arg(long)]
+    as_of: Date,
+    /// Memory the engine may use for pages, in MiB; the gateway's default unless given.
+    #[arg(long)]
+    cache_mib: Option<usize>,
+}
+
+fn main() -> miette::Result<()> {
+    let options = Options::parse();
+    let keys = RegistryKeys::load(&options.dir.join("registry.keys")).into_diagnostic()?;
+    let store = options.dir.join(STORE_FILE);
+    let clock = SystemClock;
+    let begin = clock.since_boot();
+    let mut wanted = RegistryOptions::default();
+    wanted.cache_size = options.cache_mib.map_or(wanted.cache_size, |mebibytes| mebibytes << 20);
+    let registry = EmbeddedRegistry::open(&options.dir, Arc::new(keys), wanted).into_diagnostic()?;
+    let opened = since(&clock, begin);
+    let bench = Bench {
+        population: Population::new(options.seed, options.as_of),
+        runtime: tokio::runtime::Builder::new_current_thread().build().into_diagnostic()?,
+        count: options.count,
+        registry,
+        clock,
+    };
+    let mut chance = StdRng::seed_from_u64(7);
+    let warm = bench.warm(&mut chance)?;
+    let rss = rss_anon_mib()?;
+    let cold = bench.cold(&store, &mut chance)?;
+    let direct = direct_pairs(&store, &bench.clock, &mut chance)?;
+    let changes = bench.changes(&mut chance)?;
+    let lone = bench.lone_changes(&mut chance)?;
+    let told = json!({
+        "open_ms": opened.as_millis(),
+        "file_bytes": store.metadata().into_diagnostic()?.len(),
+        "warm_us": percentiles(warm),
+        "cold_us": percentiles(cold),
+        "two_direct_4k_us": percentiles(direct),
+        "rss_anon_mib_reading": rss,
+        "rss_anon_mib_in_all": rss_anon_mib()?,
+        "changes_per_second": changes,
+        "lone_change_us": percentiles(lone),
+    });
+    println!("{told}");
+    Ok(())
+}
+
+struct Bench {
+    registry: EmbeddedRegistry,
+    population: Population,
+    runtime: Runtime,
+    count: u64,
+    clock: SystemClock,
+}
+
+impl Bench {
+    fn pick(&self, chance: &mut StdRng) -> miette::Result<NewSubject> {
+        let index = chance.random_range(0..self.count);
+        let driver = self.population.part(index..index + 1).next();
+        driver.ok_or_else(|| miette!("the population ends before {index}"))
+    }
+
+    /// One look-up by number, as the gateway does it: pseudonym, hand-over to a reader thread, record.
+    fn look_up(&self, driver: &NewSubject) -> miette::Result<Duration> {
+        let begin = self.clock.since_boot();
+        let pseudonym: NumberPseudonym = self.registry.keys().pseudonym(driver.document, &driver.number);
+        let reading = self.runtime.block_on(self.registry.read(pseudonym)).into_diagnostic()?;
+        let took = since(&self.clock, begin);
+        reading.record.map(|_| took).ok_or_else(|| miette!("a generated driver is not there"))
+    }
+
+    fn warm(&self, chance: &mut StdRng) -> miette::Result<Vec<Duration>> {
+        let drivers = (0..WARM_SET).map(|_| self.pick(chance)).collect::<miette::Result<Vec<_>>>()?;
+        for driver in &drivers {
+            self.look_up(driver)?;
+        }
+        (0..WARM_READS).map(|_| self.look_up(&drivers[chance.random_range(0..WARM_SET)])).collect()
+    }
+
+    /// Look-ups of numbers nobody asked about before, with nothing of the file in the page cache.
+    fn cold(&self, store: &Path, chance: &mut StdRng) -> miette::Result<Vec<Duration>> {
+        let file = File::open(store).into_diagnostic()?;
+        let drivers = (0..COLD_READS).map(|_| self.pick(chance)).collect::<miette::Result<Vec<_>>>()?;
+        let look_up = |driver: &NewSubject| {
+            fadvise(&file, 0, None, Advice::DontNeed).into_diagnostic()?;
+            self.look_up(driver)
+        };
+        drivers.iter().map(look_up).collect()
+    }
+
+    fn changes(&self, chance: &mut StdRng) -> miette::Result<u64> {
+        let mut took = Duration::ZERO;
+        for round in 0..COMMITS {
+            let batch = (0..CHANGES_PER_COMMIT)
+                .map(|_| Ok(points(self.pick(chance)?, &self.clock, round)))
+                .collect::<miette::Result<Vec<_>>>()?;
+            took += self.apply(&batch)?;
+        }
+        Ok((COMMITS * CHANGES_PER_COMMIT) as u64 * 1_000_000 / took.as_micros().max(1) as u64)
+    }
+
+    fn lone_changes(&self, chance: &mut StdRng) -> miette::Result<Vec<Duration>> {
+        (0..LONE_CHANGES)
+            .map(|round| self.apply(&[points(self.pick(chance)?, &self.clock, COMMITS + round)]))
+            .collect()
+    }
+
+    fn apply(&self, batch: &[Submission]) -> miette::Result<Duration> {
+        let begin = self.clock.since_boot();
+        let outcomes = self.registry.apply(batch).into_diagnostic()?;
+        let took = since(&self.clock, begin);
+        match outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Appended(_))) {
+            None => Ok(took),
+            Some(outcome) => Err(miette!("a change was not taken: {outcome:?}")),
+        }
+    }
+}
+
+fn points(driver: NewSubject, clock: &SystemClock, round: usize) -> Submission {
+    let now = clock.now();
+    let change = NewChange {
+        effective: Effective::On(civil_day(now)),
+        recorded_at: now,
+        kind: ChangeKind::PointsSet { points: (round % 11) as u8 },
+    };
+    let NewSubject { document, number, .. } = driver;
+    Submission { document, number, extent: Extent::Continuation, changes: vec![change] }
+}
+
+/// Two direct reads of 4 KiB at random places of the same file: what the disk costs a look-up of two pages.
+fn direct_pairs(store: &Path, clock: &SystemClock, chance: &mut StdRng) -> miette::Result<Vec<Duration>> {
+    let flags = i32::try_from(OFlags::DIRECT.bits()).into_diagnostic()?;
+    let file = File::options().read(true).custom_flags(flags).open(store).into_diagnostic()?;
+    let pages = file.metadata().into_diagnostic()?.len() / PAGE as u64;
+    let mut buffer = vec![0; PAGE * 2];
+    let aligned = buffer.as_ptr().align_offset(PAGE);
+    let page = &mut buffer[aligned..aligned + PAGE];
+    let mut pair = || {
+        let begin = clock.since_boot();
+        for _ in 0..2 {
+            file.read_exact_at(page, chance.random_range(0..pages) * PAGE as u64).into_diagnostic()?;
+        }
+        Ok(since(clock, begin))
+    };
+    (0..DIRECT_READS).map(|_| pair()).collect()
+}
+
+fn since(clock: &SystemClock, begin: Duration) -> Duration {
+    clock.since_boot().saturating_sub(begin)
+}
+
+fn percentiles(mut times: Vec<Duration>) -> Value {
+    times.sort_unstable();
+    let at = |share: f64| times[(times.len() as f64 * share) as usize].as_nanos() as f64 / 1_000.0;
+    json!({ "p50": at(0.5), "p90": at(0.9), "p99": at(0.99) })
+}
+
+fn rss_anon_mib() -> miette::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").into_diagnostic()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>().into_diagnostic()? / 1_024)
+}
