@@ -18,8 +18,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::report::{
-    ErrorBody, ImportCounts, ImportEvent, ImportFormat, ImportProgress, PartnerLine, QuarantineLine,
-    ReloadReport, SettledReport, StatusReport,
+    ErrorBody, ImportCounts, ImportEncoding, ImportEvent, ImportFormat, ImportProgress, PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
 
 /// How long an ordinary operation may take: a reload reads a folder of contracts, the rest less.
@@ -79,9 +78,9 @@ pub enum AdminClientError {
     #[error("cannot read the file to import")]
     #[diagnostic(help("importing is idempotent: correct the cause and run the same command again"))]
     Unreadable(#[source] io::Error),
-    /// The backup could not be written.
-    #[error("cannot write the backup")]
-    #[diagnostic(help("is the disk full? Nothing in the gateway has changed"))]
+    /// What was exported or backed up could not be written.
+    #[error("cannot write what the gateway sent")]
+    #[diagnostic(help("is the disk full? Nothing in the gateway has changed; run the same command again"))]
     Unwritable(#[source] io::Error),
     /// The connection broke off.
     #[error("the connection to the gateway broke off")]
@@ -182,6 +181,7 @@ impl AdminClient {
         &self,
         reader: impl Read + Send + 'static,
         format: ImportFormat,
+        encoding: ImportEncoding,
         progress: &mut dyn FnMut(ImportProgress),
     ) -> Result<ImportCounts, AdminClientError> {
         let (chunks, body) = mpsc::channel(IMPORT_CHUNKS_AHEAD);
@@ -193,11 +193,30 @@ impl AdminClient {
         });
         let body = StreamBody::new(ReceiverStream::new(body).map(|chunk| chunk.map(Frame::data)));
         let outcome = self.runtime.block_on(async {
-            let path = format!("/v1/registry/import?format={}", format.word());
+            let (format, encoding) = (format.word(), encoding.word());
+            let path = format!("/v1/registry/import?format={format}&encoding={encoding}");
             let response = self.send(Method::POST, &path, body.boxed_unsync()).await?;
             read_events(response, progress).await
         });
         outcome.map_err(|error| fault.try_recv().map_or(error, AdminClientError::Unreadable))
+    }
+
+    /// Exports every licence of the registry the gateway holds open, numbers and names included, into `out`.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says. What was written before an error is no whole export: it lacks its end line.
+    pub fn export(&self, out: &mut dyn io::Write) -> Result<(), AdminClientError> {
+        let body = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+        self.runtime.block_on(async {
+            let response = self.send(Method::GET, "/v1/registry/export", body).await?;
+            let mut body = response.into_body();
+            while let Some(frame) = body.frame().await {
+                if let Ok(data) = frame.map_err(broken_off)?.into_data() {
+                    out.write_all(&data).map_err(AdminClientError::Unwritable)?;
+                }
+            }
+            out.flush().map_err(AdminClientError::Unwritable)
+        })
     }
 
     /// Has the gateway write a backup of the registry it holds open to `out`; returns its size. It takes as long as it takes.
@@ -464,14 +483,18 @@ mod tests {
         file.push_str("\n{\"line\":\"last\"}");
         let mut advanced = 0;
         let mut rejected = Vec::new();
-        let counts =
-            served.client().import(Cursor::new(file), ImportFormat::Ndjson, &mut |event| match event {
+        let counts = served.client().import(
+            Cursor::new(file),
+            ImportFormat::Ndjson,
+            ImportEncoding::Utf8,
+            &mut |event| match event {
                 ImportProgress::Advanced(counts) => {
                     advanced += 1;
                     assert_eq!(counts.lines, advanced * 1_000);
                 }
                 ImportProgress::Rejected { line, .. } => rejected.push(line),
-            });
+            },
+        );
         let expected = ImportCounts { lines: 20_002, imported: 20_001, unchanged: 0, rejected: 1 };
         assert_eq!(counts.unwrap(), expected);
         assert_eq!((advanced, rejected), (20, vec![20_001]));
@@ -498,7 +521,9 @@ mod tests {
         let served = Served::start(Scripted::default());
         let (heard, is_heard) = std::sync::mpsc::channel();
         let file = Waiting(is_heard, Cursor::new(b"line\n".repeat(1_000)));
-        let counts = served.client().import(file, ImportFormat::Csv, &mut |_| heard.send(()).unwrap());
+        let counts = served
+            .client()
+            .import(file, ImportFormat::Csv, ImportEncoding::Utf8, &mut |_| heard.send(()).unwrap());
         assert_eq!(counts.unwrap().imported, 1_000);
     }
 
@@ -506,7 +531,12 @@ mod tests {
     fn an_import_that_fails_early_says_why_though_the_file_goes_on() {
         let served = Served::start(Scripted { fails_at_line: Some(3), ..Scripted::default() });
         let endless = io::repeat(b'\n').take(64 * 1024 * 1024);
-        let answer = refused(served.client().import(endless, ImportFormat::Ndjson, &mut |_| {}).unwrap_err());
+        let answer = refused(
+            served
+                .client()
+                .import(endless, ImportFormat::Ndjson, ImportEncoding::Utf8, &mut |_| {})
+                .unwrap_err(),
+        );
         assert_eq!(
             (answer.code.as_str(), answer.message.as_str()),
             ("failed", "the registry's disk is full")
@@ -548,10 +578,45 @@ mod tests {
 
         let served = Served::start(Scripted::default());
         let file = Broken(Cursor::new(b"one\ntwo\nthr".to_vec()));
-        let error = served.client().import(file, ImportFormat::Ndjson, &mut |_| {}).unwrap_err();
+        let error = served
+            .client()
+            .import(file, ImportFormat::Ndjson, ImportEncoding::Utf8, &mut |_| {})
+            .unwrap_err();
         assert!(matches!(error, AdminClientError::Unreadable(_)), "{error:?}");
         drop(served.client().status().unwrap());
         assert!(!served.process.0.imported.lock().unwrap().contains(&"thr".to_owned()));
+    }
+
+    #[test]
+    fn an_encoding_is_passed_on() {
+        let served = Served::start(Scripted::default());
+        let file = Cursor::new(b"line\n".to_vec());
+        let counts = served.client().import(file, ImportFormat::Csv, ImportEncoding::Gb18030, &mut |_| {});
+        assert_eq!(counts.unwrap().imported, 1);
+        assert_eq!(*served.process.0.encodings.lock().unwrap(), [ImportEncoding::Gb18030]);
+    }
+
+    #[test]
+    fn an_export_arrives_whole_or_is_an_error() {
+        let chunk = |text: &str| Ok(text.as_bytes().to_vec());
+        let whole = vec![chunk("one\n"), Ok(vec![b'x'; 300_000]), chunk("\nend\n")];
+        let served = Served::start(Scripted { exports: whole.into(), ..Scripted::default() });
+        let mut heard = Vec::new();
+        served.client().export(&mut heard).unwrap();
+        assert!(heard.len() == 300_009 && heard.ends_with(b"\nend\n"));
+
+        let busy = refused(served.client().export(&mut heard).unwrap_err());
+        assert_eq!((busy.code.as_str(), busy.message.as_str()), ("busy", "another export is running"));
+
+        let broken = vec![chunk("one\n"), Err("the registry cannot be read")];
+        let served = Served::start(Scripted { exports: broken.into(), ..Scripted::default() });
+        let error = served.client().export(&mut Vec::new()).unwrap_err();
+        assert!(matches!(error, AdminClientError::BrokenOff(_)), "{error:?}");
+
+        let served = Served::start(Scripted { exports: vec![chunk("one\n")].into(), ..Scripted::default() });
+        let mut full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let error = served.client().export(&mut full).unwrap_err();
+        assert!(matches!(error, AdminClientError::Unwritable(_)), "{error:?}");
     }
 
     #[test]

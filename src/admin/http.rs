@@ -113,7 +113,7 @@ const INDEX: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>dri
 <h1>drivegate</h1><p>This listener is read-only; what changes state goes over the operator's socket.</p><ul>\
 <li><a href=/livez>/livez</a> – the process answers\
 <li><a href=/readyz>/readyz</a> – send requests here, or why not\
-<li><a href=/health>/health</a> – every part and its condition\
+<li><a href=/health>/health</a> – every part and its condition, and which world this is\
 <li><a href=/metrics>/metrics</a> – for Prometheus\
 <li><a href=/status>/status</a> – version, environment, what is loaded\
 </ul></html>\n";
@@ -133,8 +133,13 @@ async fn readyz(State(shown): State<Shown>) -> Response {
 }
 
 async fn health(State(shown): State<Shown>) -> Response {
-    let report = shown.health.health();
-    let body = serde_json::json!({ "condition": report.condition(), "parts": &report.parts });
+    let (report, status) = (shown.health.health(), shown.status.status());
+    let body = serde_json::json!({
+        "condition": report.condition(),
+        "parts": &report.parts,
+        "environment": status.environment,
+        "test_numbers_accepted": status.test_numbers_accepted,
+    });
     (ready_code(report.is_ready()), Json(body)).into_response()
 }
 
@@ -198,6 +203,7 @@ mod tests {
         let (code, body) = ask(router.clone(), Method::GET, "/health").await;
         assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains(r#""condition":"failing""#));
+        assert!(body.contains(r#""environment":"demo""#) && body.contains(r#""test_numbers_accepted":true"#));
         assert_eq!(ask(router, Method::GET, "/livez").await.0, StatusCode::OK);
     }
 

@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::operations::{Refused, Served, said};
 use super::ports::{IMPORT_LINE_BYTES_MAX, ImportBody};
-use super::report::{ImportEvent, ImportFormat};
+use super::report::{ImportEncoding, ImportEvent, ImportFormat};
 
 /// Chunks received ahead of what the import has read.
 const CHUNKS_AHEAD: usize = 8;
@@ -31,6 +31,8 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Deserialize)]
 pub(super) struct Wanted {
     format: ImportFormat,
+    #[serde(default)]
+    encoding: ImportEncoding,
 }
 
 /// Imports the body and answers with a stream of events, one JSON object a line.
@@ -39,12 +41,12 @@ pub(super) async fn import(
     wanted: Result<Query<Wanted>, QueryRejection>,
     request: Request,
 ) -> Response {
-    let Ok(Query(Wanted { format })) = wanted else { return Refused::format().into_response() };
+    let Ok(Query(wanted)) = wanted else { return Refused::format().into_response() };
     let (chunks_into, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let (events_into, events) = mpsc::channel(EVENTS_AHEAD);
     tokio::spawn(receive(request.into_body(), chunks_into));
     tokio::spawn(async move {
-        let outcome = run(&served, format, ImportBody::new(chunks), &events_into).await;
+        let outcome = run(&served, wanted, ImportBody::new(chunks), &events_into).await;
         // An operator who left does not hear how it ended.
         events_into.send(outcome).await.unwrap_or_default();
     });
@@ -54,12 +56,12 @@ pub(super) async fn import(
 
 async fn run(
     served: &Served,
-    format: ImportFormat,
+    wanted: Wanted,
     body: ImportBody,
     events: &mpsc::Sender<ImportEvent>,
 ) -> ImportEvent {
     let (progress_into, mut progress) = mpsc::channel(EVENTS_AHEAD);
-    let import = served.operator.import(format, body, progress_into);
+    let import = served.operator.import(wanted.format, wanted.encoding, body, progress_into);
     let forward = async {
         while let Some(event) = progress.recv().await {
             // Going on without a listener: what was sent shall go in.

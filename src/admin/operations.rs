@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::ports::{Operator, OperatorError, Settlement, Status};
 use super::report::{ErrorBody, StatusReport};
@@ -40,6 +42,7 @@ pub(super) fn router(operator: Arc<dyn Operator>, status: Arc<dyn Status>) -> Ro
         .route("/v1/status", get(report))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route("/v1/registry/import", post(import::import))
+        .route("/v1/registry/export", get(export))
         .route("/v1/registry/backup", get(backup::back_up))
         .fallback(no_such_operation)
         .with_state(Served { operator, status })
@@ -126,6 +129,17 @@ async fn replay(
     }
 }
 
+/// Streams every licence. A body that breaks off is no export: it lacks its end line.
+async fn export(State(served): State<Served>) -> Response {
+    match served.operator.export().await {
+        Ok(body) => {
+            let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+            (kind, Body::from_stream(ReceiverStream::new(body))).into_response()
+        }
+        Err(error) => Refused::from(error).into_response(),
+    }
+}
+
 async fn report(State(served): State<Served>) -> Json<StatusReport> {
     Json(served.status.status())
 }
@@ -178,8 +192,12 @@ impl Refused {
     }
 
     pub(super) fn format() -> Self {
-        let message = "the format is missing or unknown";
-        let body = error_body("malformed-format", message, "add ?format=ndjson or ?format=csv");
+        let message = "the format is missing, or format or encoding is unknown";
+        let body = error_body(
+            "malformed-format",
+            message,
+            "add ?format=ndjson or ?format=csv, and &encoding=gb18030 if it is not UTF-8",
+        );
         Self { code: StatusCode::BAD_REQUEST, body }
     }
 }

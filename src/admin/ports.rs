@@ -8,8 +8,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 
 use super::report::{
-    HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, QuarantineLine, ReloadReport,
-    SettledReport, StatusReport,
+    HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
 use crate::domain::partner::PartnerId;
 
@@ -60,9 +59,14 @@ pub trait Operator: Send + Sync + 'static {
     fn import(
         &self,
         format: ImportFormat,
+        encoding: ImportEncoding,
         body: ImportBody,
         progress: mpsc::Sender<ImportProgress>,
     ) -> Later<'_, Result<ImportCounts, OperatorError>>;
+
+    /// Begins to export every licence, numbers and names included. An error item says that it broke off; it is whole only
+    /// with its end line.
+    fn export(&self) -> Later<'_, Result<ExportBody, OperatorError>>;
 
     /// Writes a backup of the registry this process holds open, chunk by chunk, from one snapshot. A full channel makes it
     /// wait; a closed one ends it.
@@ -83,6 +87,9 @@ pub enum Settlement {
         recorded_now: bool,
     },
 }
+
+/// The body of an export, chunk by chunk, as it is read. Dropping it ends the export.
+pub type ExportBody = mpsc::Receiver<io::Result<Bytes>>;
 
 /// Why an operation was not done. Texts name partners and files, never a driver.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -177,6 +177,28 @@ impl ImportFormat {
     }
 }
 
+/// How the characters of an import are written. Declared, never guessed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImportEncoding {
+    /// UTF-8.
+    #[default]
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// GB 18030, of which GBK and GB 2312 are parts.
+    #[serde(rename = "gb18030")]
+    Gb18030,
+}
+
+impl ImportEncoding {
+    /// Returns its word in the socket's query.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf-8",
+            Self::Gb18030 => "gb18030",
+        }
+    }
+}
+
 /// How far an import is, or how it ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportCounts {

@@ -8,11 +8,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::ports::{
-    Health, IMPORT_LINE_BYTES_MAX, ImportBody, Later, Operator, OperatorError, Settlement, Status,
+    ExportBody, Health, IMPORT_LINE_BYTES_MAX, ImportBody, Later, Operator, OperatorError, Settlement, Status,
 };
 use super::report::{
-    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, QuarantineLine,
-    ReloadReport, SettledReport, StatusReport,
+    Condition, HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
 use crate::domain::partner::{PartnerId, PartnerKind};
 use crate::domain::question::Purpose;
@@ -24,6 +23,10 @@ pub(super) struct Scripted {
     pub(super) suspended: Mutex<BTreeMap<String, String>>,
     pub(super) imported: Mutex<Vec<String>>,
     pub(super) settled: Mutex<Vec<(String, Settlement)>>,
+    /// How what was imported was said to be written.
+    pub(super) encodings: Mutex<Vec<ImportEncoding>>,
+    /// What an export gives; nothing: another one runs.
+    pub(super) exports: Mutex<Vec<Result<Vec<u8>, &'static str>>>,
     /// The import gives up at this line.
     pub(super) fails_at_line: Option<u64>,
     /// Chunks of a backup.
@@ -180,12 +183,32 @@ impl Operator for Process {
     fn import(
         &self,
         _format: ImportFormat,
+        encoding: ImportEncoding,
         body: ImportBody,
         progress: mpsc::Sender<ImportProgress>,
     ) -> Later<'_, Result<ImportCounts, OperatorError>> {
         let script = Arc::clone(&self.0);
+        script.encodings.lock().unwrap().push(encoding);
         Box::pin(async move {
             tokio::task::spawn_blocking(move || script.import_lines(body, &progress)).await.unwrap()
+        })
+    }
+
+    fn export(&self) -> Later<'_, Result<ExportBody, OperatorError>> {
+        let script = Arc::clone(&self.0);
+        Box::pin(async move {
+            if script.exports.lock().unwrap().is_empty() {
+                return Err(OperatorError::Busy { what: "export" });
+            }
+            let (into, body) = mpsc::channel(1);
+            tokio::spawn(async move {
+                let chunks = std::mem::take(&mut *script.exports.lock().unwrap());
+                for chunk in chunks {
+                    let chunk = chunk.map(Bytes::from).map_err(std::io::Error::other);
+                    into.send(chunk).await.unwrap_or_default();
+                }
+            });
+            Ok(body)
         })
     }
 

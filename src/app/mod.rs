@@ -5,8 +5,10 @@
 mod backup;
 mod bridges;
 mod calls;
+mod chunks;
 mod clock;
 mod error;
+mod export;
 mod gateway;
 mod intake;
 mod listeners;

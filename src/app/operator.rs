@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::backup::back_up;
+use super::export;
 use super::gateway::Parts;
-use crate::admin::ports::{Health, ImportBody, Later, Operator, OperatorError, Settlement, Status};
+use crate::admin::ports::{ExportBody, Health, ImportBody, Later, Operator, OperatorError, Settlement, Status};
 use crate::admin::report::{
-    Condition, HealthReport, ImportCounts, ImportFormat, ImportProgress, PartnerLine, QuarantineLine,
-    ReloadReport, SettledReport, StatusReport,
+    Condition, HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
 use crate::audit::JournalHealth;
 use crate::cache::FeedAge;
@@ -26,7 +26,7 @@ use crate::domain::partner::{PartnerId, Standing};
 use crate::domain::policy::POLICY_VERSION;
 use crate::domain::time::{Clock, civil_day};
 use crate::identity::{PartnerSlot, StandingError};
-use crate::registry::import;
+use crate::registry::{EmbeddedRegistry, import};
 
 /// Who changed a standing over the socket; the socket admits the gateway's own user and root alone.
 const BY_SOCKET: &str = "operator's socket";
@@ -108,13 +108,20 @@ pub(super) struct GatewayOperator {
     parts: Arc<Parts>,
     replica: ReplicaFacts,
     importing: Arc<AtomicBool>,
+    exporting: Arc<AtomicBool>,
     drain: CancellationToken,
 }
 
 impl GatewayOperator {
+    /// Returns the registry whose file this process keeps.
+    fn kept_here(&self) -> Result<Arc<EmbeddedRegistry>, OperatorError> {
+        let what = "the registry stands on PostgreSQL: PostgreSQL's own tools copy it";
+        self.parts.embedded.clone().ok_or(OperatorError::NotUsable { what: what.to_owned() })
+    }
+
     /// Builds the operator's side.
     pub(super) fn new(parts: Arc<Parts>, replica: ReplicaFacts, drain: CancellationToken) -> Self {
-        Self { parts, replica, importing: Arc::default(), drain }
+        Self { parts, replica, importing: Arc::default(), exporting: Arc::default(), drain }
     }
 
     fn line(&self, slot: &PartnerSlot) -> PartnerLine {
@@ -236,17 +243,18 @@ impl Operator for GatewayOperator {
     fn import(
         &self,
         format: ImportFormat,
+        encoding: ImportEncoding,
         body: ImportBody,
         progress: mpsc::Sender<ImportProgress>,
     ) -> Later<'_, Result<ImportCounts, OperatorError>> {
         Box::pin(async move {
-            let Some(turn) = ImportTurn::take(&self.importing) else {
+            let Some(turn) = Turn::take(&self.importing) else {
                 return Err(OperatorError::Busy { what: "import" });
             };
             let parts = Arc::clone(&self.parts);
             let import = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                run_import(&parts, format, body, &progress)
+                run_import(&parts, (format, encoding), body, &progress)
             });
             import.await.map_err(|_panic| OperatorError::Failed { what: "the import failed".to_owned() })?
         })
@@ -257,27 +265,31 @@ impl Operator for GatewayOperator {
         chunks: mpsc::Sender<Result<Bytes, OperatorError>>,
     ) -> Later<'_, Result<(), OperatorError>> {
         Box::pin(async move {
-            let Some(registry) = self.parts.embedded.clone() else {
-                let what =
-                    "the registry stands on PostgreSQL: back it up with PostgreSQL's own tools".to_owned();
-                return Err(OperatorError::NotUsable { what });
-            };
+            let registry = self.kept_here()?;
             let backup = tokio::task::spawn_blocking(move || back_up(&registry, chunks));
             backup.await.map_err(|_panic| OperatorError::Failed { what: "the backup failed".to_owned() })?
         })
     }
-}
 
-/// Only one import at a time: two would only wait for each other's transactions.
-struct ImportTurn(Arc<AtomicBool>);
-
-impl ImportTurn {
-    fn take(importing: &Arc<AtomicBool>) -> Option<Self> {
-        (!importing.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(importing)))
+    fn export(&self) -> Later<'_, Result<ExportBody, OperatorError>> {
+        let begun = self.kept_here().and_then(|registry| {
+            let turn = Turn::take(&self.exporting).ok_or(OperatorError::Busy { what: "export" })?;
+            Ok(export::start(registry, turn))
+        });
+        Box::pin(std::future::ready(begun))
     }
 }
 
-impl Drop for ImportTurn {
+/// Only one at a time: two imports would only wait for each other's transactions, two exports hold twice the pages.
+pub(super) struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    fn take(taken: &Arc<AtomicBool>) -> Option<Self> {
+        (!taken.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
@@ -285,7 +297,7 @@ impl Drop for ImportTurn {
 
 fn run_import(
     parts: &Parts,
-    format: ImportFormat,
+    (format, encoding): (ImportFormat, ImportEncoding),
     body: impl Read,
     progress: &mpsc::Sender<ImportProgress>,
 ) -> Result<ImportCounts, OperatorError> {
@@ -294,7 +306,11 @@ fn run_import(
         ImportFormat::Csv => import::ImportFormat::Csv,
     };
     let rules = NumberRules { accept_test_numbers: parts.accepts_test_numbers };
-    let options = import::ImportOptions::new(format, rules, civil_day(parts.clock.now()));
+    let encoding = match encoding {
+        ImportEncoding::Utf8 => import::Encoding::Utf8,
+        ImportEncoding::Gb18030 => import::Encoding::Gb18030,
+    };
+    let options = import::ImportOptions::new(format, rules, civil_day(parts.clock.now())).encoded(encoding);
     let mut tell = |step| {
         let step = match step {
             import::ImportProgress::Advanced(report) => ImportProgress::Advanced(counts(report)),

@@ -2,8 +2,10 @@
 
 mod backup;
 mod compact;
+mod export;
 mod generate;
 mod import;
+mod interrupt;
 mod opening;
 mod progress;
 mod restore;
@@ -17,7 +19,7 @@ use clap::{Args, Subcommand};
 /// Fills and inspects the licence registry.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  drivegate registry generate --count 10000 --seed 1 --into DIR\n  drivegate registry generate --count 1000 --out drivers.ndjson\n  drivegate registry import drivers.ndjson --dir DIR\n  drivegate registry stats --dir DIR\n  drivegate registry backup DIR --to FILE\n  drivegate registry restore FILE --into DIR"
+    after_help = "Examples:\n  drivegate registry generate --count 10000 --seed 1 --into DIR\n  drivegate registry generate --count 1000 --out drivers.ndjson\n  drivegate registry import drivers.ndjson --dir DIR\n  drivegate registry export DIR --to drivers.ndjson --with-identifiers\n  drivegate registry stats --dir DIR\n  drivegate registry backup DIR --to FILE\n  drivegate registry restore FILE --into DIR"
 )]
 pub struct RegistryCommand {
     #[command(subcommand)]
@@ -29,6 +31,8 @@ enum Task {
     Generate(generate::Generate),
     /// Imports licences from NDJSON or CSV; bad lines go to a rejects file, the rest goes in. Safe to repeat.
     Import(import::Import),
+    /// Writes every licence as NDJSON that import takes back. Numbers and names leave the registry: say so.
+    Export(export::Export),
     /// Counts what the registry holds.
     Stats(stats::Stats),
     /// Opens every record and compares index and feed with what they say. Exit code 2: something is wrong.
@@ -50,6 +54,7 @@ impl RegistryCommand {
         match self.task {
             Task::Generate(generate) => generate.run(),
             Task::Import(import) => import.run(),
+            Task::Export(export) => export.run(),
             Task::Stats(stats) => stats.run(),
             Task::Verify(verify) => verify.run(),
             Task::Backup(backup) => backup.run(),

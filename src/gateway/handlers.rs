@@ -64,7 +64,7 @@ impl VerificationService for Handlers {
     ) -> Result<Response<GetLimitsResponse>, Status> {
         let (_, contract) = caller(&request)?;
         let levels = self.meters.levels(&contract.partner, &contract.allowance);
-        Ok(Response::new(limits_message(&levels)))
+        Ok(Response::new(limits_message(&levels, self.environment)))
     }
 
     async fn describe_contract(

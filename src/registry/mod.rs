@@ -9,6 +9,7 @@
 mod changes;
 pub mod codec;
 pub mod embedded;
+pub mod export;
 pub mod generator;
 pub mod import;
 pub mod keys;

@@ -65,6 +65,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prost_types", &["gateway"]),
     ("redb", &["registry"]),
     ("sqlx", &["registry"]),
+    ("encoding_rs", &["registry"]),
     ("redis", &["cache", "limits"]),
     ("quick_cache", &["cache"]),
     ("governor", &["limits"]),

@@ -18,7 +18,7 @@ use crate::cli::deployment::Places;
 use crate::cli::terminal::say;
 use crate::registry::embedded::{BulkLoad, BulkWorker};
 use crate::registry::generator::{POPULATION_MAX, Population, fixed_drivers};
-use crate::registry::import::write_line;
+use crate::registry::import::{FileEnd, write_begin, write_end, write_line};
 use crate::registry::store::wait;
 use crate::registry::{LicenceStore, NewSubject, Outcome, RegistryError, Rejection, Submission};
 
@@ -39,7 +39,7 @@ pub(super) struct Generate {
     #[arg(long, value_name = "DATE")]
     as_of: Option<Date>,
     /// Adds the fixed test drivers of docs/test-drivers.md, beyond the count.
-    #[arg(long)]
+    #[arg(long, visible_alias = "test-drivers")]
     with_test_drivers: bool,
     /// Writes NDJSON to this file; `-` is standard output.
     #[arg(long, value_name = "FILE", default_value = "-", conflicts_with = "into")]
@@ -193,13 +193,20 @@ fn write(out: &Path, drivers: impl Iterator<Item = NewSubject>, bar: &ProgressBa
         let file = File::create(out).into_diagnostic();
         Box::new(BufWriter::new(file.wrap_err_with(|| format!("cannot create {}", out.display()))?))
     };
-    let written = drivers
-        .inspect(|_| bar.inc(1))
-        .try_for_each(|driver| write_line(&driver, &mut writer))
-        .and_then(|()| writer.flush());
-    match written {
+    match write_all(drivers.inspect(|_| bar.inc(1)), &mut writer) {
         // Whoever read the pipe has enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other.into_diagnostic().wrap_err_with(|| format!("cannot write {}", out.display())),
     }
+}
+
+fn write_all(drivers: impl Iterator<Item = NewSubject>, out: &mut impl Write) -> std::io::Result<()> {
+    let mut end = FileEnd { subjects: 0, left_out: 0 };
+    write_begin(out)?;
+    for driver in drivers {
+        write_line(&driver, out)?;
+        end.subjects += 1;
+    }
+    write_end(end, out)?;
+    out.flush()
 }

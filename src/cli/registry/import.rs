@@ -4,21 +4,25 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use jiff::civil::Date;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
+use super::interrupt::Interrupt;
 use super::opening::{OpenFault, open_store, today};
-use super::progress::byte_bar;
+use super::progress::{byte_bar, pace};
 use crate::admin::client::{AdminClient, AdminClientError};
 use crate::admin::report;
+use crate::app::SystemClock;
 use crate::cli::deployment::Places;
-use crate::cli::terminal::say;
+use crate::cli::terminal::{say, tell};
 use crate::domain::licence::NumberRules;
+use crate::domain::time::Clock as _;
 use crate::registry::import::{
-    ImportFormat, ImportOptions, ImportProgress, ImportReport, Importer, RejectsFile,
+    Encoding, ImportFormat, ImportOptions, ImportProgress, ImportReport, Importer, RejectsFile,
 };
 use crate::registry::{LicenceStore, RegistryError};
 
@@ -33,6 +37,9 @@ pub(super) struct Import {
     /// How the input is written; by the file's ending unless given (NDJSON for standard input).
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
+    /// How its characters are written; never guessed.
+    #[arg(long, value_enum, value_name = "ENCODING", default_value = "utf-8")]
+    encoding: Characters,
     /// The day a CSV snapshot is true for; today unless given. Nothing is known from before it.
     #[arg(long, value_name = "DATE")]
     as_of: Option<Date>,
@@ -50,6 +57,16 @@ enum Format {
     Csv,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Characters {
+    /// UTF-8, with or without byte order mark.
+    #[value(name = "utf-8")]
+    Utf8,
+    /// GB 18030; GBK and GB 2312 are parts of it.
+    #[value(name = "gb18030", alias = "gbk", alias = "gb2312")]
+    Gb18030,
+}
+
 impl Import {
     pub(super) fn run(self) -> miette::Result<ExitCode> {
         let places = Places::of(&self.dir)?;
@@ -57,15 +74,18 @@ impl Import {
             self.format(),
             NumberRules { accept_test_numbers: self.accept_test_numbers || places.is_sandbox },
             self.as_of.unwrap_or_else(today),
-        );
+        )
+        .encoded(self.encoding());
         let (input, bar) = self.input()?;
-        let input = bar.wrap_read(input);
+        let interrupt = Interrupt::listen();
+        let input = interrupt.breaking(bar.wrap_read(input));
         let path = self.rejects_path();
         let rejects = RejectsFile::at(&path).into_diagnostic();
         let rejects = rejects.wrap_err_with(|| format!("cannot replace {}", path.display()))?;
-        let mut watch = Watch { bar, rejects, unwritten: None };
+        let mut watch = Watch { bar, rejects, unwritten: None, so_far: String::new() };
+        let began = SystemClock.since_boot();
         let told = match open_store(&places) {
-            Ok(registry) => import_here(registry.as_ref(), input, options, &mut watch)?,
+            Ok(registry) => import_here(registry.as_ref(), input, options, &mut watch),
             Err(OpenFault::Registry(RegistryError::Locked(_))) => {
                 if options.format == ImportFormat::Csv && self.as_of.is_some() {
                     return Err(miette!(
@@ -73,11 +93,22 @@ impl Import {
                         "a running gateway imports snapshots as of today only"
                     ));
                 }
-                import_through_gateway(&places.admin_socket, input, options.format, &mut watch)?
+                import_through_gateway(&places.admin_socket, input, options, &mut watch)
             }
             Err(fault) => return Err(fault.into()),
         };
-        watch.finish(&told)
+        match told {
+            Ok(told) => watch.finish(&told, SystemClock.since_boot().saturating_sub(began)),
+            Err(_) if interrupt.is_heard() => watch.stop(),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn encoding(&self) -> Encoding {
+        match self.encoding {
+            Characters::Utf8 => Encoding::Utf8,
+            Characters::Gb18030 => Encoding::Gb18030,
+        }
     }
 
     fn format(&self) -> ImportFormat {
@@ -116,17 +147,20 @@ struct Watch {
     bar: ProgressBar,
     rejects: RejectsFile,
     unwritten: Option<std::io::Error>,
+    so_far: String,
 }
 
 /// How an import came out, here or in the gateway.
 struct Told {
     summary: String,
+    lines: u64,
     rejected: u64,
 }
 
 impl Watch {
-    fn advanced(&self, summary: String) {
-        self.bar.set_message(summary);
+    fn advanced(&mut self, summary: String) {
+        self.bar.set_message(summary.clone());
+        self.so_far = summary;
     }
 
     fn rejected(&mut self, line: u64, reason: &str) {
@@ -136,14 +170,29 @@ impl Watch {
     }
 
     /// Says how it came out. Exit code 2: the import is done, but lines were refused.
-    fn finish(self, told: &Told) -> miette::Result<ExitCode> {
+    fn finish(self, told: &Told, took: Duration) -> miette::Result<ExitCode> {
+        let bytes = self.bar.position();
+        say(&format!("{}{}", told.summary, pace(told.lines, bytes, took)));
+        self.name_refused()?;
+        Ok(if told.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    }
+
+    /// Says how far it came when the operator had enough of it.
+    fn stop(self) -> miette::Result<ExitCode> {
+        let so_far = if self.so_far.is_empty() { "nothing yet" } else { &self.so_far };
+        tell(&format!("stopped by Ctrl-C; durable are: {so_far}"));
+        tell("run the same command again to go on: what is in is not imported twice");
+        self.name_refused()?;
+        Ok(Interrupt::exit_code())
+    }
+
+    fn name_refused(self) -> miette::Result<()> {
         self.bar.finish_and_clear();
         let path = self.rejects.finish().and_then(|path| self.unwritten.map_or(Ok(path), Err));
-        say(&told.summary);
         if let Some(path) = path.into_diagnostic().wrap_err("cannot write the rejects file")? {
             say(&format!("refused lines and their reasons: {}", path.display()));
         }
-        Ok(if told.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+        Ok(())
     }
 }
 
@@ -161,17 +210,21 @@ fn import_here(
     let report = report.wrap_err(
         "the import ended early; what was committed stays, run the same command again to finish it",
     )?;
-    Ok(Told { summary: counts(&report), rejected: report.rejected })
+    Ok(Told { summary: counts(&report), lines: report.lines, rejected: report.rejected })
 }
 
 /// Imports through the gateway that holds the registry open.
 fn import_through_gateway(
     socket: &Path,
     input: impl Read + Send + 'static,
-    format: ImportFormat,
+    options: ImportOptions,
     watch: &mut Watch,
 ) -> miette::Result<Told> {
-    let format = match format {
+    let encoding = match options.encoding {
+        Encoding::Utf8 => report::ImportEncoding::Utf8,
+        Encoding::Gb18030 => report::ImportEncoding::Gb18030,
+    };
+    let format = match options.format {
         ImportFormat::Ndjson => report::ImportFormat::Ndjson,
         ImportFormat::Csv => report::ImportFormat::Csv,
     };
@@ -187,8 +240,8 @@ fn import_through_gateway(
         ),
         other => other.into(),
     })?;
-    let counts = client.import(input, format, &mut progress)?;
-    Ok(Told { summary: gateway_counts(&counts), rejected: counts.rejected })
+    let counts = client.import(input, format, encoding, &mut progress)?;
+    Ok(Told { summary: gateway_counts(&counts), lines: counts.lines, rejected: counts.rejected })
 }
 
 fn gateway_counts(counts: &report::ImportCounts) -> String {

@@ -58,6 +58,7 @@ pub fn limits_json(limits: &proto::GetLimitsResponse) -> Value {
         "kind": "limits",
         "limits": meters,
         "mode": short::<proto::LimitMode>(limits.mode),
+        "environment": short::<proto::Environment>(limits.environment),
         "in_flight": limits.in_flight,
         "in_flight_max": limits.in_flight_max,
         "connections": limits.connections,

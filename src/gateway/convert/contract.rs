@@ -42,9 +42,13 @@ fn terms_message(terms: &PurposeTerms) -> proto::PurposeTerms {
 }
 
 /// Converts the levels of a contract's meters.
-pub(in crate::gateway) fn limits_message(levels: &[LimitLevel]) -> proto::GetLimitsResponse {
+pub(in crate::gateway) fn limits_message(
+    levels: &[LimitLevel],
+    environment: proto::Environment,
+) -> proto::GetLimitsResponse {
     let mut message = proto::GetLimitsResponse {
         mode: proto::LimitMode::Local.into(),
+        environment: environment.into(),
         ..proto::GetLimitsResponse::default()
     };
     for level in levels {

@@ -20,6 +20,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod walk;
 mod writer;
 
 pub use backup::{BackupError, BackupReport, RestoreReport, restore};

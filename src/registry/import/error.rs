@@ -14,11 +14,56 @@ pub enum ImportError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The input is no UTF-8 text: convert it first.
-    #[error("line {line} is not UTF-8; convert the file first, for example: iconv -f GB18030 -t UTF-8 FILE")]
+    /// The input is no UTF-8 text: say what it is, or convert it first.
+    #[error(
+        "line {line} is not UTF-8; for GB 18030, GBK or GB 2312 add --encoding gb18030, convert anything else to UTF-8 first"
+    )]
     NotUtf8 {
         /// The first line that is not.
         line: u64,
+    },
+    /// The file says itself that it is UTF-8, the operator says that it is not.
+    #[error(
+        "line 1 begins with the byte order mark of UTF-8, but --encoding gb18030 was given: leave it out"
+    )]
+    OtherMark,
+    /// The file was written for a newer version of this program.
+    #[error(
+        "line {line} says format {found}; this program reads up to format {known}: use the version that wrote the file"
+    )]
+    NewerFormat {
+        /// The line that says so.
+        line: u64,
+        /// The file's version.
+        found: u64,
+        /// The newest known.
+        known: u64,
+    },
+    /// A line that begins as a begin or end line of a file and is none.
+    #[error("line {line} is no usable marker of a file's version, begin or end")]
+    Marker {
+        /// Which.
+        line: u64,
+    },
+    /// The file has a begin line but no end line: it was cut. What it holds went in.
+    #[error(
+        "the file breaks off after line {line}: its end line is missing. Import the whole file; what was read is in"
+    )]
+    NoEnd {
+        /// The last line there is.
+        line: u64,
+    },
+    /// The end line says another number of lines than there were. What there was went in.
+    #[error(
+        "line {line} says that {said} lines stand before it, there are {found}. Import the whole file; what was read is in"
+    )]
+    LinesMissing {
+        /// The end line.
+        line: u64,
+        /// What it says.
+        said: u64,
+        /// What there is.
+        found: u64,
     },
     /// The first line of a CSV file does not name the columns as it must.
     #[error("the header line {0}")]
@@ -56,6 +101,15 @@ pub enum LineFault {
     /// Longer than a line may be.
     #[error("longer than 65536 bytes")]
     TooLong,
+    /// A NUL byte: what a crash leaves where the file system had not written yet.
+    #[error("holds a NUL byte: the file is damaged")]
+    Nul,
+    /// Bytes that are no text in the encoding that was declared.
+    #[error("is not GB 18030")]
+    NotGb18030,
+    /// The last row of a CSV has no line break: nobody can tell whether it is whole.
+    #[error("the file ends in the middle of this row; if it is whole, end it with a line break")]
+    NoLineBreak,
     /// No JSON.
     #[error("not JSON (column {0})")]
     NotJson(usize),

@@ -5,8 +5,10 @@ use std::io::{BufRead, BufReader, Read};
 use jiff::civil::Date;
 
 use super::csv_rows::Header;
+use super::encoding::Encoding;
 use super::error::{HeaderFault, ImportError, LineFault};
 use super::lines::{Line, Lines};
+use super::markers::{Markers, csv_version};
 use super::ndjson;
 use crate::domain::licence::NumberRules;
 use crate::registry::store::{FeedHeads, LicenceStore, wait};
@@ -19,6 +21,8 @@ const READ_SIZE: usize = 256 * 1024;
 pub struct ImportOptions {
     /// How the input is written.
     pub format: ImportFormat,
+    /// How its characters are written.
+    pub encoding: Encoding,
     /// Which numbers are accepted.
     pub rules: NumberRules,
     /// The day a CSV snapshot is true for; nothing is known from before it.
@@ -30,7 +34,12 @@ pub struct ImportOptions {
 impl ImportOptions {
     /// Options for a format, with the usual batch size.
     pub fn new(format: ImportFormat, rules: NumberRules, as_of: Date) -> Self {
-        Self { format, rules, as_of, batch_size: 4_000 }
+        Self { format, encoding: Encoding::Utf8, rules, as_of, batch_size: 4_000 }
+    }
+
+    /// The same for an input written otherwise.
+    pub fn encoded(self, encoding: Encoding) -> Self {
+        Self { encoding, ..self }
     }
 }
 
@@ -46,7 +55,7 @@ pub enum ImportFormat {
 /// What an import has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ImportReport {
-    /// Lines read; empty ones and a CSV header do not count.
+    /// Lines read; empty ones, a CSV header, begin and end lines do not count.
     pub lines: u64,
     /// Bytes read.
     pub bytes: u64,
@@ -100,6 +109,7 @@ impl<'r> Importer<'r> {
             importer: self,
             began: began.map_err(|source| ImportError::Registry { line: 0, source })?,
             header: None,
+            markers: Markers::default(),
             batch: Vec::new(),
             places: Vec::new(),
             report: ImportReport::default(),
@@ -115,6 +125,7 @@ struct Run<'i> {
     /// Where the feed stood when the import began: subjects created later came in with it.
     began: FeedHeads,
     header: Option<Header>,
+    markers: Markers,
     batch: Vec<Submission>,
     /// The lines the batch's submissions stand in.
     places: Vec<u64>,
@@ -138,10 +149,18 @@ impl Run<'_> {
             let number = read + 1;
             let parsed = match line {
                 None => break,
-                Some(Line::Whole([])) => continue,
-                Some(Line::Whole(bytes)) => self.parse(bytes, number)?,
                 Some(Line::TooLong) => Some(Err(LineFault::TooLong)),
+                Some(Line::Whole(bytes)) => match self.parse(bytes, number) {
+                    Ok(parsed) => parsed,
+                    Err(error) => {
+                        self.commit()?;
+                        return Err(error);
+                    }
+                },
             };
+            // The end of a cut row may look like a whole one: a letter less, a digit less.
+            let is_cut = self.importer.options.format == ImportFormat::Csv && !lines.is_ended();
+            let parsed = if is_cut { parsed.map(|_| Err(LineFault::NoLineBreak)) } else { parsed };
             self.report.bytes = lines.bytes();
             match parsed {
                 None => continue,
@@ -152,6 +171,7 @@ impl Run<'_> {
                 Some(Err(fault)) => self.reject(number, fault),
             }
             self.report.lines += 1;
+            self.markers.count();
             if self.batch.len() >= self.importer.options.batch_size.max(1) {
                 self.commit()?;
             }
@@ -160,25 +180,37 @@ impl Run<'_> {
         if self.header.is_none() && self.importer.options.format == ImportFormat::Csv {
             return Err(ImportError::Header(HeaderFault::Unusable));
         }
-        self.commit()
+        self.commit()?;
+        self.markers.finish(lines.number())
     }
 
-    /// Parses a line; `None` for a CSV header.
+    /// Parses a line; `None` for one that holds no licence: empty, a CSV header, a begin or end line.
     fn parse(
         &mut self,
         bytes: &[u8],
         line: u64,
     ) -> Result<Option<Result<Submission, LineFault>>, ImportError> {
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            self.commit()?;
-            return Err(ImportError::NotUtf8 { line });
+        let ImportOptions { format, encoding, rules, as_of, .. } = self.importer.options;
+        let bytes = if line == 1 { encoding.without_mark(bytes)? } else { bytes };
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if bytes.contains(&0) {
+            return Ok(Some(Err(LineFault::Nul)));
+        }
+        let Some(text) = encoding.text(bytes) else {
+            return match encoding {
+                Encoding::Utf8 => Err(ImportError::NotUtf8 { line }),
+                Encoding::Gb18030 => Ok(Some(Err(LineFault::NotGb18030))),
+            };
         };
-        let ImportOptions { format, rules, as_of, .. } = self.importer.options;
         Ok(match (format, &self.header) {
-            (ImportFormat::Ndjson, _) => Some(ndjson::parse(text, rules)),
-            (ImportFormat::Csv, Some(header)) => Some(header.row(text, rules, as_of)),
+            (ImportFormat::Ndjson, _) if self.markers.take(&text, line)? => None,
+            (ImportFormat::Ndjson, _) => Some(ndjson::parse(&text, rules)),
+            (ImportFormat::Csv, Some(header)) => Some(header.row(&text, rules, as_of)),
+            (ImportFormat::Csv, None) if line == 1 && csv_version(&text, line)? => None,
             (ImportFormat::Csv, None) => {
-                self.header = Some(Header::parse(text).map_err(ImportError::Header)?);
+                self.header = Some(Header::parse(&text).map_err(ImportError::Header)?);
                 None
             }
         })

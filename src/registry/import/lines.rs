@@ -4,7 +4,6 @@ use std::io::{BufRead, Result};
 
 /// Longest line accepted, in bytes: a thousand changes fit.
 pub(super) const LINE_SIZE_MAX: usize = 64 * 1024;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads lines into one buffer; the rest of a line that is too long is skipped, not kept.
 pub(super) struct Lines<R> {
@@ -12,12 +11,13 @@ pub(super) struct Lines<R> {
     line: Vec<u8>,
     number: u64,
     bytes: u64,
+    is_ended: bool,
 }
 
 /// One line as read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'l> {
-    /// Its bytes without line end and byte order mark.
+    /// Its bytes without line end.
     Whole(&'l [u8]),
     /// It was longer than [`LINE_SIZE_MAX`].
     TooLong,
@@ -25,12 +25,17 @@ pub(super) enum Line<'l> {
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(from: R) -> Self {
-        Self { from, line: Vec::new(), number: 0, bytes: 0 }
+        Self { from, line: Vec::new(), number: 0, bytes: 0, is_ended: true }
     }
 
     /// Returns the number of the line read last, from 1.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Says whether the line read last ended with a line break, as every line but a file's last must.
+    pub(super) fn is_ended(&self) -> bool {
+        self.is_ended
     }
 
     /// Returns the bytes read so far.
@@ -60,7 +65,8 @@ impl<R: BufRead> Lines<R> {
             let used = end.map_or(available.len(), |end| end + 1);
             self.from.consume(used);
             self.bytes += used as u64;
-            if end.is_some() {
+            self.is_ended = end.is_some();
+            if self.is_ended {
                 break;
             }
         }
@@ -69,8 +75,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     fn trimmed(&self) -> &[u8] {
-        let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
-        if self.number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line }
+        self.line.strip_suffix(b"\r").unwrap_or(&self.line)
     }
 }
 
@@ -82,12 +87,13 @@ mod tests {
 
     #[test]
     fn lines_end_with_or_without_carriage_return_and_at_the_end() {
-        let mut lines = Lines::new(BufReader::with_capacity(3, b"\xef\xbb\xbfone\r\n\ntwo".as_slice()));
-        for expected in [b"one".as_slice(), b"", b"two"] {
+        let mut lines = Lines::new(BufReader::with_capacity(3, b"one\r\n\ntwo".as_slice()));
+        for (expected, is_ended) in [(b"one".as_slice(), true), (b"", true), (b"two", false)] {
             assert_eq!(lines.next().unwrap(), Some(Line::Whole(expected)));
+            assert_eq!(lines.is_ended(), is_ended);
         }
         assert_eq!(lines.next().unwrap(), None);
-        assert_eq!((lines.number(), lines.bytes()), (3, 12));
+        assert_eq!((lines.number(), lines.bytes()), (3, 9));
     }
 
     #[test]

@@ -3,16 +3,20 @@
 //! The format is documented in `docs/import-format.md`.
 
 mod csv_rows;
+mod encoding;
 mod error;
 mod importer;
 mod lines;
+mod markers;
 mod ndjson;
 mod rejects;
 #[cfg(test)]
 mod tests;
 
+pub use encoding::Encoding;
 pub use error::{HeaderFault, ImportError, LineFault};
 pub use importer::{ImportFormat, ImportOptions, ImportProgress, ImportReport, Importer};
 pub(in crate::registry) use ndjson::kind_word;
-pub use ndjson::write_line;
+pub use markers::{FileEnd, read_end, write_begin, write_end};
+pub use ndjson::{write_line, write_verbatim};
 pub use rejects::RejectsFile;

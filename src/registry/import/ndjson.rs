@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::LineFault;
 use crate::domain::licence::{
-    ChangeKind, DocumentKind, ELicenceEvent, FileNumber, FullName, LicenceNumber, NumberRules, Validity,
+    ChangeKind, DocumentKind, ELicenceEvent, FileNumber, FullName, History, LicenceNumber, NumberRules, Validity,
 };
 use crate::domain::time::Effective;
 use crate::intake::ports::StatedChange;
@@ -31,6 +31,8 @@ struct SubjectLine<'l> {
     file_number: Option<Cow<'l, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     authority: Option<Cow<'l, str>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    verbatim: bool,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     changes: Option<Vec<ChangeLine<'l>>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +113,9 @@ fn whole(
     number: LicenceNumber,
     mut changes: Vec<NewChange>,
 ) -> Result<Submission, LineFault> {
+    if line.verbatim {
+        return verbatim(line, document, number, changes);
+    }
     let name = line.name.as_deref().ok_or_else(|| LineFault::field("name", "must be there"))?;
     let name = FullName::parse(name).map_err(|fault| LineFault::field("name", fault))?;
     let identity = identity(
@@ -123,6 +128,23 @@ fn whole(
         changes.splice(0..0, said);
     }
     Ok(NewSubject { document, number, name, changes }.into_submission())
+}
+
+/// Takes the changes as they are: a history that was recorded once says all of itself.
+fn verbatim(
+    line: &SubjectLine<'_>,
+    document: DocumentKind,
+    number: LicenceNumber,
+    changes: Vec<NewChange>,
+) -> Result<Submission, LineFault> {
+    let beside = [&line.name, &line.birth_day, &line.file_number, &line.authority];
+    if beside.iter().any(|field| field.is_some()) {
+        return Err(LineFault::field(
+            "verbatim",
+            "name, birth_day, file_number and authority are changes then",
+        ));
+    }
+    Ok(Submission { document, number, extent: Extent::Whole, changes })
 }
 
 /// Reads what a subject line or a snapshot row says beside number and name.
@@ -256,7 +278,13 @@ pub fn write_line(subject: &NewSubject, out: &mut impl Write) -> std::io::Result
         document: Some(subject.document.word().into()),
         number: subject.number.expose().into(),
         name: Some(subject.name.expose().into()),
-        changes: Some(subject.changes.iter().map(change_line).collect()),
+        changes: Some(
+            subject
+                .changes
+                .iter()
+                .map(|change| change_line(change.effective, change.recorded_at, &change.kind))
+                .collect(),
+        ),
         ..SubjectLine::default()
     };
     serde_json::to_writer(&mut *out, &line)?;
@@ -265,24 +293,48 @@ pub fn write_line(subject: &NewSubject, out: &mut impl Write) -> std::io::Result
 
 /// Returns the word files name a kind of change by.
 pub(in crate::registry) fn kind_word(change: &StatedChange) -> String {
-    let StatedChange { effective, recorded_at, kind } = change.clone();
-    change_line(&NewChange { effective, recorded_at, kind }).kind.into_owned()
+    change_line(change.effective, change.recorded_at, &change.kind).kind.into_owned()
 }
 
-pub(super) fn change_line(change: &NewChange) -> ChangeLine<'_> {
-    let effective = match change.effective {
+/// Writes a history on record as one line that [`super::Importer`] reads back to the same changes, nothing put ahead of
+/// them. Says whether it could: the number a subject is known by must be among the changes.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn write_verbatim(history: &History, out: &mut impl Write) -> std::io::Result<bool> {
+    let changes = history.changes();
+    let first_number = changes.iter().find_map(|change| match &change.kind {
+        ChangeKind::NumberSet { document, number } => Some((document, number)),
+        _ => None,
+    });
+    let Some((document, number)) = first_number else { return Ok(false) };
+    let lines = changes.iter().map(|change| change_line(change.effective, change.recorded_at, &change.kind));
+    let line = SubjectLine {
+        document: Some(document.word().into()),
+        number: number.expose().into(),
+        verbatim: true,
+        changes: Some(lines.collect()),
+        ..SubjectLine::default()
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")?;
+    Ok(true)
+}
+
+pub(super) fn change_line(effective: Effective, recorded_at: Timestamp, kind: &ChangeKind) -> ChangeLine<'_> {
+    let effective = match effective {
         Effective::At(moment) => moment.to_string(),
         Effective::On(day) => day.to_string(),
     };
     let line = ChangeLine {
         effective: effective.into(),
-        recorded_at: change.recorded_at.to_string().into(),
+        recorded_at: recorded_at.to_string().into(),
         ..ChangeLine::default()
     };
     let day_text = |day: &Date| Some(Cow::Owned(day.to_string()));
     let letter_text = |letter: &u8| Some(Cow::Owned(char::from(*letter).to_string()));
     let of = |kind: &'static str| ChangeLine { kind: kind.into(), ..line };
-    match &change.kind {
+    match kind {
         ChangeKind::Issued => of("issued"),
         ChangeKind::NumberSet { document, number } => ChangeLine {
             document: Some(document.word().into()),

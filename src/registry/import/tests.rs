@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::civil::date;
+use proptest::prelude::*;
 
 use super::*;
 use crate::domain::licence::{ChangeKind, NumberRules};
@@ -233,5 +234,131 @@ fn bad_rows_and_headers_are_named() {
     ] {
         let (told, _) = import_csv(&store(), header);
         assert!(matches!(told, Err(ImportError::Header(found)) if found == fault), "{header}");
+    }
+}
+
+#[test]
+fn gb18030_is_read_when_declared_and_a_line_that_is_none_is_named() {
+    let text = [line(ONE, ISSUED), line(TWO, ISSUED), line(THREE, ISSUED)].join("\n");
+    let (bytes, ..) = encoding_rs::GB18030.encode(&text);
+    let mut bytes = bytes.into_owned();
+    let second = text.find('\n').unwrap();
+    // The second name loses the first byte of its last character.
+    let cut = bytes.iter().skip(second).position(|byte| *byte >= 0x80).unwrap() + second;
+    bytes.remove(cut + 7);
+    let store = store();
+    let declared = options(ImportFormat::Ndjson, true).encoded(Encoding::Gb18030);
+    let (told, refused) = import_as(&store, declared, &bytes);
+    assert_eq!(counts(told.unwrap()), [3, 2, 0, 0, 1], "{refused:?}");
+    let name = |number| {
+        let record = read(&store, number).unwrap().record.unwrap();
+        let named = record.history.changes().iter().find_map(|change| match &change.kind {
+            ChangeKind::NameSet { name } => Some(name.expose().to_owned()),
+            _ => None,
+        });
+        named.unwrap()
+    };
+    assert_eq!((name(ONE), name(THREE)), ("测试小明".to_owned(), "测试小明".to_owned()));
+    let (told, _) = import_as(&store, options(ImportFormat::Ndjson, true), &bytes);
+    assert!(told.unwrap_err().to_string().contains("line 1 is not UTF-8; for GB 18030"));
+}
+
+#[test]
+fn nul_bytes_and_a_row_without_its_line_break_are_refused() {
+    let store = store();
+    let nul = format!("{}\n\0\0\0\0\n{}", line(ONE, ISSUED), line(TWO, ISSUED).replace("小明", "小\0明"));
+    let (report, refused) = import(&store, &nul);
+    assert_eq!(counts(report), [3, 1, 0, 0, 2]);
+    assert!(refused.iter().all(|(_, reason)| reason == "holds a NUL byte: the file is damaged"));
+    let rows = format!(
+        "#drivegate-licences 1\n{HEADER}\n{TWO},测试小红,2015-03-01,C1,,,,S,1,,\n{THREE},测试小红,2015-03-01,C1,,,,S"
+    );
+    let (told, refused) = import_csv(&store, &rows);
+    assert_eq!(counts(told.unwrap()), [2, 1, 0, 0, 1]);
+    assert_eq!(refused[0].0, 4);
+    assert!(refused[0].1.contains("ends in the middle of this row"), "{}", refused[0].1);
+}
+
+#[test]
+fn a_file_that_says_where_it_ends_must_end_there() {
+    let mut whole = Vec::new();
+    write_begin(&mut whole).unwrap();
+    for driver in Population::new(9, AS_OF).take(10) {
+        write_line(&driver, &mut whole).unwrap();
+    }
+    write_end(FileEnd { subjects: 10, left_out: 0 }, &mut whole).unwrap();
+    let text = String::from_utf8(whole).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let told = |lines: &[&str]| {
+        let store = store();
+        let (told, _) = import_as(&store, options(ImportFormat::Ndjson, true), lines.join("\n").as_bytes());
+        (told, store.stats().unwrap().subjects)
+    };
+    assert!(matches!(told(&lines), (Ok(report), 10) if counts(report) == [10, 10, 0, 0, 0]));
+    assert!(matches!(told(&lines[..8]), (Err(ImportError::NoEnd { line: 8 }), 7)));
+    let mut holed = lines.clone();
+    holed.remove(4);
+    assert!(matches!(told(&holed), (Err(ImportError::LinesMissing { line: 11, said: 10, found: 9 }), 9)));
+    let twice = [lines.clone(), lines.clone()].concat();
+    let (report, subjects) = told(&twice);
+    assert_eq!(
+        (counts(report.unwrap()), subjects),
+        ([20, 10, 0, 0, 10], 10),
+        "the second half repeats numbers"
+    );
+    let mut newer = lines.clone();
+    newer[0] = r#"{"drivegate-licences":2,"part":"begin"}"#;
+    assert!(matches!(told(&newer), (Err(ImportError::NewerFormat { line: 1, found: 2, known: 1 }), 0)));
+}
+
+#[test]
+fn a_verbatim_history_is_taken_as_it_is() {
+    let store = store();
+    let number = format!(
+        r#"{{"effective":"1990-01-01","recorded_at":"2015-03-01T02:00:00Z","kind":"number-set","number":"{ONE}"}}"#
+    );
+    let verbatim = format!(r#"{{"number":"{ONE}","verbatim":true,"changes":[{number},{ISSUED}]}}"#);
+    assert_eq!(counts(import(&store, &verbatim).0), [1, 1, 0, 0, 0]);
+    assert_eq!(read(&store, ONE).unwrap().record.unwrap().history.changes().len(), 2, "nothing put ahead");
+    let named = verbatim.replace("\"verbatim\":true", "\"verbatim\":true,\"name\":\"x\"");
+    assert!(import(&store, &named).1[0].1.starts_with("verbatim: "));
+}
+
+/// Whatever is read, it ends with a report or an error of the input, and neither repeats a byte of it.
+fn survives(format: ImportFormat, encoding: Encoding, input: &[u8]) {
+    let (told, refused) = import_as(&store(), options(format, true).encoded(encoding), input);
+    assert!(!matches!(told, Err(ImportError::Registry { .. } | ImportError::Read { .. })));
+    assert!(refused.iter().all(|(line, _)| *line >= 1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn random_bytes_never_panic(
+        input in proptest::collection::vec(any::<u8>(), 0..600), csv in any::<bool>(), gb in any::<bool>(),
+    ) {
+        let encoding = if gb { Encoding::Gb18030 } else { Encoding::Utf8 };
+        survives(if csv { ImportFormat::Csv } else { ImportFormat::Ndjson }, encoding, &input);
+        let headed = [HEADER.as_bytes(), b"\n", &input].concat();
+        survives(ImportFormat::Csv, encoding, &headed);
+    }
+
+    #[test]
+    fn flipped_and_cut_lines_never_panic(
+        index in 0_u64..500,
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        end in any::<prop::sample::Index>(),
+    ) {
+        let mut text = Vec::new();
+        write_begin(&mut text).unwrap();
+        write_line(&Population::new(4, AS_OF).driver(index).unwrap(), &mut text).unwrap();
+        for (place, byte) in flips {
+            let place = place.index(text.len());
+            text[place] = byte;
+        }
+        let cut = end.index(text.len());
+        survives(ImportFormat::Ndjson, Encoding::Utf8, &text);
+        survives(ImportFormat::Ndjson, Encoding::Gb18030, &text[..cut]);
     }
 }
