@@ -18,7 +18,8 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::report::{
-    ErrorBody, ImportCounts, ImportEncoding, ImportEvent, ImportFormat, ImportProgress, PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
+    ErrorBody, ImportCounts, ImportEncoding, ImportEvent, ImportFormat, ImportProgress, PartnerLine,
+    QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
 
 /// How long an ordinary operation may take: a reload reads a folder of contracts, the rest less.

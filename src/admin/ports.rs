@@ -8,7 +8,8 @@ use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 
 use super::report::{
-    HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
+    HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine, QuarantineLine,
+    ReloadReport, SettledReport, StatusReport,
 };
 use crate::domain::partner::PartnerId;
 

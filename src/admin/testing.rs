@@ -11,7 +11,8 @@ use super::ports::{
     ExportBody, Health, IMPORT_LINE_BYTES_MAX, ImportBody, Later, Operator, OperatorError, Settlement, Status,
 };
 use super::report::{
-    Condition, HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
+    Condition, HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine,
+    QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
 use crate::domain::partner::{PartnerId, PartnerKind};
 use crate::domain::question::Purpose;

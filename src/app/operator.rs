@@ -14,9 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::backup::back_up;
 use super::export;
 use super::gateway::Parts;
-use crate::admin::ports::{ExportBody, Health, ImportBody, Later, Operator, OperatorError, Settlement, Status};
+use crate::admin::ports::{
+    ExportBody, Health, ImportBody, Later, Operator, OperatorError, Settlement, Status,
+};
 use crate::admin::report::{
-    Condition, HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
+    Condition, HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine,
+    QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
 use crate::audit::JournalHealth;
 use crate::cache::FeedAge;

@@ -60,6 +60,18 @@ pub(super) fn read(store: &dyn LicenceStore, text: &str) -> Result<Reading, Look
     wait(store.read(pseudonym(store, text)))
 }
 
+/// Reads whom a submission is about.
+pub(super) fn read_of(store: &dyn LicenceStore, submission: &Submission) -> Result<Reading, LookUpError> {
+    wait(store.read(store.keys().pseudonym(submission.document, &submission.number)))
+}
+
+/// Counts the numbers submissions name: some people had two.
+pub(super) fn numbers_in(submissions: &[Submission]) -> u64 {
+    let is_number = |change: &&NewChange| matches!(change.kind, ChangeKind::NumberSet { .. });
+    let count = |submission: &Submission| submission.changes.iter().filter(is_number).count() as u64;
+    submissions.iter().map(count).sum()
+}
+
 fn pseudonym(store: &dyn LicenceStore, text: &str) -> NumberPseudonym {
     store.keys().pseudonym(DocumentKind::ResidentId, &number(text))
 }

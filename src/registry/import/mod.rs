@@ -16,7 +16,7 @@ mod tests;
 pub use encoding::Encoding;
 pub use error::{HeaderFault, ImportError, LineFault};
 pub use importer::{ImportFormat, ImportOptions, ImportProgress, ImportReport, Importer};
-pub(in crate::registry) use ndjson::kind_word;
 pub use markers::{FileEnd, read_end, write_begin, write_end};
+pub(in crate::registry) use ndjson::kind_word;
 pub use ndjson::{write_line, write_verbatim};
 pub use rejects::RejectsFile;

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::LineFault;
 use crate::domain::licence::{
-    ChangeKind, DocumentKind, ELicenceEvent, FileNumber, FullName, History, LicenceNumber, NumberRules, Validity,
+    ChangeKind, DocumentKind, ELicenceEvent, FileNumber, FullName, History, LicenceNumber, NumberRules,
+    Validity,
 };
 use crate::domain::time::Effective;
 use crate::intake::ports::StatedChange;

@@ -35,8 +35,9 @@ fn the_later_kinds_stay_what_they_are() {
     let path = ELicencePath::Camera;
     let event = ChangeKind::ELicence;
     let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    // Before each body: head, position 1/0/4, 9,801 days after 2000-01-01, recorded at that day's first second.
-    let head = |code: u8| format!("{code:02x}01000892990100");
+    // Before each body: the code, with an occasion that is spelled out; that its position follows; position 1/0/4; 9,801 days
+    // after 2000-01-01; recorded at that day's first second.
+    let head = |code: u8| format!("{:02x}0201000892990100", code | 3 << 6);
     for (kind, code, body) in [
         (ChangeKind::ClassLostByAge { class }, 23, "01"),
         (ChangeKind::ValidityRenewed { validity: validity(ValidityTerm::TenYears, until) }, 24, "8202"),
@@ -54,7 +55,7 @@ fn the_later_kinds_stay_what_they_are() {
         (event(ELicenceEvent::Reapplied { path }), 27, "0802"),
         (ChangeKind::Erased, 28, ""),
     ] {
-        assert_eq!(hex(bytes_of(&[kind])), head(code | POSITION_FOLLOWS) + body, "{code}");
+        assert_eq!(hex(bytes_of(&[kind])), head(code) + body, "{code}");
     }
 }
 

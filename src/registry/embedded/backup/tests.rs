@@ -13,7 +13,7 @@ use crate::registry::embedded::{EmbeddedRegistry, RegistryError, RegistryOptions
 use crate::registry::generator::Population;
 use crate::registry::keys::{KEY_FILE, KeyFault, RegistryKeys};
 use crate::registry::submission::{NewSubject, Submission};
-use crate::registry::suite::{ONE, THREE, TWO, licensed, read};
+use crate::registry::suite::{ONE, THREE, TWO, licensed, read, read_of};
 
 const AS_OF: jiff::civil::Date = jiff::civil::date(2026, 11, 1);
 /// 1970-01-01T00:00:01Z: a clock that never wins against the backup's epoch.
@@ -61,7 +61,7 @@ fn everything_comes_back_in_a_new_epoch() {
     assert!(second.verify(&mut |_| {}).unwrap().is_sound());
     assert_eq!(second.feed_after(0, 5_000).unwrap(), first.feed_after(0, 3_001).unwrap());
     for driver in drivers.iter().chain([&licensed(ONE)]) {
-        let [one, other] = [&first, &second].map(|store| read(store, driver.number.expose()).unwrap());
+        let [one, other] = [&first, &second].map(|store| read_of(store, driver).unwrap());
         let (one, other) = (one.record.unwrap(), other.record.unwrap());
         assert_eq!((one.subject, &one.history), (other.subject, &other.history));
         assert_eq!(one.secret.expose(), other.secret.expose());

@@ -7,7 +7,7 @@ use super::{BESIDE, CompactReport, compact};
 use crate::domain::licence::ChangeKind;
 use crate::registry::embedded::{EmbeddedRegistry, RegistryError, RegistryOptions};
 use crate::registry::generator::Population;
-use crate::registry::suite::{change, more, read};
+use crate::registry::suite::{change, more, read_of};
 use crate::registry::{NewSubject, RegistryKeys, Submission};
 
 const AS_OF: jiff::civil::Date = jiff::civil::date(2026, 11, 1);
@@ -44,7 +44,7 @@ fn everything_is_as_it_was_in_fewer_bytes() {
     assert_eq!((store.head(), store.feed_after(0, 5_000).unwrap()), (head, feed));
     assert!(store.verify(&mut |_| {}).unwrap().is_sound());
     for (index, driver) in drivers.iter().enumerate() {
-        let record = read(&store, driver.number.expose()).unwrap().record.unwrap();
+        let record = read_of(&store, driver).unwrap().record.unwrap();
         assert_eq!(record.history.changes().len(), driver.changes.len() + usize::from(index == 17));
     }
 }
