@@ -52,11 +52,13 @@ fn an_answer_is_given_again_by_its_moment_and_position() {
         let provenance = later.provenance.expect("an answer says what was known");
         assert!(provenance.position.unwrap().seq > known.position.unwrap().seq);
 
-        // The clock alone does not tell: the authority had recorded it by then.
-        let by_clock = VerifyRequest { known_at: known.known_at, ..question.clone() };
-        assert_eq!(ask(&mut insurer, by_clock.clone()).await.0, Decision::NotQualified);
+        // The clock alone does not tell: the authority had recorded it by then. A case has two questions: this is another's.
+        let known_at = known.known_at;
+        let case_reference = "CASE-2026-2".to_owned();
+        let by_clock = VerifyRequest { known_at, case_reference, ..question.clone() };
+        assert_eq!(ask(&mut insurer, by_clock).await.0, Decision::NotQualified);
 
-        let again = VerifyRequest { known_position: known.position, ..by_clock };
+        let again = VerifyRequest { known_at, known_position: known.position, ..question };
         let (decision, again) = ask(&mut insurer, again).await;
         assert_eq!((decision, again.criteria), (Decision::Qualified, first.criteria));
         let provenance = again.provenance.expect("an answer says what was known");

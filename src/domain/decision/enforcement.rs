@@ -115,6 +115,9 @@ fn must_exchange(case: &Case<'_>) -> bool {
 
 /// An endorsement is struck when its holder is too old for its role, or holds none of its classes any more.
 fn must_strike_endorsement(case: &Case<'_>) -> bool {
+    if case.held.endorsements.is_empty() {
+        return false;
+    }
     let in_force = ages::classes_in_force(case.held, case.rules, case.day).at_most();
     let lapsed = |rule: &RoleRule| {
         let too_old = match (rule.age_max, case.held.birth_day) {
@@ -126,7 +129,7 @@ fn must_strike_endorsement(case: &Case<'_>) -> bool {
     let rules = Role::ALL.iter().filter_map(|role| case.rules.role_on(*role, case.day));
     let mut endorsed =
         rules.filter(|rule| rule.endorsement.is_some_and(|asked| case.held.endorsements.contains(&asked)));
-    !case.held.endorsements.is_empty() && endorsed.any(lapsed)
+    endorsed.any(lapsed)
 }
 
 #[cfg(test)]

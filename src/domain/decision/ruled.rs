@@ -29,7 +29,7 @@ pub struct Ruled {
     pub expired_on: Option<Date>,
     /// The probation in which the vehicle asked about would be driven.
     pub probation: Option<Probation>,
-    /// Whether business that follows from the state needs the paper licence.
+    /// Whether business that follows from the state needs the paper licence; said to enforcement only.
     pub paper_licence_needed: bool,
     /// The latest recording after the moment asked about that changed what the answer shows of that moment. Whatever else
     /// was recorded is nobody's business; in doubt about the record nothing is said.
@@ -77,8 +77,9 @@ pub fn decide_over(
         None => Shown::of(question, &case),
     };
     let changed_since = if doubt.is_some() { None } else { changed_since(question, &case, &shown) };
-    let (classes_in_force, paper_licence_needed) =
-        (case.classes_held_in_force(), enforcement::needs_paper_licence(&case));
+    let classes_in_force = case.classes_held_in_force();
+    let asked_by_enforcement = question.purpose() == Purpose::Enforcement;
+    let paper_licence_needed = asked_by_enforcement && enforcement::needs_paper_licence(&case);
     Ruled {
         ruling: ruling(question, shown.criteria, &case, now),
         classes_in_force,

@@ -86,10 +86,11 @@ impl ELicence {
             match &change.kind {
                 ChangeKind::ELicence(event) => {
                     known.step(*event, day);
-                    bound = (known.stage == Stage::Issued).then(|| bound.unwrap_or_else(|| licence.clone()));
-                    if *event == ELicenceEvent::Issued {
-                        bound = Some(licence.clone());
-                    }
+                    bound = match (event, known.stage) {
+                        (ELicenceEvent::Issued, _) => Some(licence.clone()),
+                        (_, Stage::Issued) => bound,
+                        _ => None,
+                    };
                 }
                 other => licence.note(other),
             }
