@@ -85,26 +85,25 @@ impl Generate {
             bar.finish_and_clear();
             return Ok(());
         }
-        let registry = &open_embedded(places)?;
-        match registry.bulk_load() {
-            Ok(load) => {
-                load_at_once(&load, fixed, population, self.count, &bar)?;
-                bar.finish_and_clear();
-                let mut stages = StageBar::new();
-                let report = load.finish(&mut |progress| stages.show(progress));
-                stages.finish();
-                match report.into_diagnostic()?.duplicates.as_slice() {
-                    [] => Ok(()),
-                    _ => Err(not_taken(Rejection::DuplicateNumber)),
-                }
-            }
+        let registry = open_embedded(places)?;
+        let load = match registry.bulk_load() {
+            Ok(load) => load,
             Err(RegistryError::NotEmpty) => {
-                load_in_batches(registry, fixed.into_iter().chain(population.part(0..self.count)), &bar)?;
+                load_in_batches(&registry, fixed.into_iter().chain(population.part(0..self.count)), &bar)?;
                 bar.finish_and_clear();
-                Ok(())
+                return Ok(());
             }
-            Err(error) => Err(error).into_diagnostic(),
+            Err(error) => return Err(error).into_diagnostic(),
+        };
+        load_at_once(&load, fixed, population, self.count, &bar)?;
+        bar.finish_and_clear();
+        let mut stages = StageBar::new();
+        let report = load.finish(&mut |progress| stages.show(progress));
+        stages.finish();
+        if !report.into_diagnostic()?.duplicates.is_empty() {
+            return Err(not_taken(Rejection::DuplicateNumber));
         }
+        registry.close_and_shrink().into_diagnostic()
     }
 }
 
