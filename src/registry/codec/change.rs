@@ -3,9 +3,7 @@
 
 use jiff::civil::Date;
 
-#[cfg(test)]
-use super::wire::base_day;
-use super::wire::{DecodeError, Reader, Unencodable, Writer, day_number, day_of};
+use super::wire::{DecodeError, Reader, Unencodable, Writer, base_day, day_number, day_of};
 use crate::domain::licence::{
     Change, ChangeKind, DocumentKind, ELicenceEvent, ELicencePath, Endorsement, FileNumber, FullName,
     LicenceNumber, NumberRules, RefusalGround, StateGround, Validity, ValidityTerm, VehicleClass,

@@ -8,7 +8,7 @@ use crate::hashing::{first_half, sha256};
 use crate::intake::ports::{SubjectState, WaitingCounts};
 use crate::registry::codec;
 use crate::registry::embedded::error::RegistryError;
-use crate::registry::sealing::{Place, SealingKeys};
+use crate::registry::sealing::SealingKeys;
 
 /// In a row of what waits: nothing there is held.
 const NOTHING_HELD: i64 = i64::MIN;
@@ -24,7 +24,7 @@ pub(super) enum Owner {
 
 impl Owner {
     /// The place a sealed state is bound to: another one than that of the subject's record.
-    fn place(&self) -> Place {
+    fn place(&self) -> [u8; 16] {
         first_half(&sha256(&[&b"drivegate intake state"[..], &self.key()].concat()))
     }
 
