@@ -49,6 +49,9 @@ enum Task {
     Import(Import),
     /// Counts what the registry holds.
     Stats(Stats),
+    /// Begins a new epoch: every reading taken before counts as outdated. Needed after a restore that the registry could
+    /// not notice itself: its folder, or its database's folder, was copied back.
+    NewEpoch(NewEpoch),
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +108,13 @@ struct Stats {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct NewEpoch {
+    /// The deployment folder.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     Ndjson,
@@ -121,6 +131,7 @@ impl RegistryCommand {
             Task::Generate(generate) => generate.run(),
             Task::Import(import) => import.run(),
             Task::Stats(stats) => stats.run(),
+            Task::NewEpoch(new_epoch) => new_epoch.run(),
         }
     }
 }
@@ -355,6 +366,14 @@ impl Stats {
         } else {
             say(table(&stats).trim_end());
         }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl NewEpoch {
+    fn run(self) -> miette::Result<ExitCode> {
+        let epoch = wait(open_store(&Places::of(&self.dir)?)?.new_epoch()).into_diagnostic()?;
+        say(&format!("epoch {epoch} began"));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -8,6 +8,8 @@
 
 mod connection;
 mod feed;
+mod inspect;
+mod known;
 mod layout;
 mod options;
 mod plan;
