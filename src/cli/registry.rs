@@ -6,6 +6,7 @@ mod export;
 mod generate;
 mod import;
 mod interrupt;
+mod new_epoch;
 mod opening;
 mod progress;
 mod restore;
@@ -43,6 +44,9 @@ enum Task {
     Restore(restore::Restore),
     /// Writes the registry anew with every page full. Needs room for a second copy, and no gateway running.
     Compact(compact::Compact),
+    /// Begins a new epoch: every reading taken before counts as outdated. Needed after a restore that the registry could
+    /// not notice itself: its folder, or its database's folder, was copied back.
+    NewEpoch(new_epoch::NewEpoch),
 }
 
 impl RegistryCommand {
@@ -60,6 +64,7 @@ impl RegistryCommand {
             Task::Backup(backup) => backup.run(),
             Task::Restore(restore) => restore.run(),
             Task::Compact(compact) => compact.run(),
+            Task::NewEpoch(new_epoch) => new_epoch.run(),
         }
     }
 }

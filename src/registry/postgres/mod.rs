@@ -8,7 +8,9 @@
 
 mod connection;
 mod feed;
+mod inspect;
 mod intake;
+mod known;
 mod layout;
 mod options;
 mod plan;

@@ -1,6 +1,5 @@
 //! The store as a whole: opened, checked against its keys, shared between readers, writers and the tail.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sqlx::postgres::PgPool;
@@ -9,10 +8,11 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::connection::{Role, Trying as _, connect, writers};
+use super::known::Known;
 use super::layout::Layout;
 use super::options::{PostgresOptions, PostgresOptionsFault};
 use super::readers::Readers;
-use super::{feed, schema, server};
+use super::{feed, inspect, schema, server};
 use crate::domain::subject::{NumberPseudonym, Position};
 use crate::registry::embedded::{FeedRow, RegistryError, RegistryStats, StoreError};
 use crate::registry::keys::RegistryKeys;
@@ -47,54 +47,6 @@ pub(super) struct Shared {
     pub(super) committed: Notify,
     /// Rung when something says that the feed has moved.
     pub(super) moved: Notify,
-}
-
-/// Where the feed stands as far as this process knows: told by the tail, or committed here.
-pub(super) struct Known {
-    epoch: AtomicU32,
-    seqs: Box<[AtomicU64]>,
-}
-
-impl Known {
-    fn new(heads: &FeedHeads) -> Self {
-        let seqs = heads.seqs.iter().map(|seq| AtomicU64::new(*seq)).collect();
-        Self { epoch: AtomicU32::new(heads.epoch), seqs }
-    }
-
-    pub(super) fn epoch(&self) -> u32 {
-        self.epoch.load(Ordering::Acquire)
-    }
-
-    pub(super) fn heads(&self) -> FeedHeads {
-        let seqs = self.seqs.iter().map(|seq| seq.load(Ordering::Acquire)).collect();
-        FeedHeads { epoch: self.epoch(), seqs }
-    }
-
-    /// Notes a head. A sequence only grows, except with a later epoch, in which it may begin lower.
-    pub(super) fn note(&self, position: Position) {
-        let Some(seq) = self.seqs.get(usize::from(position.partition)) else { return };
-        let epoch = self.epoch.fetch_max(position.epoch, Ordering::AcqRel);
-        if position.epoch > epoch {
-            // Until the others are noted too, a standby is asked for more than it may have. That only costs a second reading.
-            seq.store(position.seq, Ordering::Release);
-        } else if position.epoch == epoch {
-            seq.fetch_max(position.seq, Ordering::AcqRel);
-        }
-    }
-
-    /// Takes the heads of a later epoch over.
-    pub(super) fn enter(&self, heads: &FeedHeads) {
-        for (known, seq) in self.seqs.iter().zip(&heads.seqs) {
-            known.store(*seq, Ordering::Release);
-        }
-        self.epoch.fetch_max(heads.epoch, Ordering::AcqRel);
-    }
-
-    /// Says whether a reading at this position is behind what this process knows.
-    pub(super) fn is_ahead_of(&self, position: Position) -> bool {
-        let seq = self.seqs.get(usize::from(position.partition)).map_or(0, |seq| seq.load(Ordering::Acquire));
-        position.epoch != self.epoch() || position.seq < seq
-    }
 }
 
 impl std::fmt::Debug for PostgresRegistry {
@@ -157,7 +109,7 @@ impl PostgresRegistry {
     /// # Errors
     /// See [`RegistryError`].
     pub fn exists(options: &PostgresOptions) -> Result<bool, RegistryError> {
-        look_alone(options, None).map(|found| found.is_some())
+        inspect::look_alone(options, None).map(|found| found.is_some())
     }
 
     /// Checks the registry of a database against its keys, without changing or making anything. Returns how many partitions it
@@ -166,7 +118,7 @@ impl PostgresRegistry {
     /// # Errors
     /// See [`RegistryError`].
     pub fn inspect(options: &PostgresOptions, keys: &RegistryKeys) -> Result<Option<u16>, RegistryError> {
-        look_alone(options, Some(keys))
+        inspect::look_alone(options, Some(keys))
     }
 
     async fn open_here(
@@ -337,29 +289,4 @@ fn own_runtime() -> Result<Runtime, RegistryError> {
 
 pub(super) fn misconfigured(fault: PostgresOptionsFault) -> RegistryError {
     RegistryError::Store { action: "use the configuration of", source: StoreError::new(fault) }
-}
-
-/// Looks at a database over one connection, on a thread of its own: the caller may stand inside a runtime. Returns how many
-/// partitions its registry has (0 without keys to check it with), or `None` if there is none.
-fn look_alone(options: &PostgresOptions, keys: Option<&RegistryKeys>) -> Result<Option<u16>, RegistryError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(RegistryError::Threads)?;
-    std::thread::scope(|scope| scope.spawn(|| runtime.block_on(look(options, keys))).join())
-        .unwrap_or(Err(RegistryError::Damaged("looking at it failed")))
-}
-
-async fn look(options: &PostgresOptions, keys: Option<&RegistryKeys>) -> Result<Option<u16>, RegistryError> {
-    options.check().map_err(misconfigured)?;
-    let preparing = options.preparing().map_err(misconfigured)?;
-    let connected = connect(&preparing, Role::Primary, options.connect_time_max).await;
-    let mut connection = connected.trying_to("reach the server of")?;
-    let found = match (schema::exists(&mut connection).await?, keys) {
-        (false, _) => None,
-        (true, None) => Some(0),
-        (true, Some(keys)) => {
-            schema::look(&mut connection, keys).await?.map(|about| about.layout.partitions())
-        }
-    };
-    super::connection::forget(connection);
-    Ok(found)
 }

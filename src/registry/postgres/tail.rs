@@ -29,6 +29,8 @@ const PAGE: usize = 2_000;
 const POLL_GAP: Duration = Duration::from_millis(5);
 /// The pause before the next try when the server is away.
 const AWAY_PAUSE: Duration = Duration::from_millis(100);
+/// The longest a step of a poll may take: after that cached facts are too old anyway, and another connection may do better.
+const STEP_MAX: Duration = Duration::from_secs(2);
 /// How often old rows are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
@@ -107,11 +109,9 @@ impl Tail {
     }
 
     async fn poll_on(&mut self, connection: &mut PgConnection, away: &mut bool) -> Result<(), RegistryError> {
-        const SLOW: RegistryError = RegistryError::Damaged("its server gives no answer in time");
-        let within = self.shared.options.write_time_max;
-        server::settle(connection).await?;
+        in_time(server::settle(connection)).await?;
         loop {
-            tokio::time::timeout(within, self.poll(connection)).await.unwrap_or(Err(SLOW))?;
+            self.poll(connection).await?;
             if std::mem::take(away) {
                 tracing::info!("the registry's feed is read again");
             }
@@ -125,7 +125,7 @@ impl Tail {
 
     async fn poll(&mut self, connection: &mut PgConnection) -> Result<(), RegistryError> {
         let began = self.clock.since_boot();
-        let heads = feed::heads(connection).await?;
+        let heads = in_time(feed::heads(connection)).await?;
         let Some(mut told) = self.told.clone().filter(|told| told.epoch == heads.epoch) else {
             let is_first = self.told.is_none();
             let told = self.start(connection, &heads, is_first).await?;
@@ -178,7 +178,7 @@ impl Tail {
             let partition = usize::from(head.partition);
             while told.seqs[partition] < head.seq {
                 let from = Position { seq: told.seqs[partition], ..head };
-                match feed::after(connection, from, PAGE).await {
+                match in_time(feed::after(connection, from, PAGE)).await {
                     Ok(rows) => told.seqs[partition] = self.tell_rows(&rows).unwrap_or(head.seq),
                     Err(RegistryError::Forgotten { .. }) => {
                         // This process slept longer than rows are kept: what it holds cannot be judged any more.
@@ -213,6 +213,12 @@ async fn forget_old(shared: Arc<Shared>, retention: Duration) {
             tracing::debug!(error = %chain(&error), "old rows of the feed were not forgotten");
         }
     }
+}
+
+/// Gives a step of a poll up when the server does not answer.
+async fn in_time<T>(step: impl Future<Output = Result<T, RegistryError>>) -> Result<T, RegistryError> {
+    const SILENT: RegistryError = RegistryError::Damaged("its server gives no answer in time");
+    tokio::time::timeout(STEP_MAX, step).await.unwrap_or(Err(SILENT))
 }
 
 /// Writes an error with its causes in one line. A server's words name tables and codes, never a value of ours.

@@ -296,6 +296,8 @@ fn a_server_that_says_nothing_costs_no_more_than_the_time_allowed() {
     let options = PostgresOptions {
         read_time_max: Duration::from_millis(300),
         connect_time_max: Duration::from_millis(300),
+        lock_time_max: Duration::from_millis(200),
+        write_time_max: Duration::from_millis(300),
         ..options(&server.database(), 1)
     };
     let store = PostgresRegistry::open_alone(options, keys()).unwrap();
@@ -304,10 +306,14 @@ fn a_server_that_says_nothing_costs_no_more_than_the_time_allowed() {
     server.freeze(true);
     let began = RealClock.since_boot();
     assert_eq!(read(&store, ONE).unwrap_err(), LookUpError::RegistryUnavailable);
+    for _ in 0..3 {
+        assert!(wait(store.apply(&[licensed(TWO)])).is_err());
+    }
     let waited = RealClock.since_boot() - began;
     server.freeze(false);
-    assert!(waited < Duration::from_secs(2), "{waited:?}");
+    assert!(waited < Duration::from_secs(5), "{waited:?}");
     eventually(|| read(&store, ONE).is_ok());
+    eventually(|| wait(store.apply(&[licensed(TWO)])).is_ok());
 }
 
 #[test]
@@ -412,6 +418,32 @@ fn other_keys_and_newer_schemas_are_refused() {
     store.runtime.block_on(sqlx::query(newer).execute(&store.shared.writers)).unwrap();
     let opened = PostgresRegistry::open_alone(options(&url, 8), Arc::clone(&keys));
     assert!(matches!(opened, Err(RegistryError::NewerFormat { found: 99, known: 2 })));
+}
+
+#[test]
+fn an_ordinary_role_is_enough() {
+    let server = testing::shared();
+    server.sql("postgres", "CREATE ROLE ordinary LOGIN; CREATE DATABASE ordinary OWNER ordinary");
+    let url = server.url("ordinary").replace("drivegate@", "ordinary@");
+    let store = open(&url, 2, &keys());
+    let follower = Follower::of(&store);
+    apply(&store, &[licensed(ONE)]);
+    follower.waits_for_a_poll();
+    assert_eq!(follower.told().len(), 1);
+    assert_eq!(wait(store.new_epoch()).unwrap(), 2);
+}
+
+#[test]
+fn a_temporary_schema_leaves_nothing_behind() {
+    let url = testing::shared().database();
+    let schema = TemporarySchema::create(&url).unwrap();
+    let store = open(&schema.url(), 2, &keys());
+    apply(&store, &[licensed(ONE)]);
+    assert!(read(&store, ONE).unwrap().record.is_some());
+    drop(store);
+    drop(schema);
+    let left = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'drivegate%'";
+    assert_eq!(testing::shared().sql(url.rsplit('/').next().unwrap(), left), "0");
 }
 
 #[test]

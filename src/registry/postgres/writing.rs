@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::{Connection as _, PgConnection, Row as _};
 use zeroize::Zeroizing;
 
-use super::connection::is_collision;
+use super::connection::{forget, is_collision};
 use super::plan::{Asked, OnFile, Plan, Writes};
 use super::store::Shared;
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId};
@@ -60,7 +60,7 @@ impl Shared {
         let numbers = asked.iter().flat_map(|asked| &asked.numbers);
         let mut partitions: BTreeSet<u16> = numbers.map(|number| self.layout.home(number)).collect();
         for attempt in 1.. {
-            match self.try_apply(&asked, &mut partitions, began).await {
+            match self.apply_in_time(&asked, &mut partitions, began).await {
                 Ok(Some(outcomes)) => return Ok(outcomes),
                 // Somebody's record lies in a partition that was not locked: now it is known which.
                 Ok(None) => {}
@@ -74,13 +74,34 @@ impl Shared {
         Ok(Vec::new())
     }
 
-    async fn try_apply(
+    /// One attempt, given up when the server says nothing for longer than it may take.
+    async fn apply_in_time(
         &self,
         asked: &[Asked<'_>],
         partitions: &mut BTreeSet<u16>,
         began: Option<&FeedHeads>,
     ) -> Result<Option<Vec<Outcome>>, Trouble> {
-        let mut transaction = self.writers.begin().await?;
+        let mut connection = self.writers.acquire().await?;
+        let within = self.options.lock_time_max + self.options.write_time_max;
+        let attempt = self.try_apply(&mut connection, asked, partitions, began);
+        match tokio::time::timeout(within, attempt).await {
+            Ok(done) => done,
+            Err(_elapsed) => {
+                // Not back into the pool: nobody knows when, or whether, the server will speak again.
+                forget(connection.detach());
+                Err(Trouble::Server(sqlx::Error::PoolTimedOut))
+            }
+        }
+    }
+
+    async fn try_apply(
+        &self,
+        connection: &mut PgConnection,
+        asked: &[Asked<'_>],
+        partitions: &mut BTreeSet<u16>,
+        began: Option<&FeedHeads>,
+    ) -> Result<Option<Vec<Outcome>>, Trouble> {
+        let mut transaction = connection.begin().await?;
         let mut plan = Plan::new(Arc::clone(&self.keys), self.layout, began.cloned());
         lock(&mut transaction, &mut plan, partitions).await?;
         self.read_owners(&mut transaction, &mut plan, asked).await?;
