@@ -25,7 +25,7 @@ pub(super) fn start(parts: Arc<Parts>, turn: Turn) -> ExportBody {
             "the registry is being exported, numbers and names included, over the operator's socket"
         );
         let mut out = Chunks { into: chunks, pending: BytesMut::with_capacity(CHUNK_BYTES) };
-        match export::export(&parts.registry, &mut out, &mut |_| {}) {
+        match export::export(parts.registry.as_ref(), &mut out, &mut |_| {}) {
             Ok(end) => {
                 tracing::warn!(subjects = end.subjects, left_out = end.left_out, "the registry was exported");
             }

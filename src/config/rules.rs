@@ -18,6 +18,10 @@
 //! [[rules.roles]]
 //! role = "city-bus"
 //! age_max = 63
+//!
+//! [rules.working_days]
+//! off = ["2026-10-01", "2026-10-02"]
+//! worked = ["2026-10-10"]
 //! ```
 
 use std::collections::BTreeMap;
@@ -25,6 +29,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::Deserialize;
 
+use crate::domain::elicence::WorkingDays;
 use crate::domain::licence::{ClassSet, ClassesFault, StateSet, VehicleClass};
 use crate::domain::question::{CoverageEdition, Purpose, Role};
 use crate::domain::rules::{AgeCeilings, Dated, Rules};
@@ -49,6 +54,18 @@ pub struct RulesTable {
     /// What roles demand.
     #[serde(default)]
     roles: Vec<RoleTable>,
+    /// Holidays and worked weekend days, for the day a review is due. Default: weekends alone are off.
+    #[serde(default)]
+    working_days: WorkingDaysTable,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkingDaysTable {
+    #[serde(default)]
+    off: Vec<String>,
+    #[serde(default)]
+    worked: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -123,6 +140,10 @@ impl RulesTable {
         self.apply_ages(&mut rules)?;
         self.apply_editions(&mut rules)?;
         self.apply_roles(&mut rules)?;
+        rules.working_days = WorkingDays::new(
+            days(&self.working_days.off, "rules.working_days.off")?,
+            days(&self.working_days.worked, "rules.working_days.worked")?,
+        );
         Ok(rules)
     }
 
@@ -209,6 +230,13 @@ fn put_dated(table: &mut Vec<Dated<AgeCeilings>>, in_force_from: Date, rule: Age
     table.sort_by_key(|row| row.in_force_from);
 }
 
+/// Reads a list of dates.
+fn days(texts: &[String], key: &str) -> Result<Vec<Date>, RulesFault> {
+    let parsed =
+        texts.iter().map(|text| text.parse().map_err(|_| fault(key, "must be dates as in 2026-10-01")));
+    parsed.collect()
+}
+
 fn within(fits: bool, key: &str, rule: &'static str) -> Result<(), RulesFault> {
     if fits { Ok(()) } else { Err(fault(key, rule)) }
 }
@@ -250,9 +278,13 @@ mod tests {
             role = "city-bus"
             classes = "A1A3"
             age_max = 63
+            [working_days]
+            off = ["2026-10-01", "2026-10-02"]
+            worked = ["2026-10-03"]
             "#,
         )
         .unwrap();
+        assert_eq!(rules.working_days.due(date(2026, 9, 30), 1), date(2026, 10, 3));
         assert_eq!((rules.subject_age_min, rules.reliance_days_max), (16, 7));
         assert_eq!(rules.consent_days_max(Purpose::Rental), 180);
         let a1 = |day| rules.age_ceilings_on(day).ceiling(VehicleClass::A1);
@@ -301,6 +333,8 @@ mod tests {
             ("consent_days_max = { renting = 3 }", "rules.consent_days_max.renting"),
             ("consent_days_max = { enforcement = 3 }", "rules.consent_days_max.enforcement"),
             ("consent_days_max = { rental = 0 }", "rules.consent_days_max.rental"),
+            ("[working_days]\noff = [\"2026-02-30\"]", "rules.working_days.off"),
+            ("[working_days]\nworked = [\"soon\"]", "rules.working_days.worked"),
             ("[[age_ceilings]]\nin_force_from = \"soon\"\nyears = {}", "rules.age_ceilings[0]"),
             (
                 "[[age_ceilings]]\nin_force_from = \"2027-01-01\"\nyears = { A9 = 60 }",

@@ -4,13 +4,15 @@
 //!
 //! Read in this order: [`licence`] (what a driver holds), [`vehicle`] and [`question`] (what is asked), [`policy`] (who may
 //! ask what), [`rules`] (by which tables),
-//! [`decision`] (how it comes out), [`disclosure`] (the little that leaves).
+//! [`decision`] (how it comes out), [`disclosure`] (the little that leaves), [`elicence`] (what the app shows, which decides
+//! nothing).
 
 pub mod catalogue;
 pub mod claim;
 pub mod closed_set;
 pub mod decision;
 pub mod disclosure;
+pub mod elicence;
 pub mod licence;
 pub mod partner;
 pub mod policy;

@@ -13,7 +13,7 @@ use super::partner::PartnerKind;
 use super::question::{Purpose, Question};
 
 /// The version of the rules that decide, named in every answer and entry.
-pub const POLICY_VERSION: &str = "2026-11-01";
+pub const POLICY_VERSION: &str = "2026-11-22";
 
 /// One row of the policy.
 #[derive(Clone, Copy, Debug)]

@@ -5,6 +5,7 @@
 use jiff::civil::{Date, date};
 
 use super::decision::NotCovered;
+use super::elicence::WorkingDays;
 use super::licence::{ClassSet, Endorsement, StateLetter, StateSet, VehicleClass};
 use super::question::{CoverageEdition, Purpose, Role};
 use super::vehicle::VehicleUse;
@@ -42,6 +43,8 @@ pub struct Rules {
     pub thresholds: Thresholds,
     /// Nobody younger is asked about (`docs/policy.md` §5).
     pub subject_age_min: u8,
+    /// Which days are worked: when a review of an e-licence is due. It decides nothing.
+    pub working_days: WorkingDays,
     /// Days ahead at most of `reliance_until`: an end further off is nobody's business, for it could tell a birthday.
     pub reliance_days_max: u16,
 }
@@ -167,6 +170,7 @@ impl Default for Rules {
             ],
             thresholds: Thresholds { tenure_months: vec![6, 12, 24, 36], margin_days: vec![0, 30, 60] },
             subject_age_min: 18,
+            working_days: WorkingDays::default(),
             reliance_days_max: 30,
         }
     }
@@ -325,6 +329,15 @@ impl Rules {
     /// Returns the ceilings in force on a day.
     pub fn age_ceilings_on(&self, day: Date) -> AgeCeilings {
         in_force(&self.age_ceilings, day).copied().unwrap_or_default()
+    }
+
+    /// Returns every table of ceilings that was in force between two days, each with the last of these days it was.
+    pub fn ages_in_force(&self, since: Date, day: Date) -> impl Iterator<Item = (Date, &AgeCeilings)> {
+        self.age_ceilings.iter().enumerate().filter_map(move |(index, row)| {
+            let next = self.age_ceilings.get(index + 1).map(|next| next.in_force_from);
+            let until = next.and_then(|next| next.yesterday().ok()).map_or(day, |last| last.min(day));
+            (row.in_force_from <= until && until >= since).then_some((until, &row.rule))
+        })
     }
 
     /// Returns what begins a probation for a class obtained on a day.

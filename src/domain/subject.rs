@@ -76,3 +76,13 @@ pub struct Position {
     /// Gap-free within (epoch, partition).
     pub seq: u64,
 }
+
+impl Position {
+    /// After every other: nothing is held back for its position.
+    pub const LAST: Self = Self { epoch: u32::MAX, partition: u16::MAX, seq: u64::MAX };
+
+    /// Says whether a feed read to another position holds what lies here. Both are of one partition: a subject's.
+    pub fn is_reached_by(self, other: Self) -> bool {
+        (self.epoch, self.seq) <= (other.epoch, other.seq)
+    }
+}

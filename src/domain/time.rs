@@ -1,5 +1,7 @@
 //! Moments and civil days. China Standard Time lives here and nowhere else.
 
+use std::cmp::Ordering;
+
 use jiff::tz::Offset;
 use jiff::{Timestamp, ToSpan as _, civil::Date};
 
@@ -38,6 +40,15 @@ pub fn months_after(day: Date, months: i32) -> Date {
 /// Returns the day somebody reaches an age; a 29 February becomes the 28th in common years.
 pub fn birthday(birth_day: Date, years: u8) -> Date {
     birth_day.saturating_add(i32::from(years).years())
+}
+
+/// Says whether somebody has reached an age by a day. Most often the years tell.
+pub fn has_reached(birth_day: Date, years: u8, day: Date) -> bool {
+    match (i32::from(birth_day.year()) + i32::from(years)).cmp(&i32::from(day.year())) {
+        Ordering::Less => true,
+        Ordering::Equal => birthday(birth_day, years) <= day,
+        Ordering::Greater => false,
+    }
 }
 
 /// Returns the age in whole years on a day; 0 before birth.
@@ -96,6 +107,11 @@ mod tests {
         assert_eq!(age_on(born, date(2026, 3, 2)), 63);
         assert_eq!(age_on(born, date(1960, 1, 1)), 0);
         assert_eq!(birthday(date(2004, 2, 29), 18), date(2022, 2, 28));
+        for (day, reached) in [(date(2026, 3, 1), false), (date(2026, 3, 2), true), (date(2027, 1, 1), true)]
+        {
+            assert_eq!(has_reached(born, 63, day), reached, "{day}");
+        }
+        assert!(!has_reached(born, 63, date(2025, 12, 31)));
     }
 
     #[test]

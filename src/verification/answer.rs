@@ -23,7 +23,7 @@ pub struct Answer {
     pub confirmed: Option<Confirmed>,
     /// When the reading was last known to be current.
     pub observed_at: Timestamp,
-    /// Only what had been recorded by then was used.
+    /// Only what had been recorded by then, and handed in by the position, was used.
     pub known_at: Timestamp,
     /// Where it stands in the log.
     pub entry: EntryAt,
@@ -36,7 +36,8 @@ pub struct Answer {
 pub struct Confirmed {
     /// The pairwise reference.
     pub subject_ref: SubjectRef,
-    /// The feed position as of which the answer is true.
+    /// The feed position as of which the answer is true. With `known_at` it names what was known, for ever: whatever is handed in
+    /// later, the same moment asked about with the same pair under the same policy gives the same answer.
     pub position: Position,
     /// Where the reading came from.
     pub source: FactSource,

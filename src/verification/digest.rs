@@ -7,12 +7,16 @@ use super::ports::QuestionDigest;
 use super::request::Request;
 use crate::domain::licence::{FileNumber, VehicleClass};
 use crate::domain::question::Question;
-use crate::domain::subject::NumberPseudonym;
+use crate::domain::subject::{NumberPseudonym, Position};
 use crate::domain::vehicle::{Vehicle, VehicleKind};
 
 /// Digests what is asked: the same question always gives the same digest. Moments count to the second.
 /// Nothing about the subject enters.
-pub(super) fn digest_question(question: &Question, known_at: Option<Timestamp>) -> QuestionDigest {
+pub(super) fn digest_question(
+    question: &Question,
+    known_at: Option<Timestamp>,
+    known_position: Option<Position>,
+) -> QuestionDigest {
     let mut bytes = Bytes(Vec::with_capacity(128));
     bytes.byte(question.purpose().code()).optional(known_at.map(Timestamp::as_second));
     match question {
@@ -41,6 +45,9 @@ pub(super) fn digest_question(question: &Question, known_at: Option<Timestamp>) 
                 bytes.vehicle(vehicle);
             }
         }
+    }
+    if let Some(Position { epoch, partition, seq }) = known_position {
+        bytes.number(epoch.into()).number(partition.into()).number(seq.cast_signed());
     }
     bytes.digest()
 }
@@ -138,18 +145,22 @@ mod tests {
     fn questions_differ_by_the_second_and_by_what_is_absent() {
         let moment = Timestamp::from_second(1_700_000_000).unwrap();
         assert_eq!(
-            digest_question(&claim_at(moment), None),
-            digest_question(&claim_at(moment + 1.millisecond()), None)
+            digest_question(&claim_at(moment), None, None),
+            digest_question(&claim_at(moment + 1.millisecond()), None, None)
         );
         assert_ne!(
-            digest_question(&claim_at(moment), None),
-            digest_question(&claim_at(moment + 1.second()), None)
+            digest_question(&claim_at(moment), None, None),
+            digest_question(&claim_at(moment + 1.second()), None, None)
         );
 
         let mut manual = claim_at(moment);
         if let Question::InsuranceClaim { vehicle, .. } = &mut manual {
             vehicle.automatic = Some(false);
         }
-        assert_ne!(digest_question(&claim_at(moment), None), digest_question(&manual, None));
+        assert_ne!(digest_question(&claim_at(moment), None, None), digest_question(&manual, None, None));
+        let known = |seq| Some(Position { epoch: 1, partition: 0, seq });
+        for (one, other) in [(None, known(1)), (known(1), known(2))] {
+            assert_ne!(digest_question(&manual, None, one), digest_question(&manual, None, other));
+        }
     }
 }

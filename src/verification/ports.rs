@@ -262,9 +262,9 @@ pub struct AnswerToRecord<'a> {
     pub ruling: &'a Ruling,
     /// What was released.
     pub disclosure: &'a Disclosure,
-    /// As of which feed position.
+    /// What was known: handed in by this feed position …
     pub position: Position,
-    /// As known when.
+    /// … and recorded by this moment.
     pub known_at: Timestamp,
     /// Under which rules.
     pub policy_version: &'a str,

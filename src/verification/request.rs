@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::domain::claim::Claim;
 use crate::domain::disclosure::FieldSet;
 use crate::domain::question::Question;
+use crate::domain::subject::Position;
 
 /// One question about one driver, parsed.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Request {
     pub operator_id: String,
     /// Only what was recorded by then counts; `None`: now.
     pub known_at: Option<Timestamp>,
+    /// Only what had been handed in by this position counts; `None`: all that was read.
+    pub known_position: Option<Position>,
     /// The oldest reading accepted; `None`: the gateway's own bound.
     pub max_age: Option<Duration>,
     /// Fields asked for; empty: every permitted one.

@@ -14,11 +14,11 @@ use super::ports::{
 use super::request::Request;
 use crate::domain::decision::{Ruling, confirm, decide};
 use crate::domain::disclosure::{Disclosure, disclose};
-use crate::domain::licence::{AsOf, Record};
+use crate::domain::licence::{AsOf, Known, Record};
 use crate::domain::partner::{Contract, Standing};
 use crate::domain::policy::{POLICY_VERSION, Permit, authorise};
 use crate::domain::rules::Rules;
-use crate::domain::subject::NumberPseudonym;
+use crate::domain::subject::{NumberPseudonym, Position};
 use crate::domain::time::Clock;
 
 /// What a deadline must leave beyond the floor: look-up, record and the way back.
@@ -76,7 +76,7 @@ impl Verification {
             authorise(caller.contract, &request.claim, &request.question, request.fields, now, &self.rules)
                 .map_err(NoAnswer::NotAuthorised)?;
         let pseudonym = self.pseudonyms.pseudonym(request.claim.document, &request.claim.number);
-        let question_digest = digest_question(&request.question, request.known_at);
+        let question_digest = digest_question(&request.question, request.known_at, request.known_position);
         let content = digest_content(request, question_digest, pseudonym);
         let key = request.request_id.as_deref().map(|id| RequestKey { id, content });
         let quota = self.quotas.reserve(partner, &caller.contract.allowance, key)?;
@@ -105,7 +105,7 @@ impl Verification {
             question_digest,
             ruling: &finding.ruling,
             disclosure: &finding.disclosure,
-            position: fact.position,
+            position: finding.known_position(&fact),
             known_at: request.known_at.unwrap_or(now),
             policy_version: POLICY_VERSION,
             charged: quota.counts(),
@@ -116,12 +116,13 @@ impl Verification {
         }
         // From here on the answer counts, also when the caller leaves before the floor: waiting must not be free.
         let charged = quota.charge();
-        let confirmed = fact.record.as_deref().filter(|_| finding.confirmed).map(|record| Confirmed {
-            subject_ref: self.pseudonyms.subject_ref(&record.subject, partner),
-            position: fact.position,
-            source: fact.source,
-            changed_since: finding.changed_since,
-        });
+        let confirmed =
+            fact.record.as_deref().filter(|_| finding.confirmed.is_some()).map(|record| Confirmed {
+                subject_ref: self.pseudonyms.subject_ref(&record.subject, partner),
+                position: finding.known_position(&fact),
+                source: fact.source,
+                changed_since: finding.changed_since,
+            });
         if confirmed.is_none() {
             self.wait_for_floor(arrived).await;
         }
@@ -152,7 +153,7 @@ impl Verification {
                 .wait()
                 .await
                 .map_err(NoAnswer::NoFacts)?;
-            let finding = self.judge(request, permit, fact.record.as_deref(), now);
+            let finding = self.judge(request, permit, &fact, now);
             if self.facts.still_usable(pseudonym, &fact) {
                 return Ok((fact, finding));
             }
@@ -160,16 +161,22 @@ impl Verification {
         Err(NoAnswer::NotFreshEnough)
     }
 
-    fn judge(&self, request: &Request, permit: &Permit, record: Option<&Record>, now: Timestamp) -> Finding {
-        let Some(record) = record else { return Finding::unconfirmed() };
-        let current = record.history.fold(AsOf { moment: now, known_at: now });
+    /// Judges what the reading holds. What is known is bounded twice, and the answer and its entry name both bounds: by the
+    /// moment of recording asked for, and by the position asked for or the reading's. Whom it is about is as known now.
+    fn judge(&self, request: &Request, permit: &Permit, fact: &Fact, now: Timestamp) -> Finding {
+        let Some(record) = fact.record.as_deref() else { return Finding::unconfirmed() };
+        let current = record.history.fold(AsOf::new(now, now));
         if !confirm(&request.claim, &current) {
             return Finding::unconfirmed();
         }
-        let as_of = AsOf { moment: request.question.moment(now), known_at: request.known_at.unwrap_or(now) };
+        let asked = request.known_position.filter(|asked| asked.partition == fact.position.partition);
+        let position = asked.filter(|asked| asked.is_reached_by(fact.position)).unwrap_or(fact.position);
+        let known = Known { at: request.known_at.unwrap_or(now), position };
+        let as_of = AsOf { moment: request.question.moment(now), known };
         let ruled = decide(&request.question, &record.history, as_of, now, &self.rules);
         let disclosure = disclose(permit, &request.question, &ruled, as_of);
-        Finding { confirmed: true, changed_since: ruled.changed_since, ruling: ruled.ruling, disclosure }
+        let changed_since = ruled.changed_since;
+        Finding { confirmed: Some(position), changed_since, ruling: ruled.ruling, disclosure }
     }
 
     /// Refuses a deadline that the floor would overrun, before anything is looked up: else being late would tell that the
@@ -189,7 +196,8 @@ impl Verification {
 
 /// What the rules found, before it is recorded.
 struct Finding {
-    confirmed: bool,
+    /// By which position what was known had been handed in; `None`: the subject is not confirmed.
+    confirmed: Option<Position>,
     ruling: Ruling,
     disclosure: Disclosure,
     changed_since: Option<Timestamp>,
@@ -199,17 +207,22 @@ impl Finding {
     /// No such number, another name, a protected person: one finding for all three.
     fn unconfirmed() -> Self {
         Self {
-            confirmed: false,
+            confirmed: None,
             ruling: Ruling::not_confirmed(),
             disclosure: Disclosure::nothing(),
             changed_since: None,
         }
     }
 
+    /// Returns the position the answer is true as of: the reading's if nothing is said of anybody.
+    fn known_position(&self, fact: &Fact) -> Position {
+        self.confirmed.unwrap_or(fact.position)
+    }
+
     /// Says whose keys the entry derives from: an attempt on a held number is one the driver may learn of.
     fn subject<'a>(&self, record: Option<&'a Record>, pseudonym: NumberPseudonym) -> SubjectToRecord<'a> {
         match record {
-            Some(record) if self.confirmed => SubjectToRecord::Confirmed(&record.secret),
+            Some(record) if self.confirmed.is_some() => SubjectToRecord::Confirmed(&record.secret),
             Some(record) => SubjectToRecord::Unconfirmed(&record.secret),
             None => SubjectToRecord::Unknown(pseudonym),
         }

@@ -80,6 +80,7 @@ fn request(claim: Claim, question: Question) -> VerifyRequest {
         case_category: "test".to_owned(),
         operator_id: "clerk-17".to_owned(),
         known_at: None,
+        known_position: None,
         max_age: None,
         fields: Vec::new(),
         request_id: String::new(),

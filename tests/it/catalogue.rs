@@ -7,6 +7,7 @@ use std::path::Path;
 
 use drivegate::domain::catalogue::{Expectation, TestDriver, test_drivers};
 use drivegate::domain::decision::Decision;
+use drivegate::domain::elicence::Shown;
 use jiff::civil::date;
 
 const PAGE: &str = "docs/test-drivers.md";
@@ -19,8 +20,9 @@ fn rendered() -> String {
          names never change. Every date in their histories is counted from the as-of day (`--as-of`, today unless given), so\n\
          that expectations do not rot: ask on that day. Nobody's number begins with 0, and only a sandbox accepts these.\n\n\
          Rows follow [policy.md](policy.md) §7. Every row runs as a test against the rules, for four as-of days and three times of\n\
-         day; the foreign clients ask a part of them over the wire. A claim must assert the name given here.\n\n\
-         | row | number | name to claim | situation | question → decision |\n|---|---|---|---|---|\n",
+         day; the foreign clients ask a part of them over the wire. A claim must assert the name given here. The last column is what\n\
+         the e-licence shows a peer, or why no QR code is issued for it; it enters no decision.\n\n\
+         | row | number | name to claim | situation | question → decision | e-licence |\n|---|---|---|---|---|---|\n",
     );
     for driver in test_drivers(date(2026, 11, 22)) {
         row(&mut page, &driver);
@@ -37,13 +39,31 @@ fn row(page: &mut String, driver: &TestDriver) {
     };
     writeln!(
         page,
-        "| {}{twin} | {number} | {} | {} | {} |",
+        "| {}{twin} | {number} | {} | {} | {} | {} |",
         driver.row,
         driver.claimed_name,
         driver.situation,
         expected.join("; "),
+        e_licence(driver),
     )
     .expect("a string can be written to");
+}
+
+/// What is shown through the day; where a moment is named there are two, before and after.
+fn e_licence(driver: &TestDriver) -> String {
+    let shown: Vec<String> = driver
+        .e_licence
+        .iter()
+        .map(|one| match one.expected {
+            Ok(Shown { display, deferred, groups }) => {
+                let label = if deferred { ", 延期" } else { "" };
+                let group = if groups.car { "" } else { ", motorcycle" };
+                format!("{display}{label}{group}")
+            }
+            Err(reason) => format!("X {}", reason.word()),
+        })
+        .collect();
+    if shown.is_empty() { "–".to_owned() } else { shown.join(", then ") }
 }
 
 fn expectation(expected: &Expectation) -> String {

@@ -65,9 +65,9 @@ pub struct AnswerEntry<'a> {
     pub decision: Decision,
     /// Whether it was to be charged.
     pub charged: bool,
-    /// As of which feed position.
+    /// What was known: handed in by this feed position …
     pub position: Position,
-    /// As known when.
+    /// … and recorded by this moment.
     pub known_at: Timestamp,
     /// Not secret; makes the openings of every entry different.
     pub nonce: [u8; 16],

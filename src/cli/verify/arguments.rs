@@ -23,6 +23,9 @@ pub enum Question {
         /// Answer from what was recorded up to this moment [default: now].
         #[arg(long, value_name = "MOMENT", allow_hyphen_values = true)]
         known_at: Option<String>,
+        /// Answer from what had been handed in up to this position, as an earlier answer named it: 1,0,42 [default: now].
+        #[arg(long, value_name = "EPOCH,PARTITION,SEQ", value_parser = position_of)]
+        known_position: Option<proto::FeedPosition>,
         #[command(flatten)]
         vehicle: VehicleArgs,
         #[command(flatten)]
@@ -235,11 +238,12 @@ impl Question {
     ) -> miette::Result<Call> {
         use verify_request::Question as Asked;
         let at = |name: &str, text: &str| moment_of(name, text, now);
-        let mut known = None;
+        let (mut known, mut position) = (None, None);
         let (subject, question) = match self {
             Self::Limits => return Ok(Call::Limits),
             Self::Contract => return Ok(Call::Contract),
-            Self::InsuranceClaim { occurred_at, edition, known_at, vehicle, subject } => {
+            Self::InsuranceClaim { occurred_at, edition, known_at, known_position, vehicle, subject } => {
+                position = known_position;
                 known = known_at.map(|text| at("--known-at", &text)).transpose()?;
                 let asked = proto::InsuranceClaimQuestion {
                     occurred_at: Some(at("--occurred-at", &occurred_at)?),
@@ -281,8 +285,23 @@ impl Question {
         };
         let mut asked = subject.into_request(question, now, read_line)?;
         asked.known_at = known;
+        asked.known_position = position;
         Ok(Call::Verify(Box::new(asked)))
     }
+}
+
+/// Reads a position as answers show it, with or without brackets and spaces.
+fn position_of(text: &str) -> Result<proto::FeedPosition, &'static str> {
+    const RULE: &str = "must be three numbers: epoch, partition, sequence";
+    let mut parts = text.trim_matches(['(', ')']).split(',').map(str::trim);
+    let (Some(epoch), Some(partition), Some(seq), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(RULE);
+    };
+    let number = |text: &str| text.parse::<u32>().map_err(|_| RULE);
+    let seq = seq.parse().map_err(|_| RULE)?;
+    Ok(proto::FeedPosition { epoch: number(epoch)?, partition: number(partition)?, seq })
 }
 
 impl SubjectArgs {

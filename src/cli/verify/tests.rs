@@ -84,11 +84,15 @@ fn number_and_name_come_from_standard_input() {
         "-10d",
         "--known-at",
         "-5d",
+        "--known-position",
+        "(1, 0, 42)",
         "--type-code",
         "K33",
     ];
     let request = request(&line);
     assert!(request.known_at.is_some());
+    let position = proto::FeedPosition { epoch: 1, partition: 0, seq: 42 };
+    assert_eq!(request.known_position, Some(position));
     let Some(verify_request::Subject::Claim(claim)) = request.subject else { panic!("no claim") };
     assert!(claim.licence_number == NUMBER && claim.full_name == "欧阳娜娜");
 }

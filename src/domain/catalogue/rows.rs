@@ -5,8 +5,9 @@ use jiff::civil::{Date, date};
 
 use super::TestDriver;
 use super::asked::{ACCIDENT, Asked, expect, small_car, vehicle};
-use super::story::{Story, at_hour, days_after};
+use super::story::{NORMAL, Story, at_hour, days_after};
 use crate::domain::decision::{CriterionKind, Decision, Reason};
+use crate::domain::elicence::{Display, Groups, Shown};
 use crate::domain::licence::{ChangeKind, ValidityTerm, VehicleClass};
 use crate::domain::question::Role;
 use crate::domain::time::{end_of, months_after};
@@ -48,6 +49,7 @@ fn experienced(as_of: Date) -> Vec<TestDriver> {
             .told(),
         plain(34, "", "000000199001013411")
             .situation("for faults around an ordinary driver")
+            .unseen()
             .expect(asked.qualified(VehicleClass::C1))
             .told(),
     ]
@@ -154,6 +156,7 @@ fn narrow_classes(as_of: Date) -> Vec<TestDriver> {
             .told(),
         holding(8, "000000199001010819", &[VehicleClass::D, VehicleClass::E])
             .situation("motorcycles only")
+            .shows(Shown { groups: Groups { car: false, motorcycle: true }, ..NORMAL })
             .expect([
                 not_covered("claim", asked.claim(ACCIDENT)),
                 not_covered("rental", asked.rental()),
@@ -196,6 +199,8 @@ fn expiring(as_of: Date) -> Vec<TestDriver> {
             .told(),
         ending(10, "000000199001011010", as_of)
             .situation("last valid day is today")
+            .shows_at(last_second, Ok(NORMAL))
+            .shows_at(next_day, Ok(Shown { display: Display::Red, ..NORMAL }))
             .expect([
                 expect("claim at 23:59:59", asked.claim_at(last_second), Yes).asked_at(next_day),
                 expect("claim at the next 00:00", asked.claim_at(next_day), Yes)

@@ -6,7 +6,10 @@ use super::TestDriver;
 use super::asked::{ACCIDENT, Asked, expect, vehicle};
 use super::story::{Story, days_after, years_after};
 use crate::domain::decision::{CriterionKind, Decision, Reason};
-use crate::domain::licence::{ChangeKind, DocumentKind, Endorsement, VehicleClass};
+use crate::domain::elicence::NotShown;
+use crate::domain::licence::{
+    ChangeKind, DocumentKind, ELicenceEvent, ELicencePath, Endorsement, VehicleClass,
+};
 use crate::domain::question::Role;
 
 use Decision::{Indeterminate as Perhaps, NotQualified as No, Qualified as Yes};
@@ -24,23 +27,47 @@ pub(super) fn special(as_of: Date) -> Vec<TestDriver> {
 /// Row 26: the e-licence's own life never enters a decision about a claim.
 fn e_licences(as_of: Date) -> Vec<TestDriver> {
     let asked = Asked { as_of };
-    let story = Story::about(as_of, 26, "", "000000199001012611").licensed(10, &[VehicleClass::C1]);
-    vec![story.situation("no e-licence was ever issued").expect(asked.qualified(VehicleClass::C1)).told()]
+    let path = ELicencePath::Camera;
+    let issued = [(-300, ELicenceEvent::Applied { path }), (-299, ELicenceEvent::Issued)];
+    let driver = |twin, number, steps: &[(i32, ELicenceEvent)], why| {
+        let story = Story::about(as_of, 26, twin, number).licensed(10, &[VehicleClass::C1]);
+        story.e_licence(steps).not_shown(why).expect(asked.qualified(VehicleClass::C1))
+    };
+    let exchanged = ChangeKind::AuthoritySet { code: "测B".to_owned() };
+    vec![
+        driver("", "000000199001012611", &[], NotShown::NotIssued)
+            .situation("no e-licence was ever issued")
+            .told(),
+        driver("superseded", "00000019900101262X", &issued, NotShown::Superseded)
+            .situation("the authority changed after the e-licence was issued: to be applied for anew")
+            .then(-100, -100, exchanged)
+            .told(),
+        driver("photo-withdrawn", "000000199001012638", &issued, NotShown::Withdrawn)
+            .situation("the e-licence service was ended for abuse of the photo")
+            .e_licence(&[(-100, ELicenceEvent::Withdrawn)])
+            .told(),
+    ]
 }
+
+/// Soon after the ceiling of 63 came into force.
+const ROW_63: Date = jiff::civil::date(2025, 1, 2);
 
 /// Rows 27 and 28: classes that end on a birthday.
 fn aged(as_of: Date) -> Vec<TestDriver> {
     let asked = Asked { as_of };
     let born = |day: i32, years: i32| years_after(days_after(as_of, day), -years);
-    let driver = |row, twin, number, born, class| {
-        let story = Story::about(as_of, row, twin, number).with(DocumentKind::Passport);
+    // Who is 63 soon after 2025 was 60 before, and lost what ended at 60: these obtained it under the rule of 2025.
+    let since = ROW_63.max(years_after(as_of, -20));
+    let coach_driver = |twin, number| {
+        let story = Story::about(as_of, 27, twin, number).with(DocumentKind::Passport);
         let first = story.years_ago(20);
-        story.licensed_on(first, born, &[class])
+        story.licensed_on(first, born(0, 63), &[VehicleClass::C1]).class_added(since, VehicleClass::A1)
     };
+    let machinist = Story::about(as_of, 28, "", "000000TEST28").with(DocumentKind::Passport);
     let qualified_but_transport =
         || asked.qualified(VehicleClass::A1).into_iter().filter(|expected| expected.label != "transport");
     vec![
-        driver(27, "", "000000TEST27", born(0, 63), VehicleClass::A1)
+        coach_driver("", "000000TEST27")
             .situation("A1, turns 63 today")
             .expect(qualified_but_transport())
             .expect([
@@ -49,13 +76,15 @@ fn aged(as_of: Date) -> Vec<TestDriver> {
                 expect("claim, coach, before the birthday", asked.claim(ACCIDENT), Yes).about(vehicle("K11")),
             ])
             .told(),
-        driver(27, "extended", "000000TEST27X", born(0, 63), VehicleClass::A1)
+        coach_driver("extended", "000000TEST27X")
             .situation("A1, turns 63 today, extended")
             .then(-20, -20, ChangeKind::AgeExtended { class: VehicleClass::A1, ceiling_years: 66 })
             .expect(asked.qualified(VehicleClass::A1))
             .told(),
-        driver(28, "", "000000TEST28", born(-20, 63), VehicleClass::M)
+        machinist
+            .licensed_on(since, born(-20, 63), &[VehicleClass::M])
             .situation("M only, turned 63 20 days ago: the whole licence is cancelled")
+            .not_shown(NotShown::Hidden)
             .expect([
                 asked.claim_refuted("claim", ACCIDENT, Reason::Cancelled).about(vehicle("J11")),
                 expect("claim before the birthday", asked.claim(-30), Yes).about(vehicle("J11")),
@@ -68,7 +97,7 @@ fn aged(as_of: Date) -> Vec<TestDriver> {
 /// Row 29: three situations, one answer.
 fn unconfirmed(as_of: Date) -> Vec<TestDriver> {
     let asked = Asked { as_of };
-    let about = |twin, number| Story::about(as_of, 29, twin, number);
+    let about = |twin, number| Story::about(as_of, 29, twin, number).unseen();
     let nothing = || {
         [
             ("claim", asked.claim(ACCIDENT)),

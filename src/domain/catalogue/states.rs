@@ -4,9 +4,10 @@ use jiff::civil::{Date, date};
 
 use super::TestDriver;
 use super::asked::{ACCIDENT, Asked, expect};
-use super::story::{Story, days_after, recorded_on, years_after};
+use super::story::{NORMAL, Story, days_after, recorded_on, years_after};
 use crate::domain::decision::{CriterionKind, Decision, Reason};
-use crate::domain::licence::{ChangeKind, DocumentKind, ValidityTerm, VehicleClass};
+use crate::domain::elicence::{NotShown, Shown};
+use crate::domain::licence::{ChangeKind, DocumentKind, StateGround, ValidityTerm, VehicleClass};
 use crate::domain::question::Role;
 
 use Decision::{Indeterminate as Perhaps, NotQualified as No, Qualified as Yes};
@@ -44,17 +45,20 @@ fn expired(as_of: Date) -> Vec<TestDriver> {
     vec![
         ended(as_of, 11, "", "000000199001011117", -30)
             .situation("逾期未换证, expired 30 days ago")
+            .red()
             .states(-29, "M")
             .expect([noted()])
             .expect(asked.not_in_force())
             .told(),
         ended(as_of, 11, "no-letter", "000000199001011125", -30)
             .situation("expired 30 days ago, and no letter says so yet")
+            .red()
             .expect([noted()])
             .expect(asked.not_in_force())
             .told(),
         ended(as_of, 12, "", "000000199001011213", -500)
             .situation("注销可恢复 after expiry")
+            .not_shown(NotShown::Hidden)
             .states(-499, "M")
             .then(-134, -134, ChangeKind::StateLifted { letter: b'M' })
             .states(-134, "R")
@@ -63,6 +67,7 @@ fn expired(as_of: Date) -> Vec<TestDriver> {
             .told(),
         ended(as_of, 12, "no-letter", "000000199001011221", -500)
             .situation("expired for more than a year, and no letter says so yet")
+            .not_shown(NotShown::Hidden)
             .expect([restorable()])
             .expect(asked.not_in_force())
             .told(),
@@ -78,13 +83,17 @@ fn cancelled(as_of: Date) -> Vec<TestDriver> {
         elderly
             .licensed_on(first, born, &[VehicleClass::C1])
             .situation("注销可恢复 at 71, without the yearly medical, inside validity")
+            .not_shown(NotShown::Hidden)
             .states(-50, "R")
+            .then(-50, -50, ChangeKind::StateGrounded { letter: b'R', ground: StateGround::NoMedical })
             .expect([asked.claim_refuted("claim", ACCIDENT, Reason::CancelledRestorable)])
             .expect(asked.not_in_force())
             .told(),
         plain(as_of, 14, "", "000000199001011416")
             .situation("注销 20 days ago")
+            .not_shown(NotShown::Hidden)
             .states(-20, "G")
+            .then(-20, -20, ChangeKind::StateGrounded { letter: b'G', ground: StateGround::Death })
             .expect([
                 expect("claim 30 days ago", asked.claim(-30), Yes),
                 asked.claim_refuted("claim", ACCIDENT, Reason::Cancelled),
@@ -101,6 +110,7 @@ fn points(as_of: Date) -> Vec<TestDriver> {
     vec![
         plain(as_of, 15, "", "000000199001011512")
             .situation("记满12分 12 days ago, 扣留 8 days ago")
+            .red()
             .then(-12, -12, twelve.clone())
             .states(-12, "B")
             .states(-8, "U")
@@ -133,6 +143,7 @@ fn barred(as_of: Date) -> Vec<TestDriver> {
     vec![
         plain(as_of, 17, "", "000000199001011715")
             .situation("暂扣 from 20 days ago until 10 days ahead")
+            .red()
             .states(-20, "D")
             .then(10, -20, ChangeKind::StateLifted { letter: b'D' })
             .expect([
@@ -143,18 +154,21 @@ fn barred(as_of: Date) -> Vec<TestDriver> {
             .told(),
         plain(as_of, 18, "", "000000199001011811")
             .situation("吊销 100 days ago")
+            .not_shown(NotShown::Hidden)
             .states(-100, "F")
             .expect([asked.claim_refuted("claim", ACCIDENT, Reason::Revoked)])
             .expect(asked.not_in_force())
             .told(),
         plain(as_of, 21, "", "00000019900101211X")
             .situation("停止使用")
+            .not_shown(NotShown::Void)
             .states(-50, "J")
             .expect([asked.claim_noted("claim", ACCIDENT, Reason::Stopped)])
             .expect(asked.not_in_force())
             .told(),
         plain(as_of, 23, "", "000000199001012312")
             .situation("逾期未审验 and 违法未处理")
+            .red()
             .states(-50, "SH")
             .expect([
                 asked.claim_noted("claim", ACCIDENT, Reason::ReviewOverdue),
@@ -175,6 +189,7 @@ fn recorded_late(as_of: Date) -> Vec<TestDriver> {
     vec![
         plain(as_of, 19, "", "000000199001011918")
             .situation("撤销 recorded yesterday, effective 400 days ago")
+            .not_shown(NotShown::Hidden)
             .then(-400, -1, ChangeKind::StateSet { letter: b'E', original_end: None })
             .expect([
                 expect("claim as known 5 days ago", asked.claim(ACCIDENT), Yes).known_at(five_days_ago),
@@ -221,22 +236,26 @@ fn doubtful(as_of: Date) -> Vec<TestDriver> {
     vec![
         plain(as_of, 22, "", "000000199001012216")
             .situation("扣押")
+            .red()
             .states(-50, "K")
             .expect([unresolved("claim", asked.claim(ACCIDENT))])
             .expect(asked.not_in_force())
             .told(),
         plain(as_of, 22, "locked", "000000199001012224")
             .situation("锁定")
+            .not_shown(NotShown::Void)
             .states(-50, "L")
             .expect(everywhere())
             .told(),
         plain(as_of, 25, "", "000000199001012515")
             .situation("转出")
+            .not_shown(NotShown::Void)
             .states(-50, "C")
             .expect(everywhere())
             .told(),
         plain(as_of, 25, "unknown-letter", "000000199001012523")
             .situation("a letter nobody knows")
+            .not_shown(NotShown::Void)
             .states(-50, "Z")
             .expect(everywhere())
             .told(),
@@ -259,6 +278,7 @@ fn deferred(as_of: Date) -> Vec<TestDriver> {
     let past = |twin, number, letter| {
         deferring(twin, number, letter, -60)
             .situation("延期, past the original period")
+            .shows(Shown { deferred: true, ..NORMAL })
             .expect([asked.claim_noted("claim", ACCIDENT, Reason::Deferred)])
             .expect(asked.not_in_force())
             .told()

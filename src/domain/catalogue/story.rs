@@ -3,10 +3,11 @@
 use jiff::civil::{Date, time};
 use jiff::{Timestamp, ToSpan as _};
 
-use super::{Expectation, TestDriver};
+use super::{ELicenceExpectation, Expectation, TestDriver};
+use crate::domain::elicence::{Display, Groups, NotShown, Shown};
 use crate::domain::licence::{
-    ChangeKind, DocumentKind, FileNumber, FullName, LicenceNumber, NumberRules, Validity, ValidityTerm,
-    VehicleClass,
+    ChangeKind, DocumentKind, ELicenceEvent, ELicencePath, FileNumber, FullName, LicenceNumber, NumberRules,
+    Validity, ValidityTerm, VehicleClass,
 };
 use crate::domain::time::{Effective, start_of};
 
@@ -14,7 +15,18 @@ use crate::domain::time::{Effective, start_of};
 pub(super) struct Story {
     driver: TestDriver,
     as_of: Date,
+    /// What the e-licence must show all day long; `None`: nobody looks.
+    e_licence: Option<Result<Shown, NotShown>>,
+    /// Whether the story tells the e-licence's life itself.
+    is_e_licence_told: bool,
 }
+
+/// What most e-licences show.
+pub(super) const NORMAL: Shown =
+    Shown { display: Display::Normal, deferred: false, groups: Groups { car: true, motorcycle: false } };
+
+/// E-licences are issued from here on nationwide (`docs/domain.md` §0 no. 1).
+const ROLLED_OUT: Date = jiff::civil::date(2021, 12, 10);
 
 /// Everybody's birthday, but for drivers whose row is about an age.
 const BIRTH_DAY: Date = jiff::civil::date(1990, 1, 1);
@@ -37,8 +49,9 @@ impl Story {
             claimed_name: name,
             changes: Vec::new(),
             expectations: Vec::new(),
+            e_licence: Vec::new(),
         };
-        Self { driver, as_of }
+        Self { driver, as_of, e_licence: Some(Ok(NORMAL)), is_e_licence_told: false }
     }
 
     /// Says in a few words what the story is about.
@@ -158,8 +171,72 @@ impl Story {
         self
     }
 
+    /// The e-licence shows something else than 正常, all day long.
+    pub(super) fn shows(mut self, shown: Shown) -> Self {
+        self.e_licence = Some(Ok(shown));
+        self
+    }
+
+    /// The code is red.
+    pub(super) fn red(self) -> Self {
+        self.shows(Shown { display: Display::Red, ..NORMAL })
+    }
+
+    /// No QR code is issued.
+    pub(super) fn not_shown(mut self, why: NotShown) -> Self {
+        self.e_licence = Some(Err(why));
+        self
+    }
+
+    /// Nobody looks at the e-licence.
+    pub(super) fn unseen(mut self) -> Self {
+        self.e_licence = None;
+        self
+    }
+
+    /// At this moment the e-licence shows something else than at others.
+    pub(super) fn shows_at(mut self, moment: Timestamp, expected: Result<Shown, NotShown>) -> Self {
+        self.driver.e_licence.push(ELicenceExpectation { asked_at: Some(moment), expected });
+        self
+    }
+
+    /// Tells the e-licence's life: steps by days counted from the as-of day. None at all: it was never issued.
+    pub(super) fn e_licence(mut self, steps: &[(i32, ELicenceEvent)]) -> Self {
+        self.is_e_licence_told = true;
+        for (day, event) in steps {
+            self.push(*day, *day, ChangeKind::ELicence(*event));
+        }
+        self
+    }
+
+    /// An e-licence of the stored photo, issued after the last exchange of the licence.
+    fn e_licence_of_its_time(&mut self) {
+        let exchanges = |kind: &ChangeKind| {
+            matches!(
+                kind,
+                ChangeKind::ClassAdded { .. }
+                    | ChangeKind::ClassRemoved { .. }
+                    | ChangeKind::ValiditySet { .. }
+                    | ChangeKind::AuthoritySet { .. }
+            )
+        };
+        let exchanged = self.driver.changes.iter().filter(|(_, _, kind)| exchanges(kind));
+        let Some(last) = exchanged.map(|(effective, _, _)| effective.day()).max() else { return };
+        let on = last.max(ROLLED_OUT);
+        let path = ELicencePath::StoredPhoto;
+        for event in [ELicenceEvent::Applied { path }, ELicenceEvent::Issued] {
+            self.record(on, on, ChangeKind::ELicence(event));
+        }
+    }
+
     /// Ends the story: what happened elsewhere in between falls into its place.
     pub(super) fn told(mut self) -> TestDriver {
+        if !self.is_e_licence_told {
+            self.e_licence_of_its_time();
+        }
+        if let Some(expected) = self.e_licence.filter(|_| self.driver.e_licence.is_empty()) {
+            self.driver.e_licence.push(ELicenceExpectation { asked_at: None, expected });
+        }
         self.driver.changes.sort_by_key(|(_, recorded_at, _)| *recorded_at);
         self.driver
     }

@@ -4,7 +4,7 @@ use crate::domain::claim::Claim;
 use crate::domain::licence::Qualification;
 
 /// Says whether a claim fits the record its number led to, as the holder is called now. The name must match whole, a
-/// file number if one is given, and a protected person fits no claim. Nothing is skipped, so that the time tells nothing.
+/// file number if one is given; a protected person and an erased record fit no claim. Nothing is skipped, so that the time tells nothing.
 pub fn confirm(claim: &Claim, current: &Qualification) -> bool {
     let name = current.name.as_ref().is_some_and(|name| name.matches(&claim.name));
     let file_number = match (&claim.file_number, &current.file_number) {
@@ -12,7 +12,7 @@ pub fn confirm(claim: &Claim, current: &Qualification) -> bool {
         (Some(claimed), Some(held)) => held.matches(claimed),
         (Some(_), None) => false,
     };
-    name & file_number & !current.protected
+    name & file_number & !current.protected & !current.erased
 }
 
 #[cfg(test)]
@@ -54,6 +54,11 @@ mod tests {
             &Qualification { file_number: None, ..held() }
         ));
         assert!(!confirm(&claim("测试甲", None), &Qualification { name: None, ..held() }));
+    }
+
+    #[test]
+    fn an_erased_record_fits_no_claim() {
+        assert!(!confirm(&claim("测试甲", None), &Qualification { erased: true, ..held() }));
     }
 
     #[test]

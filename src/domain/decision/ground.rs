@@ -11,7 +11,7 @@ use crate::domain::time::{civil_day, months_after};
 /// One thing that stands against a licence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Ground {
+pub(in crate::domain) enum Ground {
     /// Not issued by then.
     NeverIssued,
     /// 逾期未换证, by letter or by date: expired for no more than a year.
@@ -84,31 +84,31 @@ impl Ground {
 
 /// A set of grounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct GroundSet(u32);
+pub(in crate::domain) struct GroundSet(u32);
 
 impl GroundSet {
     fn insert(&mut self, ground: Ground) {
         self.0 |= 1 << ground as u32;
     }
 
-    pub(super) const fn contains(self, ground: Ground) -> bool {
+    pub(in crate::domain) const fn contains(self, ground: Ground) -> bool {
         self.0 & (1 << ground as u32) != 0
     }
 
-    pub(super) const fn without(self, ground: Ground) -> Self {
+    pub(in crate::domain) const fn without(self, ground: Ground) -> Self {
         Self(self.0 & !(1 << ground as u32))
     }
 
-    pub(super) const fn is_empty(self) -> bool {
+    pub(in crate::domain) const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    pub(super) fn iter(self) -> impl Iterator<Item = Ground> {
+    pub(in crate::domain) fn iter(self) -> impl Iterator<Item = Ground> {
         Ground::ALL.into_iter().filter(move |ground| self.contains(*ground))
     }
 
     /// The one code everybody but claims and enforcement sees: every ground bars, but what is unresolved is unknown.
-    pub(super) fn in_force(self) -> Criterion {
+    pub(in crate::domain) fn in_force(self) -> Criterion {
         if self.is_empty() {
             Criterion::met(CriterionKind::Licence)
         } else if self.without(Ground::Unresolved).is_empty() {
@@ -142,7 +142,7 @@ const fn ground_of(letter: StateLetter) -> Option<Ground> {
 }
 
 /// Finds everything that stands against a licence on a day.
-pub(super) fn grounds(held: &Qualification, rules: &Rules, day: Date) -> GroundSet {
+pub(in crate::domain) fn grounds(held: &Qualification, rules: &Rules, day: Date) -> GroundSet {
     let mut found = GroundSet::default();
     if held.first_issue.is_none() {
         found.insert(Ground::NeverIssued);

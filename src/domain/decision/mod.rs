@@ -19,5 +19,6 @@ mod role;
 mod ruled;
 
 pub use confirm::confirm;
+pub(in crate::domain) use ground::{Ground, GroundSet, grounds};
 pub use outcome::{Advice, Criterion, CriterionKind, Decision, NotCovered, Outcome, Reason, Remedy, Ruling};
 pub use ruled::{Ruled, decide};

@@ -23,7 +23,7 @@ pub(super) struct Relied {
 pub(super) fn lasts_until(case: &Case<'_>, relied: &Relied, until: Timestamp) -> Outcome {
     let today = Standing::of(case, relied);
     let mut worst = today.lasting_as(Standing::at(case, relied, until));
-    for change in case.history.known_ahead(case.known_at, case.moment, until) {
+    for change in case.history.known_ahead(case.known, case.moment, until) {
         for moment in [just_before(change), change] {
             if worst != Outcome::NotMet && moment > case.moment {
                 worst = worse(worst, today.lasting_as(Standing::at(case, relied, moment)));
@@ -86,9 +86,9 @@ pub(super) fn just_before(moment: Timestamp) -> Timestamp {
 impl<'a> Case<'a> {
     /// What will be held at a later moment: the same, unless something recorded takes effect before.
     fn held_at(&self, moment: Timestamp) -> Cow<'a, Qualification> {
-        match self.history.known_ahead(self.known_at, self.moment, moment).next() {
+        match self.history.known_ahead(self.known, self.moment, moment).next() {
             None => Cow::Borrowed(self.held),
-            Some(_) => Cow::Owned(self.history.fold(AsOf { moment, known_at: self.known_at })),
+            Some(_) => Cow::Owned(self.history.fold(AsOf { moment, known: self.known })),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::outcome::{
 use super::period::{Relied, just_before, lasts_until};
 use super::{ages, claim, enforcement, probation, purchase, rental, role};
 use crate::domain::disclosure::Probation;
-use crate::domain::licence::{AsOf, ClassSet, History, Qualification};
+use crate::domain::licence::{AsOf, ClassSet, History, Known, Qualification};
 use crate::domain::question::{Purpose, Question};
 use crate::domain::rules::Rules;
 use crate::domain::time::{civil_day, months_after};
@@ -57,7 +57,7 @@ pub fn decide(question: &Question, history: &History, as_of: AsOf, now: Timestam
         held: &held,
         moment: as_of.moment,
         day: civil_day(as_of.moment),
-        known_at: as_of.known_at,
+        known: as_of.known,
         rules,
     };
     let doubt = case.record();
@@ -102,15 +102,15 @@ impl Shown {
 
 /// Finds the latest recording after the moment without which the answer would show something else.
 fn changed_since(question: &Question, case: &Case<'_>, shown: &Shown) -> Option<Timestamp> {
-    let as_of = AsOf { moment: case.moment, known_at: case.known_at };
+    let as_of = AsOf { moment: case.moment, known: case.known };
     let mut judged = None;
     case.history.recorded_late(as_of).find(|recorded_at| {
         if judged.replace(*recorded_at) == Some(*recorded_at) {
             return false;
         }
-        let known_at = just_before(*recorded_at);
-        let held = case.history.fold(AsOf { known_at, ..as_of });
-        let before = Case { known_at, ..case.at(case.moment, &held) };
+        let known = Known { at: just_before(*recorded_at), ..case.known };
+        let held = case.history.fold(AsOf { known, ..as_of });
+        let before = Case { known, ..case.at(case.moment, &held) };
         Shown::of(question, &before) != *shown
     })
 }
@@ -122,7 +122,7 @@ pub(super) struct Case<'a> {
     pub(super) held: &'a Qualification,
     pub(super) moment: Timestamp,
     pub(super) day: Date,
-    pub(super) known_at: Timestamp,
+    pub(super) known: Known,
     pub(super) rules: &'a Rules,
 }
 
@@ -148,7 +148,7 @@ impl<'a> Case<'a> {
 
     /// Without a first issue in the record, by the moment or after it, nothing is known: least of all that there was none.
     fn knows_of_an_issue(&self) -> bool {
-        self.held.first_issue.is_some() || self.history.is_issued_later(self.known_at, self.moment)
+        self.held.first_issue.is_some() || self.history.is_issued_later(self.known, self.moment)
     }
 
     /// What stands against the licence.

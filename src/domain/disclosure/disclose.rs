@@ -2,7 +2,7 @@
 
 use super::{Disclosure, Field, MaskedName, Pending, TenureBand};
 use crate::domain::decision::Ruled;
-use crate::domain::licence::{AsOf, Qualification, StateLetter, StateSet};
+use crate::domain::licence::{AsOf, ClassSet, Qualification, StateLetter, StateSet, VehicleClass};
 use crate::domain::policy::Permit;
 use crate::domain::question::{Purpose, Question};
 use crate::domain::time::{age_on, civil_day};
@@ -41,7 +41,8 @@ pub fn disclose(permit: &Permit, question: &Question, ruled: &Ruled, as_of: AsOf
         released.states = Some(shown_states(held.states));
     }
     if may(Field::Classes) && purpose == Purpose::Enforcement {
-        released.classes = Some(ruled.classes_in_force);
+        // C5 tells a disability: whether the vehicle found may be driven is asked with the vehicle.
+        released.classes = Some(ruled.classes_in_force.without(ClassSet::of(&[VehicleClass::C5])));
     }
     if may(Field::PaperLicenceNeeded) && purpose == Purpose::Enforcement {
         released.paper_licence_needed = Some(ruled.paper_licence_needed);
@@ -66,8 +67,13 @@ fn pending(held: &Qualification) -> Pending {
     }
 }
 
-/// The letters carried; 正常 when there are none, and never beside another.
-fn shown_states(states: StateSet) -> StateSet {
+/// The letters carried; 正常 when there are none, and never beside another. A medical that is deferred is shown as a renewal
+/// that is: a deferral, and nothing about health.
+fn shown_states(mut states: StateSet) -> StateSet {
+    if states.contains(StateLetter::MedicalDeferred) {
+        states.remove_letter(StateLetter::MedicalDeferred.code());
+        states.insert(StateLetter::RenewalDeferred);
+    }
     if states.is_empty() { StateSet::from_iter([StateLetter::Normal]) } else { states.shown() }
 }
 
@@ -169,7 +175,7 @@ mod tests {
             kind: Clone::clone(kind),
         };
         let history = History::from_changes(driver.changes.iter().map(change).collect());
-        let as_of = AsOf { moment: question.moment(now()), known_at: now() };
+        let as_of = AsOf::new(question.moment(now()), now());
         let ruled = decide(question, &history, as_of, now(), &Rules::default());
         let permit = permit(driver, question, FieldSet::of(asked)).unwrap();
         disclose(&permit, question, &ruled, as_of)
@@ -225,6 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn health_shows_to_nobody_the_police_included() {
+        let police =
+            |row, twin| released_to(&driver(row, twin), &Question::Enforcement { vehicle: None }, &[]);
+        assert_eq!(police(5, "").classes, Some(ClassSet::EMPTY));
+        for (medical, renewal) in [("medical", ""), ("medical-past", "renewal-past")] {
+            assert_eq!(police(24, medical).states, StateSet::parse("N"), "{medical}");
+            assert_eq!(police(24, medical), police(24, renewal), "{medical}");
+        }
+        assert_eq!(police(24, "review").states, StateSet::parse("T"));
+    }
+
+    #[test]
     fn asking_for_fewer_fields_releases_fewer() {
         let narrowed = released_to(&driver(11, ""), &claim(10), &[Field::ExpiredOn]);
         assert_eq!(mask(&narrowed), None);
@@ -235,7 +253,7 @@ mod tests {
     fn a_permit_for_another_purpose_releases_nothing() {
         let (driver, rental) = (driver(1, ""), Question::Enforcement { vehicle: None });
         let permit = permit(&driver, &claim(10), FieldSet::EMPTY).unwrap();
-        let as_of = AsOf { moment: now(), known_at: now() };
+        let as_of = AsOf::new(now(), now());
         let ruled = decide(&rental, &History::default(), as_of, now(), &Rules::default());
         assert_eq!(disclose(&permit, &rental, &ruled, as_of), Disclosure::nothing());
     }
@@ -262,11 +280,7 @@ mod tests {
                 first_issue: Some(DAY.saturating_sub(years.years())),
                 ..Qualification::default()
             };
-            assert_eq!(
-                tenure_band(&held, AsOf { moment: now(), known_at: now() }),
-                Some(expected),
-                "{years}"
-            );
+            assert_eq!(tenure_band(&held, AsOf::new(now(), now())), Some(expected), "{years}");
         }
     }
 }

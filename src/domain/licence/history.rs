@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::{AsOf, DocumentKind, FileNumber, FullName, LicenceNumber, Validity, VehicleClass};
+use super::{
+    AsOf, DocumentKind, ELicenceEvent, FileNumber, FullName, Known, LicenceNumber, StateGround, Validity,
+    VehicleClass,
+};
 use crate::domain::closed_set::closed_set;
 use crate::domain::subject::{Position, SubjectId, SubjectSecret};
 use crate::domain::time::Effective;
@@ -94,8 +97,14 @@ pub enum ChangeKind {
         /// The class.
         class: VehicleClass,
     },
-    /// A class ends: downgrade, age, probation.
+    /// A class ends: downgrade, exchange, probation.
     ClassRemoved {
+        /// The class.
+        class: VehicleClass,
+    },
+    /// A class was announced void because its holder reached the ceiling and did not exchange the licence (Order 162
+    /// art. 65). What the class covers below the ceiling outlives it, and the e-licence does: no licence was exchanged.
+    ClassLostByAge {
         /// The class.
         class: VehicleClass,
     },
@@ -116,9 +125,19 @@ pub enum ChangeKind {
         /// Which.
         endorsement: Endorsement,
     },
-    /// Validity is set, renewed or extended.
+    /// Validity is set: with the first issue, or corrected.
     ValiditySet {
         /// The term and its end.
+        validity: Validity,
+    },
+    /// Validity is renewed at its end (期满换证): six years become ten, ten long-term.
+    ValidityRenewed {
+        /// The new term and its end.
+        validity: Validity,
+    },
+    /// Validity is extended without a new term.
+    ValidityExtended {
+        /// The term and its later end.
         validity: Validity,
     },
     /// A state letter begins.
@@ -132,6 +151,14 @@ pub enum ChangeKind {
     StateLifted {
         /// A-Z.
         letter: u8,
+    },
+    /// Why a letter was set, said together with it or later (same effective time), or why it was lifted. Kept on record for
+    /// the authority and the wallet; no partner learns it.
+    StateGrounded {
+        /// A-Z.
+        letter: u8,
+        /// Why.
+        ground: StateGround,
     },
     /// The points of the running period now stand at this value.
     PointsSet {
@@ -152,6 +179,10 @@ pub enum ChangeKind {
     DisputeOpened,
     /// The dispute is settled.
     DisputeSettled,
+    /// A step in the life of the e-licence. No decision about driving reads it.
+    ELicence(ELicenceEvent),
+    /// The record was deleted by law: from now on, whatever moment is asked about, there is no such record.
+    Erased,
 }
 
 impl History {
@@ -174,38 +205,54 @@ impl History {
         self.by_effect.iter().filter_map(|place| Some((place.from, self.changes.get(place.index)?)))
     }
 
+    /// Returns the known changes by the moment they take effect, then by recording.
+    pub(in crate::domain) fn known_by_effect(
+        &self,
+        known: Known,
+    ) -> impl Iterator<Item = (Timestamp, &Change)> {
+        let known = self.changes.get(..self.known_count(known)).unwrap_or_default();
+        self.by_effect.iter().filter_map(move |place| Some((place.from, known.get(place.index)?)))
+    }
+
+    /// Counts the changes that are known, from the first on. Recorded time and position never run back within a history (stores
+    /// refuse what would), so what is known is always a beginning of it.
+    pub(super) fn known_count(&self, known: Known) -> usize {
+        match self.changes.last() {
+            Some(last) if known.counts(last) => self.changes.len(),
+            _ => self.changes.partition_point(|change| known.counts(change)),
+        }
+    }
+
     /// Returns when something was recorded after the moment asked about that takes effect by then, the latest first.
     pub fn recorded_late(&self, as_of: AsOf) -> impl Iterator<Item = Timestamp> {
         self.changes
             .iter()
             .rev()
             .take_while(move |change| change.recorded_at > as_of.moment)
-            .filter(move |change| {
-                change.recorded_at <= as_of.known_at && change.effective.moment() <= as_of.moment
-            })
+            .filter(move |change| as_of.known.counts(change) && change.effective.moment() <= as_of.moment)
             .map(|change| change.recorded_at)
     }
 
-    /// Says whether a first issue that takes effect after a moment was recorded by another: then, and only then, is it known
-    /// that nothing was issued before.
-    pub fn is_issued_later(&self, known_at: Timestamp, after: Timestamp) -> bool {
+    /// Says whether a first issue that takes effect after a moment is known: then, and only then, is it known that nothing
+    /// was issued before.
+    pub fn is_issued_later(&self, known: Known, after: Timestamp) -> bool {
         self.by_effect()
             .rev()
             .take_while(|(from, _)| *from > after)
-            .any(|(_, change)| change.kind == ChangeKind::Issued && change.recorded_at <= known_at)
+            .any(|(_, change)| change.kind == ChangeKind::Issued && known.counts(change))
     }
 
     /// Returns the moments after `after` and up to `until` at which something already known takes effect.
     pub fn known_ahead(
         &self,
-        known_at: Timestamp,
+        known: Known,
         after: Timestamp,
         until: Timestamp,
     ) -> impl Iterator<Item = Timestamp> {
         self.by_effect()
             .rev()
             .take_while(move |(from, _)| *from > after)
-            .filter(move |(from, change)| *from <= until && change.recorded_at <= known_at)
+            .filter(move |(from, change)| *from <= until && known.counts(change))
             .map(|(from, _)| from)
     }
 }

@@ -3,15 +3,49 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::{ClassHolding, Endorsement, FileNumber, FullName, PointsEvent, StateSet, Validity, VehicleClass};
+use super::{
+    Change, ClassHolding, ClassSet, Endorsement, FileNumber, FullName, PointsEvent, StateGround, StateSet,
+    Validity, VehicleClass,
+};
+use crate::domain::subject::Position;
 
-/// The two clocks of a question.
+/// The two clocks of a question: when it was, and what was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AsOf {
     /// The moment asked about.
     pub moment: Timestamp,
+    /// How much of what was recorded counts.
+    pub known: Known,
+}
+
+/// How much of what was recorded counts: what the authority had recorded by a moment, and had handed in by a position of the
+/// feed. Both ascend along a history, so together they name a beginning of it; the same pair names the same beginning for
+/// ever, whatever is recorded or handed in later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
     /// Only what was recorded at or before this moment counts.
-    pub known_at: Timestamp,
+    pub at: Timestamp,
+    /// Only what lies at or before this position counts.
+    pub position: Position,
+}
+
+impl Known {
+    /// Everything recorded by a moment, wherever it lies in the feed.
+    pub const fn at(moment: Timestamp) -> Self {
+        Self { at: moment, position: Position::LAST }
+    }
+
+    /// Says whether a change is known.
+    pub fn counts(self, change: &Change) -> bool {
+        change.recorded_at <= self.at && change.position.is_reached_by(self.position)
+    }
+}
+
+impl AsOf {
+    /// A moment, as known at a moment.
+    pub const fn new(moment: Timestamp, known_at: Timestamp) -> Self {
+        Self { moment, known: Known::at(known_at) }
+    }
 }
 
 /// What a subject holds.
@@ -25,12 +59,16 @@ pub struct Qualification {
     pub first_car_class: Option<Date>,
     /// First day of the first motorcycle-type class, held still or not.
     pub first_motorcycle_class: Option<Date>,
+    /// Classes of these announced void because of age: what they cover below the ceiling is still driven.
+    pub lost_by_age: ClassSet,
     /// Extended age ceilings.
     pub age_extensions: Vec<(VehicleClass, u8)>,
     /// Endorsements held.
     pub endorsements: Vec<Endorsement>,
     /// State letters carried.
     pub states: StateSet,
+    /// Why letters carried were set, where it was said.
+    pub state_grounds: Vec<(u8, StateGround)>,
     /// For each of N, P, T carried: the last day of the original period.
     pub deferred_until: Vec<(u8, Option<Date>)>,
     /// Validity; `None` when the record does not say.
@@ -51,6 +89,8 @@ pub struct Qualification {
     pub protected: bool,
     /// Changes are held or quarantined.
     pub disputed: bool,
+    /// The record was deleted by law.
+    pub erased: bool,
     /// The record holds nothing from before this moment.
     pub history_from: Option<Timestamp>,
 }

@@ -46,6 +46,59 @@ closed_set! {
     }
 }
 
+closed_set! {
+    /// Why a state letter was set or lifted. GA/T 16.26 (注销原因) was not seen: the words are this registry's own, after the
+    /// acts the laws name (`docs/domain.md` §§2, 3).
+    pub enum StateGround {
+        /// The holder died.
+        Death = 1, "death";
+        /// The holder asked for it.
+        Request = 2, "request";
+        /// The holder's physical condition no longer fits. Health: nobody's business.
+        Health = 3, "health";
+        /// The medical was not handed in for a year (Order 162 art. 79(9)). Health: nobody's business.
+        NoMedical = 4, "no-medical";
+        /// Drug use.
+        DrugUse = 5, "drug-use";
+        /// Expired for more than a year (Order 162 art. 79).
+        Expiry = 6, "expiry";
+        /// The holder of nothing but classes with a ceiling reached it (Order 162 art. 79(10)).
+        Age = 7, "age";
+        /// 12 points were reached (记分管理办法 art. 17).
+        PointsFull = 8, "points-full";
+        /// The study after 12 points was refused (记分管理办法 art. 29).
+        StudyRefused = 9, "study-refused";
+        /// A penalty for an offence.
+        Penalty = 10, "penalty";
+        /// An accident.
+        Accident = 11, "accident";
+        /// Obtained by deceit (Order 162 art. 15(10)).
+        Deceit = 12, "deceit";
+        /// Held as evidence or by another measure of coercion.
+        Measure = 13, "measure";
+        /// The file moved to another authority.
+        Transfer = 14, "transfer";
+        /// Service in the army (Order 162 art. 75).
+        Service = 15, "service";
+        /// Abroad (Order 162 art. 75).
+        Abroad = 16, "abroad";
+        /// Lifted: its term ran out.
+        TermEnded = 17, "term-ended";
+        /// Lifted: study and test passed, fines paid (记分管理办法 art. 23).
+        StudyPassed = 18, "study-passed";
+        /// Lifted: what was due was done.
+        Fulfilled = 19, "fulfilled";
+        /// Lifted: restored within two years of cancellation.
+        Restored = 20, "restored";
+        /// Lifted: the decision was reversed (记分管理办法 art. 16).
+        Reversed = 21, "reversed";
+        /// Set or lifted to correct a recording error.
+        Correction = 22, "correction";
+        /// Anything else.
+        Other = 23, "other";
+    }
+}
+
 /// A set of state letters A-Z, unknown ones included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StateSet(u32);

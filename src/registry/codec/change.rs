@@ -3,10 +3,12 @@
 
 use jiff::civil::Date;
 
-use super::wire::{DecodeError, Reader, Unencodable, Writer, base_day, day_number, day_of};
+#[cfg(test)]
+use super::wire::base_day;
+use super::wire::{DecodeError, Reader, Unencodable, Writer, day_number, day_of};
 use crate::domain::licence::{
-    Change, ChangeKind, DocumentKind, Endorsement, FileNumber, FullName, LicenceNumber, NumberRules,
-    Validity, ValidityTerm, VehicleClass,
+    Change, ChangeKind, DocumentKind, ELicenceEvent, ELicencePath, Endorsement, FileNumber, FullName,
+    LicenceNumber, NumberRules, RefusalGround, StateGround, Validity, ValidityTerm, VehicleClass,
 };
 use crate::domain::subject::Position;
 use crate::domain::time::Effective;
@@ -129,6 +131,12 @@ pub(super) fn code(kind: &ChangeKind) -> u8 {
         ChangeKind::HistoryBegins => 20,
         ChangeKind::DisputeOpened => 21,
         ChangeKind::DisputeSettled => 22,
+        ChangeKind::ClassLostByAge { .. } => 23,
+        ChangeKind::ValidityRenewed { .. } => 24,
+        ChangeKind::ValidityExtended { .. } => 25,
+        ChangeKind::StateGrounded { .. } => 26,
+        ChangeKind::ELicence(_) => 27,
+        ChangeKind::Erased => 28,
     }
 }
 
@@ -140,12 +148,16 @@ pub(super) fn write_body(kind: &ChangeKind, day: i64, out: &mut Writer<'_>) -> R
         ChangeKind::AuthoritySet { code } => return out.text(code),
         ChangeKind::FileNumberSet { number } => return write_file_number(number, out),
         ChangeKind::BirthDaySet { day: birth } => out.signed(day_number(*birth) - day),
-        ChangeKind::ClassAdded { class } | ChangeKind::ClassRemoved { class } => out.byte(class.code()),
+        ChangeKind::ClassAdded { class }
+        | ChangeKind::ClassRemoved { class }
+        | ChangeKind::ClassLostByAge { class } => out.byte(class.code()),
         ChangeKind::AgeExtended { class, ceiling_years } => out.bytes(&[class.code(), *ceiling_years]),
         ChangeKind::EndorsementSet { endorsement } | ChangeKind::EndorsementLifted { endorsement } => {
             out.byte(endorsement.code());
         }
-        ChangeKind::ValiditySet { validity } => write_validity(*validity, day, out),
+        ChangeKind::ValiditySet { validity }
+        | ChangeKind::ValidityRenewed { validity }
+        | ChangeKind::ValidityExtended { validity } => write_validity(*validity, day, out),
         ChangeKind::StateSet { letter, original_end } => {
             known_letter(*letter).ok_or(Unencodable("state letter"))?;
             write_marked_day(*letter, *original_end, day, out);
@@ -153,7 +165,11 @@ pub(super) fn write_body(kind: &ChangeKind, day: i64, out: &mut Writer<'_>) -> R
         ChangeKind::StateLifted { letter } => {
             out.byte(known_letter(*letter).ok_or(Unencodable("state letter"))?);
         }
+        ChangeKind::StateGrounded { letter, ground } => {
+            out.bytes(&[known_letter(*letter).ok_or(Unencodable("state letter"))?, ground.code()]);
+        }
         ChangeKind::PointsSet { points } => out.byte(*points),
+        ChangeKind::ELicence(event) => write_e_licence(*event, out),
         ChangeKind::Issued
         | ChangeKind::PointsCleared
         | ChangeKind::PointsReversed
@@ -161,7 +177,8 @@ pub(super) fn write_body(kind: &ChangeKind, day: i64, out: &mut Writer<'_>) -> R
         | ChangeKind::ProtectionLifted
         | ChangeKind::HistoryBegins
         | ChangeKind::DisputeOpened
-        | ChangeKind::DisputeSettled => {}
+        | ChangeKind::DisputeSettled
+        | ChangeKind::Erased => {}
     }
     Ok(())
 }
@@ -199,6 +216,16 @@ pub(super) fn read_body(code: u8, day: i64, from: &mut Reader<'_>) -> Result<Cha
         20 => ChangeKind::HistoryBegins,
         21 => ChangeKind::DisputeOpened,
         22 => ChangeKind::DisputeSettled,
+        23 => ChangeKind::ClassLostByAge { class: read_class(from)? },
+        24 => ChangeKind::ValidityRenewed { validity: read_validity(day, from)? },
+        25 => ChangeKind::ValidityExtended { validity: read_validity(day, from)? },
+        26 => ChangeKind::StateGrounded {
+            letter: known_letter(from.byte()?).ok_or(DecodeError::Malformed("state letter"))?,
+            ground: StateGround::from_code(from.byte()?)
+                .ok_or(DecodeError::Malformed("ground of a state"))?,
+        },
+        27 => ChangeKind::ELicence(read_e_licence(from)?),
+        28 => ChangeKind::Erased,
         _ => return Err(DecodeError::Malformed("kind of change")),
     })
 }
@@ -361,6 +388,38 @@ fn anniversary(term: ValidityTerm, day: i64) -> Option<Date> {
     Date::new(year, begins.month(), begins.day()).or_else(|_| Date::new(year, begins.month(), 28)).ok()
 }
 
+fn write_e_licence(event: ELicenceEvent, out: &mut Writer<'_>) {
+    match event {
+        ELicenceEvent::Applied { path } => out.bytes(&[1, path.code()]),
+        ELicenceEvent::UnderReview => out.byte(2),
+        ELicenceEvent::Issued => out.byte(3),
+        ELicenceEvent::Refused { ground } => out.bytes(&[4, ground.code()]),
+        ELicenceEvent::PhotoChanged => out.byte(5),
+        ELicenceEvent::Superseded => out.byte(6),
+        ELicenceEvent::Withdrawn => out.byte(7),
+        ELicenceEvent::Reapplied { path } => out.bytes(&[8, path.code()]),
+    }
+}
+
+fn read_e_licence(from: &mut Reader<'_>) -> Result<ELicenceEvent, DecodeError> {
+    let path = |from: &mut Reader<'_>| {
+        ELicencePath::from_code(from.byte()?).ok_or(DecodeError::Malformed("e-licence path"))
+    };
+    Ok(match from.byte()? {
+        1 => ELicenceEvent::Applied { path: path(from)? },
+        2 => ELicenceEvent::UnderReview,
+        3 => ELicenceEvent::Issued,
+        4 => ELicenceEvent::Refused {
+            ground: RefusalGround::from_code(from.byte()?).ok_or(DecodeError::Malformed("refusal"))?,
+        },
+        5 => ELicenceEvent::PhotoChanged,
+        6 => ELicenceEvent::Superseded,
+        7 => ELicenceEvent::Withdrawn,
+        8 => ELicenceEvent::Reapplied { path: path(from)? },
+        _ => return Err(DecodeError::Malformed("e-licence event")),
+    })
+}
+
 fn write_marked_day(mark: u8, marked: Option<Date>, day: i64, out: &mut Writer<'_>) {
     out.byte(mark | if marked.is_some() { MORE } else { 0 });
     if let Some(marked) = marked {
@@ -379,27 +438,4 @@ fn read_day(day: i64, from: &mut Reader<'_>) -> Result<Date, DecodeError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resident_numbers_are_packed_and_others_are_not() {
-        for text in ["000000199001010018", "00000019920229001X", "000000200002290010"] {
-            let digits = pack(text).unwrap();
-            assert_eq!(unpack(digits).unwrap(), text.as_bytes());
-        }
-        for text in ["00000019900101001", "99999918000101000", "12345621581111999"] {
-            let digits = text.parse().unwrap();
-            let dated = pack_dated(digits).unwrap();
-            assert!(dated < 1 << 48, "{text}");
-            assert_eq!(unpack_dated(dated), Some(digits), "{text}");
-        }
-        for text in ["00000019900230001", "00000017991231001", "00000021581112001"] {
-            assert_eq!(pack_dated(text.parse().unwrap()), None, "{text}");
-        }
-        assert_eq!(unpack_dated((1 << 48) - 1), None, "a region of seven digits");
-        assert_eq!(pack("000000199001010013"), None, "wrong check");
-        assert_eq!(pack("H12345678"), None);
-        assert_eq!(unpack(100_000_000_000_000_000), None, "18 digits");
-    }
-}
+mod tests;

@@ -42,6 +42,11 @@
 //! | 18, 19 | protection set, lifted | – |
 //! | 20 | history begins | – |
 //! | 21, 22 | dispute opened, settled | – |
+//! | 23 | class lost by age | class u8 |
+//! | 24, 25 | validity renewed, extended | as 12 |
+//! | 26 | state grounded | letter u8 · ground u8 |
+//! | 27 | e-licence | event u8 · after 1 (applied) and 8 (reapplied) path u8, after 4 (refused) ground u8 |
+//! | 28 | erased | – |
 //!
 //! text = length varint · UTF-8
 

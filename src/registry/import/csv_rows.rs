@@ -4,12 +4,12 @@ use jiff::civil::Date;
 
 use super::error::{HeaderFault, LineFault};
 use super::ndjson::{day, document, identity, number, validity, word};
-use crate::domain::licence::{ChangeKind, ClassSet, FullName, NumberRules, ValidityTerm};
+use crate::domain::licence::{ChangeKind, ClassSet, ELicenceEvent, FullName, NumberRules, ValidityTerm};
 use crate::domain::time::{Effective, start_of};
 use crate::registry::submission::{NewChange, NewSubject, Submission};
 
 /// Every column, in the order of [`Column`].
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 15] = [
     "number",
     "document",
     "name",
@@ -23,6 +23,8 @@ const COLUMNS: [&str; 13] = [
     "valid_until",
     "states",
     "points",
+    "endorsements",
+    "e_licence",
 ];
 const REQUIRED: [Column; 4] = [Column::Number, Column::Name, Column::FirstIssue, Column::Classes];
 
@@ -41,6 +43,8 @@ enum Column {
     ValidUntil,
     States,
     Points,
+    Endorsements,
+    ELicence,
 }
 
 /// Which column stands where.
@@ -90,6 +94,8 @@ impl Header {
         row.validity(snapshot, &mut told)?;
         row.states(snapshot, &mut told)?;
         row.points(snapshot, &mut told)?;
+        row.endorsements(snapshot, &mut told)?;
+        row.e_licence(snapshot, &mut told)?;
         let recorded_at = start_of(as_of);
         let changes = told.into_iter().map(|(effective, kind)| NewChange { effective, recorded_at, kind });
         Ok(NewSubject { document, number, name, changes: changes.collect() }.into_submission())
@@ -175,6 +181,29 @@ impl<'r> Row<'r> {
         }
         Ok(())
     }
+
+    fn endorsements(&self, snapshot: Effective, told: &mut Told) -> Result<(), LineFault> {
+        let Some(text) = self.text(Column::Endorsements) else { return Ok(()) };
+        let endorsement = word(text, "endorsements")?;
+        told.push((snapshot, ChangeKind::EndorsementSet { endorsement }));
+        Ok(())
+    }
+
+    /// Told last: an e-licence is bound to what holds when it is told of.
+    fn e_licence(&self, snapshot: Effective, told: &mut Told) -> Result<(), LineFault> {
+        let ended = match self.text(Column::ELicence) {
+            None => return Ok(()),
+            Some("issued") => None,
+            Some("superseded") => Some(ELicenceEvent::Superseded),
+            Some("withdrawn") => Some(ELicenceEvent::Withdrawn),
+            Some(_) => {
+                return Err(LineFault::field("e_licence", "must be issued, superseded or withdrawn"));
+            }
+        };
+        let events = [ELicenceEvent::Issued].into_iter().chain(ended);
+        told.extend(events.map(|event| (snapshot, ChangeKind::ELicence(event))));
+        Ok(())
+    }
 }
 
 fn split(line: &str) -> Option<csv::StringRecord> {
@@ -184,4 +213,45 @@ fn split(line: &str) -> Option<csv::StringRecord> {
         .buffer_capacity(line.len().max(16))
         .from_reader(line.as_bytes());
     reader.records().next()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    const RULES: NumberRules = NumberRules { accept_test_numbers: true };
+
+    fn row(endorsements: &str, e_licence: &str) -> Result<Vec<ChangeKind>, String> {
+        let header = Header::parse("number,name,first_issue,classes,endorsements,e_licence").unwrap();
+        let line = format!("000000199001010018,测试小明,2015-03-01,C1,{endorsements},{e_licence}");
+        let submission = header.row(&line, RULES, date(2026, 11, 1)).map_err(|fault| fault.to_string())?;
+        Ok(submission.changes.into_iter().map(|change| change.kind).collect())
+    }
+
+    #[test]
+    fn an_e_licence_is_told_last_and_as_it_stands() {
+        let event = ChangeKind::ELicence;
+        for (word, expected) in [
+            ("", &[][..]),
+            ("issued", &[event(ELicenceEvent::Issued)]),
+            ("superseded", &[event(ELicenceEvent::Issued), event(ELicenceEvent::Superseded)]),
+            ("withdrawn", &[event(ELicenceEvent::Issued), event(ELicenceEvent::Withdrawn)]),
+        ] {
+            let told = row("", word).unwrap();
+            assert!(told.ends_with(expected), "{word}");
+            let events = told.iter().filter(|kind| matches!(kind, ChangeKind::ELicence(_))).count();
+            assert_eq!(events, expected.len(), "{word}");
+        }
+        assert_eq!(row("", "valid").unwrap_err(), "e_licence: must be issued, superseded or withdrawn");
+    }
+
+    #[test]
+    fn an_endorsement_is_told_by_its_word() {
+        let endorsed = |kind: &ChangeKind| matches!(kind, ChangeKind::EndorsementSet { .. });
+        assert_eq!(row("school-bus", "").unwrap().iter().filter(|kind| endorsed(kind)).count(), 1);
+        assert!(!row("", "").unwrap().iter().any(endorsed));
+        assert!(row("tram", "").unwrap_err().starts_with("endorsements: not one of: school-bus"));
+    }
 }

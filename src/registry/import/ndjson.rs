@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::LineFault;
 use crate::domain::licence::{
-    ChangeKind, DocumentKind, FileNumber, FullName, History, LicenceNumber, NumberRules, Validity,
+    ChangeKind, DocumentKind, ELicenceEvent, FileNumber, FullName, History, LicenceNumber, NumberRules,
+    Validity,
 };
 use crate::domain::time::Effective;
 use crate::registry::submission::{Extent, NewChange, NewSubject, Submission};
@@ -73,6 +74,10 @@ struct ChangeLine<'l> {
     letter: Option<Cow<'l, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     original_end: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    ground: Option<Cow<'l, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    path: Option<Cow<'l, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     points: Option<u8>,
 }
@@ -186,7 +191,13 @@ impl ChangeLine<'_> {
         };
         let class = || word(&text(&self.class, "class")?, &at("class"));
         let endorsement = || word(&text(&self.endorsement, "endorsement")?, &at("endorsement"));
+        let validity = || {
+            let term = word(&text(&self.term, "term")?, &at("term"))?;
+            let last_day = self.last_day.as_deref().map(|text| day(text, &at("last_day"))).transpose()?;
+            validity(term, last_day, &at("last_day"))
+        };
         let letter = || letter(&text(&self.letter, "letter")?, &at("letter"));
+        let path = || word(&text(&self.path, "path")?, &at("path"));
         let optional_day = |value: &Option<Cow<'_, str>>, field: &str| {
             value.as_deref().map(|text| day(text, &at(field))).transpose()
         };
@@ -213,22 +224,25 @@ impl ChangeLine<'_> {
             }
             "class-added" => ChangeKind::ClassAdded { class: class()? },
             "class-removed" => ChangeKind::ClassRemoved { class: class()? },
+            "class-lost-by-age" => ChangeKind::ClassLostByAge { class: class()? },
             "age-extended" => {
                 let ceiling_years = self.years.ok_or_else(|| lacks("years"))?;
                 ChangeKind::AgeExtended { class: class()?, ceiling_years }
             }
             "endorsement-set" => ChangeKind::EndorsementSet { endorsement: endorsement()? },
             "endorsement-lifted" => ChangeKind::EndorsementLifted { endorsement: endorsement()? },
-            "validity-set" => {
-                let term = word(&text(&self.term, "term")?, &at("term"))?;
-                let last_day = optional_day(&self.last_day, "last_day")?;
-                ChangeKind::ValiditySet { validity: validity(term, last_day, &at("last_day"))? }
-            }
+            "validity-set" => ChangeKind::ValiditySet { validity: validity()? },
+            "validity-renewed" => ChangeKind::ValidityRenewed { validity: validity()? },
+            "validity-extended" => ChangeKind::ValidityExtended { validity: validity()? },
             "state-set" => {
                 let original_end = optional_day(&self.original_end, "original_end")?;
                 ChangeKind::StateSet { letter: letter()?, original_end }
             }
             "state-lifted" => ChangeKind::StateLifted { letter: letter()? },
+            "state-grounded" => ChangeKind::StateGrounded {
+                letter: letter()?,
+                ground: word(&text(&self.ground, "ground")?, &at("ground"))?,
+            },
             "points-set" => ChangeKind::PointsSet { points: self.points.ok_or_else(|| lacks("points"))? },
             "points-cleared" => ChangeKind::PointsCleared,
             "points-reversed" => ChangeKind::PointsReversed,
@@ -237,6 +251,18 @@ impl ChangeLine<'_> {
             "history-begins" => ChangeKind::HistoryBegins,
             "dispute-opened" => ChangeKind::DisputeOpened,
             "dispute-settled" => ChangeKind::DisputeSettled,
+            "erased" => ChangeKind::Erased,
+            "e-licence-applied" => ChangeKind::ELicence(ELicenceEvent::Applied { path: path()? }),
+            "e-licence-under-review" => ChangeKind::ELicence(ELicenceEvent::UnderReview),
+            "e-licence-issued" => ChangeKind::ELicence(ELicenceEvent::Issued),
+            "e-licence-refused" => {
+                let ground = word(&text(&self.ground, "ground")?, &at("ground"))?;
+                ChangeKind::ELicence(ELicenceEvent::Refused { ground })
+            }
+            "e-licence-photo-changed" => ChangeKind::ELicence(ELicenceEvent::PhotoChanged),
+            "e-licence-superseded" => ChangeKind::ELicence(ELicenceEvent::Superseded),
+            "e-licence-withdrawn" => ChangeKind::ELicence(ELicenceEvent::Withdrawn),
+            "e-licence-reapplied" => ChangeKind::ELicence(ELicenceEvent::Reapplied { path: path()? }),
             _ => return Err(LineFault::field(at("kind"), "is not a known kind of change")),
         })
     }
@@ -323,6 +349,9 @@ fn change_line(effective: Effective, recorded_at: Timestamp, kind: &ChangeKind) 
         ChangeKind::ClassRemoved { class } => {
             ChangeLine { class: Some(class.word().into()), ..of("class-removed") }
         }
+        ChangeKind::ClassLostByAge { class } => {
+            ChangeLine { class: Some(class.word().into()), ..of("class-lost-by-age") }
+        }
         ChangeKind::AgeExtended { class, ceiling_years } => {
             ChangeLine { class: Some(class.word().into()), years: Some(*ceiling_years), ..of("age-extended") }
         }
@@ -332,11 +361,9 @@ fn change_line(effective: Effective, recorded_at: Timestamp, kind: &ChangeKind) 
         ChangeKind::EndorsementLifted { endorsement } => {
             ChangeLine { endorsement: Some(endorsement.word().into()), ..of("endorsement-lifted") }
         }
-        ChangeKind::ValiditySet { validity } => ChangeLine {
-            term: Some(validity.term.word().into()),
-            last_day: validity.last_day.as_ref().and_then(day_text),
-            ..of("validity-set")
-        },
+        ChangeKind::ValiditySet { validity } => validity_line(validity, of("validity-set")),
+        ChangeKind::ValidityRenewed { validity } => validity_line(validity, of("validity-renewed")),
+        ChangeKind::ValidityExtended { validity } => validity_line(validity, of("validity-extended")),
         ChangeKind::StateSet { letter, original_end } => ChangeLine {
             letter: letter_text(letter),
             original_end: original_end.as_ref().and_then(day_text),
@@ -345,6 +372,11 @@ fn change_line(effective: Effective, recorded_at: Timestamp, kind: &ChangeKind) 
         ChangeKind::StateLifted { letter } => {
             ChangeLine { letter: letter_text(letter), ..of("state-lifted") }
         }
+        ChangeKind::StateGrounded { letter, ground } => ChangeLine {
+            letter: letter_text(letter),
+            ground: Some(ground.word().into()),
+            ..of("state-grounded")
+        },
         ChangeKind::PointsSet { points } => ChangeLine { points: Some(*points), ..of("points-set") },
         ChangeKind::PointsCleared => of("points-cleared"),
         ChangeKind::PointsReversed => of("points-reversed"),
@@ -353,6 +385,33 @@ fn change_line(effective: Effective, recorded_at: Timestamp, kind: &ChangeKind) 
         ChangeKind::HistoryBegins => of("history-begins"),
         ChangeKind::DisputeOpened => of("dispute-opened"),
         ChangeKind::DisputeSettled => of("dispute-settled"),
+        ChangeKind::ELicence(event) => e_licence_line(*event, of("e-licence")),
+        ChangeKind::Erased => of("erased"),
+    }
+}
+
+fn validity_line<'l>(validity: &Validity, line: ChangeLine<'l>) -> ChangeLine<'l> {
+    let last_day = validity.last_day.map(|day| day.to_string().into());
+    ChangeLine { term: Some(validity.term.word().into()), last_day, ..line }
+}
+
+fn e_licence_line(event: ELicenceEvent, line: ChangeLine<'_>) -> ChangeLine<'_> {
+    let of = |kind: &'static str| ChangeLine { kind: kind.into(), ..line };
+    match event {
+        ELicenceEvent::Applied { path } => {
+            ChangeLine { path: Some(path.word().into()), ..of("e-licence-applied") }
+        }
+        ELicenceEvent::UnderReview => of("e-licence-under-review"),
+        ELicenceEvent::Issued => of("e-licence-issued"),
+        ELicenceEvent::Refused { ground } => {
+            ChangeLine { ground: Some(ground.word().into()), ..of("e-licence-refused") }
+        }
+        ELicenceEvent::PhotoChanged => of("e-licence-photo-changed"),
+        ELicenceEvent::Superseded => of("e-licence-superseded"),
+        ELicenceEvent::Withdrawn => of("e-licence-withdrawn"),
+        ELicenceEvent::Reapplied { path } => {
+            ChangeLine { path: Some(path.word().into()), ..of("e-licence-reapplied") }
+        }
     }
 }
 
@@ -417,3 +476,6 @@ fn authority_code(text: &str, field: &str) -> Result<String, LineFault> {
     }
     Ok(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

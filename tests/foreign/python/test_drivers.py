@@ -52,6 +52,8 @@ ROWS = {
     "25": ("I STATE_UNRESOLVED",) * 4,
     "25-unknown-letter": ("I STATE_UNRESOLVED",) * 4,
     "26": ("Q", "Q", "Q", "Q"),
+    "26-superseded": ("Q", "Q", "Q", "Q"),
+    "26-photo-withdrawn": ("Q", "Q", "Q", "Q"),
     "29-no-such-number": ("I SUBJECT_NOT_CONFIRMED",) * 4,
     "29-protected": ("I SUBJECT_NOT_CONFIRMED",) * 4,
     "30": ("Q", "Q", "Q", "Q"),

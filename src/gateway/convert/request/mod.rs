@@ -17,6 +17,7 @@ use self::question::parse_question;
 use crate::domain::disclosure::{Field, FieldSet};
 use crate::domain::licence::NumberRules;
 use crate::domain::question::Question;
+use crate::domain::subject::Position;
 use crate::gateway::proto;
 use crate::verification::Request;
 
@@ -49,6 +50,10 @@ pub(in crate::gateway) fn parse_request(
         faults.demand(is_claim, "known_at", "only for insurance_claim");
         faults.demand(known_at <= rules.now, "known_at", "must not lie in the future");
     }
+    let known_position = message.known_position.and_then(|position| {
+        faults.demand(is_claim, "known_position", "only for insurance_claim");
+        parse_position(&mut faults, position)
+    });
     faults.printable("case_reference", &message.case_reference, 1..=64);
     faults.demand(
         message.case_category.len() <= 32
@@ -71,12 +76,21 @@ pub(in crate::gateway) fn parse_request(
             case_category: message.case_category,
             operator_id: message.operator_id,
             known_at,
+            known_position,
             max_age,
             fields,
             request_id,
         }),
         _ => Err(faults.into_list()),
     }
+}
+
+fn parse_position(faults: &mut Faults, position: proto::FeedPosition) -> Option<Position> {
+    let proto::FeedPosition { epoch, partition, seq } = position;
+    let Ok(partition) = u16::try_from(partition) else {
+        return faults.refuse("known_position", "must have a partition of at most 65535");
+    };
+    Some(Position { epoch, partition, seq })
 }
 
 fn parse_max_age(faults: &mut Faults, max_age: Option<prost_types::Duration>) -> Option<Duration> {

@@ -132,6 +132,8 @@ fn moments_must_make_sense() {
         }));
     });
     assert_blamed("known_at", |message| message.known_at = moment(-1));
+    let position = |partition| Some(proto::FeedPosition { epoch: 1, partition, seq: 7 });
+    assert_blamed("known_position", |message| message.known_position = position(0));
     assert_blamed("rental.pick_up", |message| {
         asked_rental(message).pick_up = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: -1 });
     });
