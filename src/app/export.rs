@@ -22,7 +22,7 @@ pub(super) fn start(registry: Arc<EmbeddedRegistry>, turn: Turn) -> ExportBody {
             "the registry is being exported, numbers and names included, over the operator's socket"
         );
         let mut out = Chunks::new(chunks);
-        match export::export(&registry, &mut out, &mut |_| {}) {
+        match export::export(registry.as_ref(), &mut out, &mut |_| {}) {
             Ok(end) => {
                 tracing::warn!(subjects = end.subjects, left_out = end.left_out, "the registry was exported");
             }

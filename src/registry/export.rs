@@ -5,9 +5,20 @@
 //! keep those, back up and restore.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 
-use super::embedded::{EmbeddedRegistry, RegistryError};
+use super::embedded::RegistryError;
 use super::import::{FileEnd, write_begin, write_end, write_verbatim};
+use crate::domain::licence::Record;
+
+/// A store whose records can be gone through. Blocking.
+pub trait Records {
+    /// Shows every record of one snapshot; `None` stands for one that cannot be read. Ends early when `visit` breaks.
+    ///
+    /// # Errors
+    /// [`RegistryError`] when the store cannot be read on.
+    fn walk(&self, visit: &mut dyn FnMut(Option<Record>) -> ControlFlow<()>) -> Result<(), RegistryError>;
+}
 
 /// Why an export ended early.
 #[derive(Debug, thiserror::Error)]
@@ -26,25 +37,30 @@ pub enum ExportError {
 /// # Errors
 /// See [`ExportError`]. What was written then lacks its end line, and no import takes it for whole.
 pub fn export(
-    registry: &EmbeddedRegistry,
+    registry: &dyn Records,
     out: &mut impl Write,
     progress: &mut dyn FnMut(u64),
 ) -> Result<FileEnd, ExportError> {
     write_begin(out)?;
     let mut end = FileEnd { subjects: 0, left_out: 0 };
-    registry.walk(&mut |record| -> Result<(), ExportError> {
-        let is_written = match record {
-            Some(record) => write_verbatim(&record.history, out)?,
-            None => false,
-        };
-        if is_written {
-            end.subjects += 1;
-            progress(end.subjects);
-        } else {
-            end.left_out += 1;
+    let mut unwritable = None;
+    registry.walk(&mut |record| {
+        match record.map_or(Ok(false), |record| write_verbatim(&record.history, out)) {
+            Ok(true) => {
+                end.subjects += 1;
+                progress(end.subjects);
+            }
+            Ok(false) => end.left_out += 1,
+            Err(error) => {
+                unwritable = Some(error);
+                return ControlFlow::Break(());
+            }
         }
-        Ok(())
+        ControlFlow::Continue(())
     })?;
+    if let Some(error) = unwritable {
+        return Err(error.into());
+    }
     write_end(end, out)?;
     out.flush()?;
     Ok(end)
@@ -68,7 +84,7 @@ mod tests {
     use crate::registry::generator::{Population, fixed_drivers};
     use crate::registry::import::{ImportFormat, ImportOptions, Importer};
     use crate::registry::submission::{Extent, NewChange, NewSubject, Outcome, Submission};
-    use crate::registry::{RegistryKeys, RegistryOptions};
+    use crate::registry::{EmbeddedRegistry, RegistryKeys, RegistryOptions};
 
     const RULES: NumberRules = NumberRules { accept_test_numbers: true };
     const AS_OF: jiff::civil::Date = date(2026, 11, 1);
@@ -96,7 +112,7 @@ mod tests {
     fn histories(store: &EmbeddedRegistry) -> BTreeMap<String, Vec<NewChange>> {
         let mut histories = BTreeMap::new();
         store
-            .walk(&mut |record| -> Result<(), RegistryError> {
+            .walk(&mut |record| {
                 let changes: Vec<NewChange> = record
                     .unwrap()
                     .history
@@ -114,7 +130,7 @@ mod tests {
                     _ => None,
                 });
                 assert!(histories.insert(number.unwrap_or_default(), changes).is_none());
-                Ok(())
+                ControlFlow::Continue(())
             })
             .unwrap();
         histories

@@ -1,5 +1,7 @@
 //! Going through every record.
 
+use std::ops::ControlFlow;
+
 use redb::{ReadableDatabase as _, ReadableTable as _};
 use zeroize::Zeroizing;
 
@@ -9,17 +11,11 @@ use super::tables::RECORDS;
 use crate::domain::licence::Record;
 use crate::domain::subject::SubjectId;
 use crate::registry::codec;
+use crate::registry::export::Records;
 
-impl EmbeddedRegistry {
-    /// Shows every record of one snapshot, in the order of their keys; `None` stands for one that cannot be read. Ends with
-    /// the first error of either side.
-    ///
-    /// # Errors
-    /// [`RegistryError::Store`], or what `visit` returned.
-    pub fn walk<E: From<RegistryError>>(
-        &self,
-        visit: &mut dyn FnMut(Option<Record>) -> Result<(), E>,
-    ) -> Result<(), E> {
+impl Records for EmbeddedRegistry {
+    /// In the order of the records' keys.
+    fn walk(&self, visit: &mut dyn FnMut(Option<Record>) -> ControlFlow<()>) -> Result<(), RegistryError> {
         let reading = self.shared.database.begin_read().trying_to("read")?;
         let records = reading.open_table(RECORDS).trying_to("read")?;
         let mut scratch = Zeroizing::default();
@@ -27,7 +23,9 @@ impl EmbeddedRegistry {
             let (subject, sealed) = entry.trying_to("read")?;
             let opened = self.shared.keys.sealing.open(sealed.value(), subject.value(), &mut scratch);
             let subject = SubjectId::from_bytes(*subject.value());
-            visit(opened.ok().and_then(|plain| codec::decode(subject, plain).ok()))?;
+            if visit(opened.ok().and_then(|plain| codec::decode(subject, plain).ok())).is_break() {
+                break;
+            }
         }
         Ok(())
     }

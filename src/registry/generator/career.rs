@@ -3,7 +3,8 @@
 use super::calendar::Day;
 use super::life::{Held, Life};
 use super::tables::{
-    ADDITIONS, ALONE, Addition, DEGRADABLE, EXTENDED, ORDER_172, SCHOOL_BUS, ceiling, precondition,
+    ADDITIONS, ALONE, Addition, DEGRADABLE, EXTENDED, NOT_EXCHANGED, ORDER_172, SCHOOL_BUS, ceiling,
+    precondition,
 };
 use crate::domain::licence::{ChangeKind, Endorsement, MotorType, VehicleClass};
 
@@ -25,6 +26,7 @@ impl Life<'_> {
                 let day = self.wanted_on(from, addition);
                 if self.may_add(from, addition.to, day) {
                     self.classes.push(Held { class: addition.to, since: day, until: None });
+                    self.exchanges.push(day);
                     self.record(day, ChangeKind::ClassAdded { class: addition.to });
                 }
             }
@@ -72,11 +74,12 @@ impl Life<'_> {
             && day <= self.last_day
             && let Some(index) = self.classes.iter().position(|held| held.class == class)
         {
-            self.lose(index, day, 0);
+            self.lose(index, day);
         }
     }
 
-    /// A class with a ceiling ends on the birthday, unless it was extended (from 2025).
+    /// A class with a ceiling ends on the birthday, unless it was extended (from 2025). Most exchange their licence; for the
+    /// others the class is announced void, and what it covers below the ceiling goes on.
     fn reach_ceiling(&mut self, index: usize) {
         let Held { class, since, until } = self.classes[index];
         let birth = self.person.birth;
@@ -89,17 +92,28 @@ impl Life<'_> {
             self.record(asked, ChangeKind::AgeExtended { class, ceiling_years: EXTENDED_TO });
             day = birth.years_after(i32::from(EXTENDED_TO));
         }
-        if day <= self.last_day {
-            let late = self.chance.between(0, 30);
-            self.lose(index, day, late);
+        if day > self.last_day {
+            return;
         }
+        let late = self.chance.between(0, 30);
+        if self.chance.permille(NOT_EXCHANGED) {
+            self.classes[index].until = Some(day);
+            return self.record_late(day, late, [ChangeKind::ClassLostByAge { class }]);
+        }
+        // The ban bites on the birthday whatever is recorded; the exchange may take its 30 days.
+        self.lose(index, day.plus(late));
     }
 
-    /// Takes a class away; whoever has no other of its group is given the highest that has no ceiling.
-    fn lose(&mut self, index: usize, day: Day, late: i32) {
+    /// Exchanges the licence for one without a class; whoever has no other of its group is given the highest that has no
+    /// ceiling.
+    fn lose(&mut self, index: usize, day: Day) {
         let class = self.classes[index].class;
-        self.classes[index].until = Some(day);
         let group = class.motor_type();
+        if day > self.last_day {
+            return;
+        }
+        self.classes[index].until = Some(day);
+        self.exchanges.push(day);
         let keeps = self
             .classes
             .iter()
@@ -108,13 +122,13 @@ impl Life<'_> {
         let instead = match group {
             MotorType::Car => VehicleClass::C1,
             MotorType::Motorcycle => VehicleClass::F,
-            MotorType::Other => return self.record_late(day, late, [removed]),
+            MotorType::Other => return self.record(day, removed),
         };
         if keeps {
-            return self.record_late(day, late, [removed]);
+            return self.record(day, removed);
         }
         self.classes.push(Held { class: instead, since: day, until: None });
-        self.record_late(day, late, [removed, ChangeKind::ClassAdded { class: instead }]);
+        self.record_late(day, 0, [removed, ChangeKind::ClassAdded { class: instead }]);
     }
 
     /// School buses: three years of a bus class, 25 to 60 years old, no 12 points (Order 162 art. 87).

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::{Date, date};
 
 use super::Population;
+use crate::domain::elicence::{ELicence, Stage};
 use crate::domain::licence::{AsOf, ChangeKind, DocumentKind, History, ValidityTerm};
 use crate::domain::subject::Position;
 use crate::domain::time::{age_on, start_of};
@@ -44,6 +45,14 @@ impl Counted {
         let history = History::from_changes(changes.into_iter().map(|change| change.at(place)).collect());
         let now = start_of(AS_OF);
         let today = history.fold(AsOf::new(now, now));
+        self.add(match ELicence::of(&history, AsOf::new(now, now)).stage {
+            Stage::None => "e-licence never",
+            Stage::Issued => "e-licence issued",
+            Stage::Superseded => "e-licence out of date",
+            Stage::Applied | Stage::UnderReview | Stage::Refused(_) | Stage::Withdrawn => {
+                "e-licence otherwise"
+            }
+        });
         self.person(age_on(today.birth_day.unwrap(), AS_OF));
         self.tenure(age_on(today.first_issue.unwrap(), AS_OF));
         for holding in &today.classes {
@@ -95,7 +104,7 @@ fn kinds<'k>(kinds: impl Iterator<Item = &'k ChangeKind>) -> Vec<&'static str> {
             ChangeKind::PointsSet { points: 12 } => named.push("12 points once"),
             ChangeKind::PointsSet { .. } => named.push("points once"),
             ChangeKind::PointsReversed => named.push("points reversed"),
-            ChangeKind::ClassRemoved { .. } => named.push("lost a class"),
+            ChangeKind::ClassRemoved { .. } | ChangeKind::ClassLostByAge { .. } => named.push("lost a class"),
             ChangeKind::EndorsementSet { .. } => named.push("school bus"),
             ChangeKind::AgeExtended { .. } => named.push("age extended"),
             _ => {}

@@ -41,6 +41,8 @@ pub(super) struct Life<'p> {
     pub(super) number: &'p LicenceNumber,
     pub(super) name: &'p FullName,
     pub(super) first_issue: Day,
+    /// The authority that holds the file.
+    authority: &'static str,
     /// When the first issue was recorded, with all that came with it.
     pub(super) issued_at: Timestamp,
     /// The day before the as-of day.
@@ -54,6 +56,8 @@ pub(super) struct Life<'p> {
     pub(super) twelves: Vec<Day>,
     /// Spans, both ends included, in which nothing is granted: suspended, held, expired, violations on hand.
     pub(super) troubles: Vec<(Day, Day)>,
+    /// Days on which the licence was exchanged (换证): class, validity or authority changed.
+    pub(super) exchanges: Vec<Day>,
     pub(super) chance: Chance,
     moments: Moments,
     changes: Vec<NewChange>,
@@ -68,6 +72,7 @@ impl<'p> Life<'p> {
             number: who.number,
             name: who.name,
             first_issue: yesterday,
+            authority: "",
             issued_at: Timestamp::default(),
             yesterday,
             last_day: yesterday,
@@ -75,6 +80,7 @@ impl<'p> Life<'p> {
             classes: Vec::with_capacity(4),
             twelves: Vec::new(),
             troubles: Vec::new(),
+            exchanges: Vec::new(),
             chance,
             moments,
             changes: Vec::with_capacity(CHANGES_USUAL),
@@ -88,6 +94,7 @@ impl<'p> Life<'p> {
         life.lose_classes();
         life.earn_points();
         life.move_on();
+        life.carry_e_licence();
         // Each part was told in its own order; what was recorded earlier stands earlier.
         life.changes.sort_by_key(|change| change.recorded_at);
         life.changes
@@ -122,8 +129,14 @@ impl<'p> Life<'p> {
         if let Ok(number) = FileNumber::parse(std::str::from_utf8(&digits).unwrap_or_default()) {
             self.record_at(day, recorded, ChangeKind::FileNumberSet { number });
         }
-        let code = (*self.chance.weighed(&AUTHORITIES)).to_owned();
-        self.record_at(day, recorded, ChangeKind::AuthoritySet { code });
+        let mut authority = *self.chance.weighed(&AUTHORITIES);
+        if authority == self.authority {
+            // Nobody moves to where they are.
+            let others = AUTHORITIES.iter().map(|(other, _)| *other);
+            authority = others.into_iter().find(|other| *other != authority).unwrap_or(authority);
+        }
+        self.authority = authority;
+        self.record_at(day, recorded, ChangeKind::AuthoritySet { code: authority.to_owned() });
     }
 
     /// Picks the first class; a small car's if the age does not fit.

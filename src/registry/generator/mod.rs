@@ -9,6 +9,7 @@ mod chance;
 mod conduct;
 #[cfg(test)]
 mod distribution;
+mod e_licence;
 mod life;
 mod moves;
 mod numbers;

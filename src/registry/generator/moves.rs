@@ -31,6 +31,7 @@ impl Life<'_> {
         let day = self.day_between(self.first_issue.plus(SETTLED_DAYS), self.last_day);
         if let Some(day) = day.filter(|day| !self.is_in_trouble(*day)) {
             let recorded = self.office_hour(day);
+            self.exchanges.push(day);
             self.file(day, recorded);
         }
     }

@@ -6,7 +6,9 @@ use jiff::ToSpan as _;
 use jiff::civil::{Date, date};
 
 use super::Population;
-use crate::domain::licence::{ChangeKind, ValidityTerm, VehicleClass};
+use crate::domain::elicence::ELicence;
+use crate::domain::licence::{AsOf, ChangeKind, ELicenceEvent, History, ValidityTerm, VehicleClass};
+use crate::domain::subject::Position;
 use crate::domain::time::{Effective, civil_day, start_of};
 use crate::registry::submission::{NewChange, NewSubject};
 
@@ -26,6 +28,7 @@ struct Replay {
     term: Option<(ValidityTerm, Date, Option<Date>)>,
     endorsed: bool,
     last_removed: Option<NewChange>,
+    told: Vec<NewChange>,
     is_over: bool,
 }
 
@@ -49,6 +52,7 @@ fn check(driver: NewSubject, as_of: Date) -> Result<(), String> {
             return Err(says("before birth, ahead of its recording, or in the future"));
         }
         replay.take(change, on).map_err(says)?;
+        replay.told.push(change.clone());
     }
     if replay.issued.is_none() { Err("never issued".to_owned()) } else { Ok(()) }
 }
@@ -74,6 +78,11 @@ impl Replay {
                 let held = self.classes.get_mut(class).filter(|(_, until)| until.is_none());
                 held.ok_or("loses a class it does not hold")?.1 = Some(on);
                 self.last_removed = Some(change.clone());
+                Ok(())
+            }
+            ChangeKind::ClassLostByAge { class } => {
+                let held = self.classes.get_mut(class).filter(|(_, until)| until.is_none());
+                held.ok_or("loses a class it does not hold")?.1 = Some(on);
                 Ok(())
             }
             ChangeKind::AgeExtended { class, ceiling_years } => {
@@ -105,7 +114,10 @@ impl Replay {
             ChangeKind::PointsReversed => {
                 must(self.points.remove(&on).is_some(), "reverses points that never were")
             }
-            ChangeKind::ValiditySet { validity } => self.renew(validity.term, validity.last_day, on),
+            ChangeKind::ELicence(event) => self.step(*event, change),
+            ChangeKind::ValiditySet { validity } | ChangeKind::ValidityRenewed { validity } => {
+                self.renew(validity.term, validity.last_day, on)
+            }
             ChangeKind::EndorsementSet { .. } => {
                 use VehicleClass::{A1, A3, B1};
                 must([A1, A3, B1].iter().any(|class| self.holds(*class, on)), "no bus class")?;
@@ -194,6 +206,17 @@ impl Replay {
         }
         self.term = Some((term, on.max(self.issued.unwrap_or(on)), last_day));
         Ok(())
+    }
+
+    /// The e-licence's own rules, given what was told before; none is issued while a state bars it.
+    fn step(&self, event: ELicenceEvent, change: &NewChange) -> Result<(), &'static str> {
+        let place = Position { epoch: 1, partition: 0, seq: 1 };
+        let told = self.told.iter().cloned().map(|change| change.at(place)).collect();
+        let moment = change.effective.moment();
+        let known = ELicence::of(&History::from_changes(told), AsOf::new(moment, change.recorded_at));
+        must(known.admits(event).is_ok(), "does not follow on the e-licence's stage")?;
+        let may_be_issued = self.letters.iter().all(|letter| b"AHI".contains(letter));
+        must(event != ELicenceEvent::Issued || may_be_issued, "an e-licence issued while its state bars it")
     }
 
     fn holds(&self, class: VehicleClass, on: Date) -> bool {

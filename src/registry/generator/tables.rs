@@ -2,10 +2,10 @@
 //! the tests of `distribution` hold what comes out to it.
 
 use super::calendar::Day;
-use crate::domain::licence::DocumentKind;
 use crate::domain::licence::VehicleClass::{
     self, A1, A2, A3, B1, B2, C1, C2, C3, C4, C5, C6, D, E, F, M, N, P,
 };
+use crate::domain::licence::{DocumentKind, ELicencePath, RefusalGround};
 
 /// Ages in whole years, both included, by per mille of all drivers.
 pub(super) const AGES: [((i32, i32), u32); 6] =
@@ -226,6 +226,38 @@ pub(super) const RENUMBERED: (u32, u32) = (2, 400);
 pub(super) const SCHOOL_BUS: u32 = 30;
 /// Per mille of holders of a class with the ceiling of 63 who are let on to 66.
 pub(super) const EXTENDED: u32 = 100;
+
+/// Per mille of those whose class ended with their age who did not exchange the licence: it is announced void.
+pub(super) const NOT_EXCHANGED: u32 = 300;
+
+/// 1 June 2021: the first cities issue e-licences; all do from 10 December.
+pub(super) const E_LICENCES_BEGIN: Day = Day::new(2021, 6, 1);
+/// Per mille of holders who apply for one, within how many days of being able to.
+pub(super) const E_LICENCES: (u32, i32) = (600, 1_800);
+/// How they are applied for, by weight.
+pub(super) const E_LICENCE_PATHS: [(ELicencePath, u32); 4] = [
+    (ELicencePath::StoredPhoto, 72),
+    (ELicencePath::Camera, 17),
+    (ELicencePath::Album, 9),
+    (ELicencePath::Window, 2),
+];
+/// Per mille of reviewed photos that are refused, and of issued e-licences whose photo is changed or that are withdrawn.
+pub(super) const REFUSED_PHOTOS: u32 = 120;
+/// See [`REFUSED_PHOTOS`].
+pub(super) const CHANGED_PHOTOS: u32 = 60;
+/// See [`REFUSED_PHOTOS`].
+pub(super) const WITHDRAWN: u32 = 1;
+/// Per mille of those whose e-licence an exchange made out of date who apply anew.
+pub(super) const REAPPLIED: u32 = 750;
+/// What is wrong with refused photos.
+pub(super) const PHOTO_FAULTS: [RefusalGround; 6] = [
+    RefusalGround::PhotoBackground,
+    RefusalGround::PhotoClothes,
+    RefusalGround::PhotoBeautified,
+    RefusalGround::PhotoGlasses,
+    RefusalGround::PhotoLight,
+    RefusalGround::PhotoHair,
+];
 
 /// Authorities nobody has, by weight: `测` is no province.
 pub(super) const AUTHORITIES: [(&str, u32); 10] = [

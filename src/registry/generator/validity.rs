@@ -22,15 +22,20 @@ impl Life<'_> {
     /// Renews in time, late, or not at all, until a term lasts beyond the life.
     pub(super) fn renew(&mut self) {
         let mut term = Term::of(ValidityTerm::SixYears, self.first_issue, self.first_issue);
-        self.record_at(self.first_issue, self.issued_at, term.change());
+        self.record_at(
+            self.first_issue,
+            self.issued_at,
+            ChangeKind::ValiditySet { validity: term.validity() },
+        );
         while let Some(renewed) = self.day_of_renewal(&term) {
             let next = self.next_kind(&term, renewed);
+            self.exchanges.push(renewed);
             if next == ValidityTerm::LongTerm {
                 let validity = Validity { term: next, last_day: None };
-                return self.record(renewed, ChangeKind::ValiditySet { validity });
+                return self.record(renewed, ChangeKind::ValidityRenewed { validity });
             }
             term = Term::of(next, renewed, term.last_day);
-            self.record(renewed, term.change());
+            self.record(renewed, ChangeKind::ValidityRenewed { validity: term.validity() });
         }
     }
 
@@ -115,8 +120,7 @@ impl Term {
         Self { kind, granted, begins, last_day: begins.years_after(years) }
     }
 
-    fn change(&self) -> ChangeKind {
-        let validity = Validity { term: self.kind, last_day: Some(self.last_day.date()) };
-        ChangeKind::ValiditySet { validity }
+    fn validity(&self) -> Validity {
+        Validity { term: self.kind, last_day: Some(self.last_day.date()) }
     }
 }
