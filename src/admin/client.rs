@@ -425,7 +425,10 @@ mod tests {
         let decided: Vec<_> = settled.into_iter().map(|(_, settlement)| settlement).collect();
         assert_eq!(decided, [Settlement::Discard, Settlement::Replay { recorded_now: true }]);
         let refused = refused(client.discard("ffffffffffff").unwrap_err());
-        assert_eq!((refused.code.as_str(), refused.message.as_str()), ("not-usable", "no change waits under this handle"));
+        assert_eq!(
+            (refused.code.as_str(), refused.message.as_str()),
+            ("not-usable", "no change waits under this handle")
+        );
     }
 
     #[test]

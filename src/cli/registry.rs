@@ -1,5 +1,7 @@
 //! `drivegate registry`: fills and inspects the licence registry.
 
+mod quarantine;
+
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
@@ -47,6 +49,8 @@ enum Task {
     Import(Import),
     /// Counts what the registry holds.
     Stats(Stats),
+    /// Shows and settles changes of the authority that wait; their subjects' answers are in dispute.
+    Quarantine(quarantine::QuarantineCommand),
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +123,7 @@ impl RegistryCommand {
             Task::Generate(generate) => generate.run(),
             Task::Import(import) => import.run(),
             Task::Stats(stats) => stats.run(),
+            Task::Quarantine(quarantine) => quarantine.run(),
         }
     }
 }

@@ -136,9 +136,11 @@ impl Refusal {
             Self::StreamMessageTooLarge => {
                 (Code::ResourceExhausted, Why::RequestTooLarge, "the message is larger than 64 KiB")
             }
-            Self::Draining => {
-                (Code::Unavailable, Why::Draining, "the stream ends; go on with a new one on a new connection")
-            }
+            Self::Draining => (
+                Code::Unavailable,
+                Why::Draining,
+                "the stream ends; go on with a new one on a new connection",
+            ),
             Self::Compressed => {
                 (Code::Unimplemented, Why::CompressionNotAccepted, "compressed messages are not accepted")
             }

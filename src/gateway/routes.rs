@@ -61,7 +61,8 @@ impl<H> Routes<H> {
     ) -> Self {
         let verification =
             VerificationServiceServer::new(handlers).max_decoding_message_size(message_bytes_max);
-        let authority = AuthorityServiceServer::new(authority).max_decoding_message_size(STREAM_MESSAGE_BYTES_MAX);
+        let authority =
+            AuthorityServiceServer::new(authority).max_decoding_message_size(STREAM_MESSAGE_BYTES_MAX);
         Self { verification, authority, health }
     }
 }

@@ -2,8 +2,8 @@
 //! for a partner, because partner × method × code would grow without bound.
 
 use super::labels::{
-    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, LimitLabel, Method, OutcomeLabel,
-    PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
+    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, LimitLabel, Method,
+    OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
 };
 
 /// A label and its values.

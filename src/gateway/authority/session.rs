@@ -145,7 +145,11 @@ impl Session {
     }
 
     /// Parses a message and hands in what can be.
-    async fn hand_in(&self, message: ApplyChangesRequest, received: u64) -> Result<Handed, IntakeUnavailable> {
+    async fn hand_in(
+        &self,
+        message: ApplyChangesRequest,
+        received: u64,
+    ) -> Result<Handed, IntakeUnavailable> {
         let rules = ChangeRules { partner: &self.contract.partner, numbers: self.of.numbers };
         let mut changes = Vec::with_capacity(message.changes.len());
         let mut parsed = Vec::with_capacity(message.changes.len());
@@ -154,8 +158,7 @@ impl Session {
             parsed.push((change_id, faults, change.is_some()));
             changes.extend(change);
         }
-        let ticket =
-            if changes.is_empty() { None } else { Some(self.of.intake.hand_in(changes).await?) };
+        let ticket = if changes.is_empty() { None } else { Some(self.of.intake.hand_in(changes).await?) };
         Ok(Handed { first: received + 1, parsed, ticket })
     }
 

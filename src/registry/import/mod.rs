@@ -8,6 +8,7 @@ mod importer;
 mod lines;
 mod ndjson;
 mod rejects;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -16,3 +17,4 @@ pub use importer::{ImportFormat, ImportOptions, ImportProgress, ImportReport, Im
 pub(in crate::registry) use ndjson::kind_word;
 pub use ndjson::write_line;
 pub use rejects::RejectsFile;
+pub use stream::{FiledChange, FiledChanges};

@@ -80,5 +80,9 @@ fn moment_message(moment: Timestamp) -> prost_types::Timestamp {
 
 fn day_message(day: Date) -> proto::CivilDate {
     let part = |value: i8| u32::from(value.unsigned_abs());
-    proto::CivilDate { year: u32::from(day.year().unsigned_abs()), month: part(day.month()), day: part(day.day()) }
+    proto::CivilDate {
+        year: u32::from(day.year().unsigned_abs()),
+        month: part(day.month()),
+        day: part(day.day()),
+    }
 }

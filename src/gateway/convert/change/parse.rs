@@ -38,7 +38,10 @@ pub(in crate::gateway) struct ParsedChange {
 }
 
 /// Parses a change.
-pub(in crate::gateway) fn parse_change(message: proto::LicenceChange, rules: ChangeRules<'_>) -> ParsedChange {
+pub(in crate::gateway) fn parse_change(
+    message: proto::LicenceChange,
+    rules: ChangeRules<'_>,
+) -> ParsedChange {
     let mut faults = Faults::default();
     let source = faults.parsed("source", FeedName::of(rules.partner, &message.source));
     let id = faults.parsed("change_id", ChangeId::parse(&message.change_id));
@@ -53,10 +56,10 @@ pub(in crate::gateway) fn parse_change(message: proto::LicenceChange, rules: Cha
     let Some(((source, id), (document, number))) = envelope else {
         return ParsedChange { change_id, change: None, faults: faults.into_list() };
     };
-    let content = parse_content(&mut faults, message.effective, message.recorded_at, message.kind, rules.numbers);
+    let content =
+        parse_content(&mut faults, message.effective, message.recorded_at, message.kind, rules.numbers);
     let content = content.filter(|_| faults.is_empty());
-    let change =
-        IncomingChange { source, id, sequence: message.sequence, document, number, content };
+    let change = IncomingChange { source, id, sequence: message.sequence, document, number, content };
     ParsedChange { change_id, change: Some(change), faults: faults.into_list() }
 }
 
@@ -99,9 +102,9 @@ fn parse_kind(faults: &mut Faults, kind: licence_change::Kind, numbers: NumberRu
         Kind::BirthDaySet(day) => {
             ChangeKind::BirthDaySet { day: parse_day(faults, "birth_day_set", Some(day))? }
         }
-        Kind::FileNumberSet(digits) => {
-            ChangeKind::FileNumberSet { number: faults.parsed("file_number_set", FileNumber::parse(&digits))? }
-        }
+        Kind::FileNumberSet(digits) => ChangeKind::FileNumberSet {
+            number: faults.parsed("file_number_set", FileNumber::parse(&digits))?,
+        },
         Kind::AuthoritySet(code) => {
             let is_code = (2..=8).contains(&code.chars().count()) && code.chars().all(char::is_alphanumeric);
             faults.demand(is_code, "authority_set", "must have 2 to 8 letters or digits");
@@ -123,10 +126,13 @@ fn parse_kind(faults: &mut Faults, kind: licence_change::Kind, numbers: NumberRu
         Kind::EndorsementLifted(endorsement) => {
             ChangeKind::EndorsementLifted { endorsement: faults.member("endorsement_lifted", endorsement)? }
         }
-        Kind::ValiditySet(validity) => ChangeKind::ValiditySet { validity: parse_validity(faults, &validity)? },
+        Kind::ValiditySet(validity) => {
+            ChangeKind::ValiditySet { validity: parse_validity(faults, &validity)? }
+        }
         Kind::StateSet(set) => {
             let letter = parse_letter(faults, "state_set.letter", &set.letter);
-            let original_end = set.original_end.map(|day| parse_day(faults, "state_set.original_end", Some(day)));
+            let original_end =
+                set.original_end.map(|day| parse_day(faults, "state_set.original_end", Some(day)));
             ChangeKind::StateSet { letter: letter?, original_end: original_end.flatten() }
         }
         Kind::StateLifted(letter) => {

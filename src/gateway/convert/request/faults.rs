@@ -47,13 +47,21 @@ impl Faults {
         parsed.map_err(|fault| self.demand(false, path, &fault.to_string())).ok()
     }
 
-    pub(in crate::gateway::convert) fn member<T: WireSet>(&mut self, path: &'static str, number: i32) -> Option<T> {
+    pub(in crate::gateway::convert) fn member<T: WireSet>(
+        &mut self,
+        path: &'static str,
+        number: i32,
+    ) -> Option<T> {
         let member = T::from_wire(number);
         self.demand(member.is_some(), path, "must be a known value, and set");
         member
     }
 
-    pub(in crate::gateway::convert) fn optional_member<T: WireSet>(&mut self, path: &'static str, number: i32) -> Option<T> {
+    pub(in crate::gateway::convert) fn optional_member<T: WireSet>(
+        &mut self,
+        path: &'static str,
+        number: i32,
+    ) -> Option<T> {
         if number == 0 { None } else { self.member(path, number) }
     }
 

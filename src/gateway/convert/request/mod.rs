@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::claim::parse_claim;
-pub(in crate::gateway) use self::faults::FieldFault;
 pub(in crate::gateway::convert) use self::faults::Faults;
+pub(in crate::gateway) use self::faults::FieldFault;
 use self::question::parse_question;
 use crate::domain::disclosure::{Field, FieldSet};
 use crate::domain::licence::NumberRules;
