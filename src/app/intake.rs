@@ -34,6 +34,10 @@ impl IntakeObserver for IntakeReporter {
         self.0.intake_batch(elapsed, lag.map(|lag| Duration::try_from(lag).unwrap_or_default()));
     }
 
+    fn released(&self, count: u64) {
+        self.0.changes(ChangeLabel::Released, count);
+    }
+
     fn waiting(&self, counts: WaitingCounts) {
         self.0.intake_waiting(WaitingLabel::Held, counts.held);
         self.0.intake_waiting(WaitingLabel::Quarantined, counts.quarantined);

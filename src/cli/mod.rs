@@ -2,6 +2,7 @@
 //!
 //! May know: every room. Must not know: nothing is reserved, but no rule of the product lives here.
 
+pub mod authority;
 pub mod check;
 pub mod demo;
 mod deployment;
@@ -37,6 +38,7 @@ enum Command {
     Check(check::CheckCommand),
     Verify(Box<verify::VerifyCommand>),
     Registry(registry::RegistryCommand),
+    Authority(authority::AuthorityCommand),
     Partner(partner::PartnerCommand),
     Pki(pki::PkiCommand),
     Load(Box<load::LoadCommand>),
@@ -55,6 +57,7 @@ impl Cli {
             Command::Check(command) => command.run(),
             Command::Verify(command) => command.run(),
             Command::Registry(command) => command.run(),
+            Command::Authority(command) => command.run(),
             Command::Partner(command) => command.run(),
             Command::Pki(command) => command.run(),
             Command::Load(command) => command.run(),

@@ -9,6 +9,7 @@ mod interrupt;
 mod new_epoch;
 mod opening;
 mod progress;
+mod quarantine;
 mod restore;
 mod stats;
 mod verify;
@@ -47,6 +48,8 @@ enum Task {
     /// Begins a new epoch: every reading taken before counts as outdated. Needed after a restore that the registry could
     /// not notice itself: its folder, or its database's folder, was copied back.
     NewEpoch(new_epoch::NewEpoch),
+    /// Shows and settles changes of the authority that wait; their subjects' answers are in dispute.
+    Quarantine(quarantine::QuarantineCommand),
 }
 
 impl RegistryCommand {
@@ -65,6 +68,7 @@ impl RegistryCommand {
             Task::Restore(restore) => restore.run(),
             Task::Compact(compact) => compact.run(),
             Task::NewEpoch(new_epoch) => new_epoch.run(),
+            Task::Quarantine(quarantine) => quarantine.run(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! - [`life_of_a_call`]: what happens to one call, in order, and why in that order
 //! - [`shape_of_the_process`]: threads, runtimes, and who wakes whom
 //! - [`freshness`]: why an old "valid" cannot leave
+//! - [`intake`]: how the authority's changes come in, and why a stuck one leaves no "valid" behind
 //! - [`evidence`]: why an answer cannot leave unrecorded
 //! - [`privacy`]: what can never be shown, and what makes it so
 //! - [`choices`]: where this gateway differs from what one would expect, and why
@@ -15,6 +16,8 @@ pub mod choices {}
 pub mod evidence {}
 #[doc = include_str!("freshness.md")]
 pub mod freshness {}
+#[doc = include_str!("intake.md")]
+pub mod intake {}
 #[doc = include_str!("life_of_a_call.md")]
 pub mod life_of_a_call {}
 #[doc = include_str!("privacy.md")]

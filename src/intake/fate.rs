@@ -58,7 +58,7 @@ closed_set! {
         NotStorable = 10, "not-storable";
         /// It takes effect before the birth date.
         BeforeBirth = 20, "before-birth";
-        /// A class is added, or validity set, before a licence was issued.
+        /// A class is added before a licence was issued.
         NotIssued = 21, "not-issued";
         /// A class is added to a licence that is cancelled, revoked or annulled then.
         LicenceEnded = 22, "licence-ended";

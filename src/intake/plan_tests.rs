@@ -1,9 +1,10 @@
 use proptest::prelude::*;
 
-use super::super::fate::Fate;
+use super::super::fate::{Fate, QuarantineReason as Reason, RejectReason};
 use super::super::testing::{ONE, Shelf, TWO, at, change, feed, number, stated};
 use super::*;
-use crate::domain::licence::{FullName, VehicleClass};
+use crate::domain::licence::{AsOf, FullName, VehicleClass};
+use crate::domain::time::Effective;
 use crate::intake::change::ChangeId;
 
 const C1: VehicleClass = VehicleClass::C1;
@@ -73,9 +74,7 @@ fn what_cannot_be_waits_for_the_operator_and_holds_back_what_follows() {
     );
     assert_eq!(told, [quarantined(Reason::LicenceEnded), Outcome::New(Fate::Held)]);
     assert!(shelf.is_disputed(at(1)));
-    assert!(
-        shelf.history().fold(crate::domain::licence::AsOf::new(at(1), at(1))).states.contains_letter(b'F')
-    );
+    assert!(shelf.history().fold(AsOf::new(at(1), at(1))).states.contains_letter(b'F'));
 }
 
 #[test]

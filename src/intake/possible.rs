@@ -8,18 +8,23 @@ use jiff::civil::Date;
 
 use super::change::StatedChange;
 use super::fate::QuarantineReason as Reason;
-use crate::domain::licence::{AsOf, Change, ChangeKind, History, Qualification, StateLetter};
+use crate::domain::licence::{Change, ChangeKind, Qualification, StateLetter};
 
 /// Letters with which a licence has ended: nothing can be added to it (Order 162 arts. 77, 79; RTSL 91, 99, 101).
 const ENDED: [StateLetter; 4] =
     [StateLetter::Annulled, StateLetter::Revoked, StateLetter::Cancelled, StateLetter::CancelledRestorable];
 
-/// Judges a change against the history it would follow.
-pub(super) fn judge(history: &History, change: &StatedChange) -> Result<(), Reason> {
-    if birth_day(history, change).is_some_and(|birth| change.effective.day() < birth) {
+/// Judges a change against the changes it would follow, in order of recording; `held_at` says what was held at a moment, by
+/// everything known now.
+pub(super) fn judge(
+    before: &[Change],
+    held_at: impl Fn(Timestamp) -> Qualification,
+    change: &StatedChange,
+) -> Result<(), Reason> {
+    if birth_day(before, change).is_some_and(|birth| change.effective.day() < birth) {
         return Err(Reason::BeforeBirth);
     }
-    let held = || held_at(history, change.effective.moment());
+    let held = || held_at(change.effective.moment());
     let demand = |holds: bool, reason: Reason| if holds { Ok(()) } else { Err(reason) };
     match &change.kind {
         ChangeKind::ClassAdded { class } => {
@@ -32,7 +37,6 @@ pub(super) fn judge(history: &History, change: &StatedChange) -> Result<(), Reas
             demand(held().classes.iter().any(|holding| holding.class == *class), Reason::ClassNotHeld)
         }
         ChangeKind::ValiditySet { validity } => {
-            demand(is_issued(&held()), Reason::NotIssued)?;
             let ends_early = validity.last_day.is_some_and(|last| last < change.effective.day());
             demand(!ends_early, Reason::EndsBeforeItBegins)
         }
@@ -49,14 +53,10 @@ pub(super) fn judge(history: &History, change: &StatedChange) -> Result<(), Reas
             let is_set = |known: &Change| {
                 matches!(known.kind, ChangeKind::PointsSet { .. }) && known.effective.moment() == moment
             };
-            demand(history.changes().iter().any(is_set), Reason::NothingToReverse)
+            demand(before.iter().any(is_set), Reason::NothingToReverse)
         }
         _ => Ok(()),
     }
-}
-
-fn held_at(history: &History, moment: Timestamp) -> Qualification {
-    history.fold(AsOf::new(moment, Timestamp::MAX))
 }
 
 /// A snapshot says what holds, not since when: its licence counts as issued.
@@ -65,13 +65,13 @@ fn is_issued(held: &Qualification) -> bool {
 }
 
 /// The birth date on record, or the one the change itself brings.
-fn birth_day(history: &History, change: &StatedChange) -> Option<Date> {
+fn birth_day(before: &[Change], change: &StatedChange) -> Option<Date> {
     let told = |kind: &ChangeKind| match kind {
         ChangeKind::BirthDaySet { day } => Some(*day),
         ChangeKind::NumberSet { document, number } => number.birth_day(*document),
         _ => None,
     };
-    let on_record = history.changes().iter().rev().find_map(|known| told(&known.kind));
+    let on_record = before.iter().rev().find_map(|known| told(&known.kind));
     on_record.or_else(|| told(&change.kind))
 }
 

@@ -2,7 +2,7 @@ use jiff::civil::date;
 
 use super::super::testing::{Shelf, at, stated};
 use super::*;
-use crate::domain::licence::{Endorsement, Validity, ValidityTerm, VehicleClass};
+use crate::domain::licence::{AsOf, Endorsement, History, Validity, ValidityTerm, VehicleClass};
 use crate::domain::time::Effective;
 
 const C1: VehicleClass = VehicleClass::C1;
@@ -13,7 +13,12 @@ fn judged(before: &[(i64, ChangeKind)], day: i64, kind: ChangeKind) -> Result<()
     let position = crate::domain::subject::Position { epoch: 1, partition: 0, seq: 1 };
     let told = before.iter().map(|(day, kind)| stated(*day, kind.clone()).at(position));
     shelf.record.as_mut().unwrap().extend(told);
-    judge(&shelf.history(), &stated(day, kind))
+    judged_after(&shelf.history(), &stated(day, kind))
+}
+
+fn judged_after(history: &History, change: &StatedChange) -> Result<(), Reason> {
+    let held_at = |moment| history.fold(AsOf::new(moment, Timestamp::MAX));
+    judge(history.changes(), held_at, change)
 }
 
 fn set(letter: u8) -> ChangeKind {
@@ -49,7 +54,7 @@ fn the_table_of_what_cannot_be() {
         (vec![], -5, ChangeKind::ClassRemoved { class: C1 }, Err(Reason::ClassNotHeld)),
         (vec![], 5, ChangeKind::AgeExtended { class: A1, ceiling_years: 66 }, Err(Reason::ClassNotHeld)),
         (vec![], -5, ChangeKind::ClassAdded { class: A1 }, Err(Reason::NotIssued)),
-        (vec![], -5, ends(date(2030, 1, 1)), Err(Reason::NotIssued)),
+        (vec![], -5, ends(date(2030, 1, 1)), Ok(())),
         (vec![], 5, ends(date(2020, 1, 5)), Err(Reason::EndsBeforeItBegins)),
         (vec![], 4, ends(date(2020, 1, 5)), Ok(())),
         (vec![], 5, lifted(b'H'), Err(Reason::LetterNotCarried)),
@@ -87,7 +92,7 @@ fn the_table_of_what_cannot_be() {
 fn nothing_takes_effect_before_the_birth_date() {
     let unborn =
         StatedChange { effective: Effective::On(date(1989, 12, 31)), recorded_at: at(0), kind: set(b'H') };
-    assert_eq!(judge(&Shelf::licensed().history(), &unborn), Err(Reason::BeforeBirth));
+    assert_eq!(judged_after(&Shelf::licensed().history(), &unborn), Err(Reason::BeforeBirth));
     let born = StatedChange { effective: Effective::On(date(1990, 1, 1)), ..unborn };
-    assert_eq!(judge(&Shelf::licensed().history(), &born), Ok(()));
+    assert_eq!(judged_after(&Shelf::licensed().history(), &born), Ok(()));
 }

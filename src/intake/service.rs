@@ -39,6 +39,9 @@ pub trait IntakeObserver: Send + Sync + 'static {
     /// A batch is durable.
     fn taken(&self, taken: &Taken, now: Timestamp, elapsed: Duration);
 
+    /// Changes that had waited joined the record on the operator's word.
+    fn released(&self, count: u64);
+
     /// So much waits.
     fn waiting(&self, counts: WaitingCounts);
 
@@ -56,6 +59,7 @@ pub struct Intake {
     queue: mpsc::Sender<HandedIn>,
     store: Arc<dyn ChangeStore>,
     clock: Arc<dyn Clock>,
+    observer: Arc<dyn IntakeObserver>,
 }
 
 struct HandedIn {
@@ -90,13 +94,13 @@ impl Intake {
         let worker = Worker {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
-            observer,
+            observer: Arc::clone(&observer),
             batch_changes_max: options.batch_changes_max.max(1),
             looks_until_count: 0,
             next_due: None,
         };
         runtime.spawn(worker.run(handed_in));
-        Arc::new(Self { queue, store, clock })
+        Arc::new(Self { queue, store, clock, observer })
     }
 
     /// Hands changes in; waits while the queue is full, which is how a stream is held back.
@@ -130,7 +134,11 @@ impl Intake {
         handle: Handle,
         verdict: Verdict,
     ) -> Result<Result<u64, VerdictFault>, StoreFault> {
-        self.store.judge(handle, verdict, self.clock.now()).await
+        let judged = self.store.judge(handle, verdict, self.clock.now()).await?;
+        if let Ok(released) = judged {
+            self.observer.released(released);
+        }
+        Ok(judged)
     }
 }
 

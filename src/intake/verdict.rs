@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use super::change::{Handle, StatedChange};
+use super::desk::Desk;
 use super::fate::QuarantineReason;
-use super::plan::{Desk, Dossier, KnownFate, Plan};
+use super::plan::{Dossier, KnownFate, Plan};
 use super::state::Waiting;
 
 /// What the operator decides.

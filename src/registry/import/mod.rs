@@ -10,6 +10,7 @@ mod lines;
 mod markers;
 mod ndjson;
 mod rejects;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -20,3 +21,4 @@ pub use markers::{FileEnd, read_end, write_begin, write_end};
 pub(in crate::registry) use ndjson::kind_word;
 pub use ndjson::{write_line, write_verbatim};
 pub use rejects::RejectsFile;
+pub use stream::{FiledChange, FiledChanges};

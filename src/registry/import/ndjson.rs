@@ -86,12 +86,7 @@ pub(super) struct ChangeLine<'l> {
 
 /// Reads a line.
 pub(super) fn parse(line: &str, rules: NumberRules) -> Result<Submission, LineFault> {
-    // The parser's own message may quote the value, so only its place is kept.
-    let line: SubjectLine<'_> = serde_json::from_str(line).map_err(|error| match error.classify() {
-        serde_json::error::Category::Eof => LineFault::EndsEarly,
-        serde_json::error::Category::Data => LineFault::Shape(error.column()),
-        _ => LineFault::NotJson(error.column()),
-    })?;
+    let line: SubjectLine<'_> = serde_json::from_str(line).map_err(|error| shape_fault(&error))?;
     let document = document(line.document.as_deref(), "document")?;
     let number = number(document, &line.number, rules, "number")?;
     match (&line.changes, &line.change) {
@@ -105,6 +100,15 @@ pub(super) fn parse(line: &str, rules: NumberRules) -> Result<Submission, LineFa
             Ok(Submission { document, number, extent: Extent::Continuation, changes })
         }
         _ => Err(LineFault::field("changes", "either changes or change must be there")),
+    }
+}
+
+/// Says what is wrong with a line's form. The parser's own message may quote the value, so only its place is kept.
+pub(super) fn shape_fault(error: &serde_json::Error) -> LineFault {
+    match error.classify() {
+        serde_json::error::Category::Eof => LineFault::EndsEarly,
+        serde_json::error::Category::Data => LineFault::Shape(error.column()),
+        _ => LineFault::NotJson(error.column()),
     }
 }
 

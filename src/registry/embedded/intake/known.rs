@@ -1,10 +1,10 @@
 //! Changes known by their id, in two generations: when the younger holds as many as are to be remembered, the older is emptied
-//! and takes its turn. So at least [`KNOWN_CHANGES_MIN`] are remembered, and never more than twice as many.
+//! and takes its turn. So at least that many are remembered, and never more than twice as many and a batch.
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, WriteTransaction};
 
 use crate::domain::subject::Position;
-use crate::intake::ports::{ChangeDigest, ChangeKey, KNOWN_CHANGES_MIN, KnownChange, KnownFate};
+use crate::intake::ports::{ChangeDigest, ChangeKey, KnownChange, KnownFate};
 use crate::registry::embedded::error::{RegistryError, Trying as _};
 use crate::registry::embedded::tables::{INTAKE_KNOWN, META_KNOWN_GENERATION};
 
@@ -48,13 +48,15 @@ impl<'t> Known<'t> {
         Ok(())
     }
 
+    /// Empties the older generation once the younger holds `count_min`.
     pub(super) fn finish(
         self,
         transaction: &WriteTransaction,
         meta: &mut Meta<'_>,
+        count_min: u64,
     ) -> Result<(), RegistryError> {
         let Self { younger, older, generation } = self;
-        if younger.len().trying_to("read")? < KNOWN_CHANGES_MIN {
+        if younger.len().trying_to("read")? < count_min {
             return Ok(());
         }
         drop(older);
@@ -104,6 +106,31 @@ fn parse(row: &[u8; 31]) -> Option<KnownChange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::embedded::tables::META;
+
+    #[test]
+    fn the_latest_are_remembered_and_the_oldest_forgotten() {
+        let database =
+            redb::Builder::new().create_with_backend(redb::backends::InMemoryBackend::new()).unwrap();
+        let key = |index: u8| ChangeKey([index; 16]);
+        for index in 0..10 {
+            let transaction = database.begin_write().unwrap();
+            {
+                let mut meta = transaction.open_table(META).unwrap();
+                let mut known = Known::open(&transaction, &meta).unwrap();
+                let change = KnownChange { digest: ChangeDigest([index; 16]), fate: KnownFate::Waiting };
+                known.remember(key(index), change).unwrap();
+                for recent in index.saturating_sub(3)..=index {
+                    assert!(known.find(key(recent)).unwrap().is_some(), "{recent} of {index}");
+                }
+                if let Some(old) = index.checked_sub(7) {
+                    assert_eq!(known.find(key(old)).unwrap(), None, "{old} of {index}");
+                }
+                known.finish(&transaction, &mut meta, 3).unwrap();
+            }
+            transaction.commit().unwrap();
+        }
+    }
 
     #[test]
     fn every_fate_comes_back() {

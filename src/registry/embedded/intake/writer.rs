@@ -10,9 +10,9 @@ use super::state::{Owner, bytes_of, open_state, seal_state};
 use crate::domain::licence::{Change, ChangeKind, History, Record};
 use crate::domain::subject::{NumberPseudonym, SubjectId, SubjectSecret};
 use crate::intake::ports::{
-    Arrival, Dossier, Handle, IncomingChange, Outcome, Placed, Plan, RejectReason, StatedChange,
-    SubjectState, Taken, UNKNOWN_NUMBERS_MAX, Verdict, VerdictFault, WaitingCounts, numbers_to_look_up, plan,
-    plan_notice, plan_verdict,
+    Arrival, Dossier, Handle, IncomingChange, KNOWN_CHANGES_MIN, Outcome, Placed, Plan, RejectReason,
+    StatedChange, SubjectState, Taken, UNKNOWN_NUMBERS_MAX, Verdict, VerdictFault, WaitingCounts,
+    numbers_to_look_up, plan, plan_notice, plan_verdict,
 };
 use crate::registry::codec;
 use crate::registry::embedded::error::{RegistryError, Trying as _};
@@ -79,7 +79,7 @@ impl<'b, 't> IntakeWriter<'b, 't> {
     /// Forgets the older known changes when the younger are enough.
     pub(super) fn finish(self, transaction: &WriteTransaction) -> Result<(), RegistryError> {
         let Self { known, base, .. } = self;
-        known.finish(transaction, &mut base.meta)
+        known.finish(transaction, &mut base.meta, KNOWN_CHANGES_MIN)
     }
 
     /// Takes in the changes of one number.
