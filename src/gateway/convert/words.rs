@@ -3,7 +3,9 @@
 use crate::domain::claim::GroundKind;
 use crate::domain::decision::{Advice, CriterionKind, Decision, NotCovered, Outcome, Reason, Remedy};
 use crate::domain::disclosure::{Field, ProbationKind, TenureBand};
-use crate::domain::licence::{DocumentKind, Endorsement, ValidityTerm, VehicleClass};
+use crate::domain::licence::{
+    DocumentKind, ELicencePath, Endorsement, RefusalGround, StateGround, ValidityTerm, VehicleClass,
+};
 use crate::domain::partner::PartnerKind;
 use crate::domain::question::{CoverageEdition, Purpose, Role};
 use crate::domain::vehicle::VehicleUse;
@@ -38,6 +40,7 @@ same_codes!(
     CriterionKind,
     Decision,
     DocumentKind,
+    ELicencePath,
     Endorsement,
     Field,
     GroundKind,
@@ -48,9 +51,11 @@ same_codes!(
     Purpose,
     QuarantineReason,
     Reason,
+    RefusalGround,
     RejectReason,
     Remedy,
     Role,
+    StateGround,
     TenureBand,
     ValidityTerm,
     VehicleClass,
@@ -97,6 +102,7 @@ mod tests {
         assert_same!(CriterionKind, CriterionKind, "CRITERION_KIND_");
         assert_same!(Decision, Decision, "DECISION_");
         assert_same!(DocumentKind, DocumentKind, "DOCUMENT_KIND_");
+        assert_same!(ELicencePath, ELicencePath, "E_LICENCE_PATH_");
         assert_same!(Endorsement, LicenceEndorsement, "LICENCE_ENDORSEMENT_");
         assert_same!(Field, Field, "FIELD_");
         assert_same!(GroundKind, GroundKind, "GROUND_KIND_");
@@ -107,9 +113,11 @@ mod tests {
         assert_same!(Purpose, Purpose, "PURPOSE_");
         assert_same!(QuarantineReason, QuarantineReason, "QUARANTINE_REASON_");
         assert_same!(Reason, Reason, "REASON_");
+        assert_same!(RefusalGround, ELicenceRefusal, "E_LICENCE_REFUSAL_");
         assert_same!(RejectReason, RejectReason, "REJECT_REASON_");
         assert_same!(Remedy, Remedy, "REMEDY_");
         assert_same!(Role, Role, "ROLE_");
+        assert_same!(StateGround, StateGround, "STATE_GROUND_");
         assert_same!(TenureBand, TenureBand, "TENURE_BAND_");
         assert_same!(ValidityTerm, ValidityTerm, "VALIDITY_TERM_");
         assert_same!(VehicleClass, VehicleClass, "VEHICLE_CLASS_");

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use crate::domain::licence::{ChangeKind, DocumentKind, LicenceNumber};
+use crate::domain::licence::{ChangeKind, DocumentKind, ELicenceEvent, LicenceNumber, Validity};
 use crate::domain::time::Effective;
 use crate::gateway::convert::words::WireSet;
 use crate::gateway::proto::{self, licence_change};
@@ -50,13 +50,17 @@ fn kind_message(kind: &ChangeKind) -> Option<licence_change::Kind> {
         }),
         ChangeKind::EndorsementSet { endorsement } => Kind::EndorsementSet(endorsement.wire()),
         ChangeKind::EndorsementLifted { endorsement } => Kind::EndorsementLifted(endorsement.wire()),
-        ChangeKind::ValiditySet { validity } => Kind::ValiditySet(proto::LicenceValidity {
-            term: validity.term.wire(),
-            last_day: validity.last_day.map(day_message),
-        }),
+        ChangeKind::ClassLostByAge { class } => Kind::ClassLostByAge(class.wire()),
+        ChangeKind::ValiditySet { validity } => Kind::ValiditySet(validity_message(validity)),
+        ChangeKind::ValidityRenewed { validity } => Kind::ValidityRenewed(validity_message(validity)),
+        ChangeKind::ValidityExtended { validity } => Kind::ValidityExtended(validity_message(validity)),
         ChangeKind::StateSet { letter, original_end } => Kind::StateSet(proto::StateLetterSet {
             letter: char::from(*letter).to_string(),
             original_end: original_end.map(day_message),
+        }),
+        ChangeKind::StateGrounded { letter, ground } => Kind::StateGrounded(proto::StateLetterGrounded {
+            letter: char::from(*letter).to_string(),
+            ground: ground.wire(),
         }),
         ChangeKind::StateLifted { letter } => Kind::StateLifted(char::from(*letter).to_string()),
         ChangeKind::PointsSet { points } => Kind::PointsSet((*points).into()),
@@ -65,8 +69,29 @@ fn kind_message(kind: &ChangeKind) -> Option<licence_change::Kind> {
         ChangeKind::ProtectionSet => Kind::ProtectionSet(()),
         ChangeKind::ProtectionLifted => Kind::ProtectionLifted(()),
         ChangeKind::HistoryBegins => Kind::HistoryBegins(()),
-        _ => return None,
+        ChangeKind::ELicence(event) => Kind::ELicence(step_message(*event)),
+        ChangeKind::Erased => Kind::Erased(()),
+        ChangeKind::DisputeOpened | ChangeKind::DisputeSettled => return None,
     })
+}
+
+fn validity_message(validity: &Validity) -> proto::LicenceValidity {
+    proto::LicenceValidity { term: validity.term.wire(), last_day: validity.last_day.map(day_message) }
+}
+
+fn step_message(event: ELicenceEvent) -> proto::ELicenceStep {
+    use proto::e_licence_step::Step;
+    let step = match event {
+        ELicenceEvent::Applied { path } => Step::Applied(path.wire()),
+        ELicenceEvent::UnderReview => Step::UnderReview(()),
+        ELicenceEvent::Issued => Step::Issued(()),
+        ELicenceEvent::Refused { ground } => Step::Refused(ground.wire()),
+        ELicenceEvent::PhotoChanged => Step::PhotoChanged(()),
+        ELicenceEvent::Superseded => Step::Superseded(()),
+        ELicenceEvent::Withdrawn => Step::Withdrawn(()),
+        ELicenceEvent::Reapplied { path } => Step::Reapplied(path.wire()),
+    };
+    proto::ELicenceStep { step: Some(step) }
 }
 
 /// Converts a moment of any year: the contract's fractions count forwards even before 1970.

@@ -4,7 +4,7 @@
 use jiff::civil::Date;
 
 use crate::domain::licence::{
-    ChangeKind, FileNumber, FullName, LicenceNumber, NumberRules, Validity, ValidityTerm,
+    ChangeKind, ELicenceEvent, FileNumber, FullName, LicenceNumber, NumberRules, Validity, ValidityTerm,
 };
 use crate::domain::partner::PartnerId;
 use crate::domain::time::Effective;
@@ -127,8 +127,24 @@ fn parse_kind(faults: &mut Faults, kind: licence_change::Kind, numbers: NumberRu
             ChangeKind::EndorsementLifted { endorsement: faults.member("endorsement_lifted", endorsement)? }
         }
         Kind::ValiditySet(validity) => {
-            ChangeKind::ValiditySet { validity: parse_validity(faults, &validity)? }
+            ChangeKind::ValiditySet { validity: parse_validity(faults, SET, &validity)? }
         }
+        Kind::ValidityRenewed(validity) => {
+            ChangeKind::ValidityRenewed { validity: parse_validity(faults, RENEWED, &validity)? }
+        }
+        Kind::ValidityExtended(validity) => {
+            ChangeKind::ValidityExtended { validity: parse_validity(faults, EXTENDED, &validity)? }
+        }
+        Kind::ClassLostByAge(class) => {
+            ChangeKind::ClassLostByAge { class: faults.member("class_lost_by_age", class)? }
+        }
+        Kind::StateGrounded(set) => {
+            let letter = parse_letter(faults, "state_grounded.letter", &set.letter);
+            let ground = faults.member("state_grounded.ground", set.ground);
+            ChangeKind::StateGrounded { letter: letter?, ground: ground? }
+        }
+        Kind::ELicence(step) => ChangeKind::ELicence(parse_step(faults, step)?),
+        Kind::Erased(()) => ChangeKind::Erased,
         Kind::StateSet(set) => {
             let letter = parse_letter(faults, "state_set.letter", &set.letter);
             let original_end =
@@ -150,11 +166,45 @@ fn parse_kind(faults: &mut Faults, kind: licence_change::Kind, numbers: NumberRu
     })
 }
 
-fn parse_validity(faults: &mut Faults, message: &proto::LicenceValidity) -> Option<Validity> {
-    let term = faults.member("validity_set.term", message.term)?;
-    let last_day = message.last_day.map(|day| parse_day(faults, "validity_set.last_day", Some(day)));
+/// The paths of term and last day, by the field a validity stands in.
+type ValidityPaths = [&'static str; 2];
+
+const SET: ValidityPaths = ["validity_set.term", "validity_set.last_day"];
+const RENEWED: ValidityPaths = ["validity_renewed.term", "validity_renewed.last_day"];
+const EXTENDED: ValidityPaths = ["validity_extended.term", "validity_extended.last_day"];
+
+fn parse_step(faults: &mut Faults, message: proto::ELicenceStep) -> Option<ELicenceEvent> {
+    use proto::e_licence_step::Step;
+    Some(match message.step {
+        Some(Step::Applied(path)) => {
+            ELicenceEvent::Applied { path: faults.member("e_licence.applied", path)? }
+        }
+        Some(Step::UnderReview(())) => ELicenceEvent::UnderReview,
+        Some(Step::Issued(())) => ELicenceEvent::Issued,
+        Some(Step::Refused(ground)) => {
+            ELicenceEvent::Refused { ground: faults.member("e_licence.refused", ground)? }
+        }
+        Some(Step::PhotoChanged(())) => ELicenceEvent::PhotoChanged,
+        Some(Step::Superseded(())) => ELicenceEvent::Superseded,
+        Some(Step::Withdrawn(())) => ELicenceEvent::Withdrawn,
+        Some(Step::Reapplied(path)) => {
+            ELicenceEvent::Reapplied { path: faults.member("e_licence.reapplied", path)? }
+        }
+        None => {
+            return faults.refuse("e_licence.step", "exactly one must be set, of those this gateway knows");
+        }
+    })
+}
+
+fn parse_validity(
+    faults: &mut Faults,
+    [term_path, last_day_path]: ValidityPaths,
+    message: &proto::LicenceValidity,
+) -> Option<Validity> {
+    let term = faults.member(term_path, message.term)?;
+    let last_day = message.last_day.map(|day| parse_day(faults, last_day_path, Some(day)));
     let rule = "must be there, except for a long-term licence";
-    faults.demand((term == ValidityTerm::LongTerm) != last_day.is_some(), "validity_set.last_day", rule);
+    faults.demand((term == ValidityTerm::LongTerm) != last_day.is_some(), last_day_path, rule);
     Some(Validity { term, last_day: last_day.flatten() })
 }
 

@@ -4,8 +4,8 @@ use jiff::civil::date;
 
 use super::*;
 use crate::domain::licence::{
-    ChangeKind, DocumentKind, Endorsement, FileNumber, FullName, LicenceNumber, NumberRules, Validity,
-    ValidityTerm, VehicleClass,
+    ChangeKind, DocumentKind, ELicenceEvent, ELicencePath, Endorsement, FileNumber, FullName, LicenceNumber,
+    NumberRules, RefusalGround, StateGround, Validity, ValidityTerm, VehicleClass,
 };
 use crate::domain::partner::PartnerId;
 use crate::domain::time::Effective;
@@ -55,6 +55,21 @@ fn every_kind() -> Vec<ChangeKind> {
         ChangeKind::ProtectionSet,
         ChangeKind::ProtectionLifted,
         ChangeKind::HistoryBegins,
+        ChangeKind::ClassLostByAge { class },
+        ChangeKind::ValidityRenewed {
+            validity: Validity { term: ValidityTerm::TenYears, last_day: Some(day) },
+        },
+        ChangeKind::ValidityExtended { validity: Validity { term: ValidityTerm::LongTerm, last_day: None } },
+        ChangeKind::StateGrounded { letter: b'G', ground: StateGround::Death },
+        ChangeKind::ELicence(ELicenceEvent::Applied { path: ELicencePath::Camera }),
+        ChangeKind::ELicence(ELicenceEvent::UnderReview),
+        ChangeKind::ELicence(ELicenceEvent::Issued),
+        ChangeKind::ELicence(ELicenceEvent::Refused { ground: RefusalGround::PhotoAge }),
+        ChangeKind::ELicence(ELicenceEvent::PhotoChanged),
+        ChangeKind::ELicence(ELicenceEvent::Superseded),
+        ChangeKind::ELicence(ELicenceEvent::Withdrawn),
+        ChangeKind::ELicence(ELicenceEvent::Reapplied { path: ELicencePath::Window }),
+        ChangeKind::Erased,
     ]
 }
 
@@ -155,6 +170,21 @@ fn a_broken_content_still_says_whose_it_is() {
         ),
         ("state_lifted", Kind::StateLifted("SH".to_owned())),
         ("points_set", Kind::PointsSet(256)),
+        ("class_lost_by_age", Kind::ClassLostByAge(0)),
+        ("validity_renewed.term", Kind::ValidityRenewed(proto::LicenceValidity::default())),
+        (
+            "validity_extended.last_day",
+            Kind::ValidityExtended(proto::LicenceValidity { term: 2, last_day: None }),
+        ),
+        (
+            "state_grounded.ground",
+            Kind::StateGrounded(proto::StateLetterGrounded { letter: "G".to_owned(), ground: 0 }),
+        ),
+        ("e_licence.step", Kind::ELicence(proto::ELicenceStep { step: None })),
+        (
+            "e_licence.refused",
+            Kind::ELicence(proto::ELicenceStep { step: Some(proto::e_licence_step::Step::Refused(34)) }),
+        ),
     ];
     for (path, kind) in kinds {
         let parsed = parse(proto::LicenceChange { kind: Some(kind), ..good() });
