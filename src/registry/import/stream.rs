@@ -44,6 +44,9 @@ struct FiledLine<'l> {
     change: ChangeLine<'l>,
 }
 
+/// A line by its number in the input, from 1: a change, or what is wrong with it.
+pub type NumberedChange = (u64, Result<FiledChange, LineFault>);
+
 /// Reads changes line by line; empty lines are skipped.
 pub struct FiledChanges<R> {
     lines: Lines<R>,
@@ -61,7 +64,7 @@ impl<R: BufRead> FiledChanges<R> {
     /// # Errors
     /// [`ImportError::Read`] or [`ImportError::NotUtf8`]: nothing behind can be read.
     #[allow(clippy::should_implement_trait, reason = "an error of reading is not an item")]
-    pub fn next(&mut self) -> Result<Option<(u64, Result<FiledChange, LineFault>)>, ImportError> {
+    pub fn next(&mut self) -> Result<Option<NumberedChange>, ImportError> {
         loop {
             let before = self.lines.number();
             let line = self.lines.next().map_err(|source| ImportError::Read { line: before, source })?;
@@ -98,7 +101,7 @@ mod tests {
 
     const RULES: NumberRules = NumberRules { accept_test_numbers: true };
 
-    fn read(text: &str) -> Vec<(u64, Result<FiledChange, LineFault>)> {
+    fn read(text: &str) -> Vec<NumberedChange> {
         let mut changes = FiledChanges::new(text.as_bytes(), RULES);
         std::iter::from_fn(|| changes.next().unwrap()).collect()
     }

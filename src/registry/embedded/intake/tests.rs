@@ -70,6 +70,13 @@ fn every_driver_of_the_catalogue_and_a_population_streams_to_the_record_it_impor
     let submissions: Vec<_> = drivers
         .map(crate::registry::NewSubject::into_submission)
         .filter(|submission| !submission.changes.iter().any(|change| marks(&change.kind)))
+        .map(|mut submission| {
+            // An import may say the number anywhere; on the stream a new holder begins with it.
+            let sets = |kind: &ChangeKind| matches!(kind, ChangeKind::NumberSet { .. });
+            let first = submission.changes.iter().position(|change| sets(&change.kind)).unwrap();
+            submission.changes[..=first].rotate_right(1);
+            submission
+        })
         .collect();
     let mut changes = Vec::new();
     for (subject, submission) in submissions.iter().enumerate() {
