@@ -45,8 +45,8 @@ impl Life<'_> {
         let clean_to = day.years_after(1);
         let loses_its_base = DEGRADABLE.contains(&from.class);
         let is_clean = self.twelves.iter().all(|twelve| {
-            !(clean_from..=clean_to).contains(twelve)
-                && !(loses_its_base && (from.since..=day).contains(twelve))
+            !((clean_from..=clean_to).contains(twelve)
+                || loses_its_base && (from.since..=day).contains(twelve))
         });
         day <= self.last_day
             && from.since.years_after(needs.years) <= day

@@ -261,7 +261,7 @@ fn the_replay_finds_what_could_not_have_been() {
         ("a change this population does not tell", |changes| say(changes, ChangeKind::ProtectionSet)),
         ("before birth", |changes| changes[0].effective = Effective::On(date(1900, 1, 1))),
         ("not of age for the class", |changes| {
-            say(changes, ChangeKind::ClassAdded { class: VehicleClass::A1 })
+            say(changes, ChangeKind::ClassAdded { class: VehicleClass::A1 });
         }),
     ];
     for (fault, spoil) in faults {
