@@ -178,7 +178,10 @@ fn ask(
         }
     };
     request::request(
-        request::resident(&driver.number, &driver.name, ground),
+        proto::Claim {
+            document_kind: driver.document.into(),
+            ..request::resident(&driver.number, &driver.name, ground)
+        },
         question,
         "LOAD-0000001",
         "load-1",
@@ -190,7 +193,9 @@ mod tests {
     use super::*;
 
     fn drivers(count: usize) -> Vec<Driver> {
-        (0..count).map(|one| Driver { number: format!("{one:018}"), name: "张三".to_owned() }).collect()
+        let document = proto::DocumentKind::ResidentId;
+        let driver = |one| Driver { document, number: format!("{one:018}"), name: "张三".to_owned() };
+        (0..count).map(driver).collect()
     }
 
     fn now() -> Timestamp {

@@ -7,9 +7,14 @@ use std::str::FromStr;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use serde_json::Value;
 
+use crate::cli::verify::words;
+use crate::gateway::proto;
+
 /// A driver to ask about. No `Debug`: it holds identifiers.
 #[derive(Clone)]
 pub struct Driver {
+    /// The kind of document whose number it is.
+    pub document: proto::DocumentKind,
     /// The licence number.
     pub number: String,
     /// The full name.
@@ -18,6 +23,7 @@ pub struct Driver {
 
 /// The names columns and keys of number and name may have.
 const NUMBER_KEYS: [&str; 3] = ["licence_number", "number", "licence-number"];
+const DOCUMENT_KEYS: [&str; 2] = ["document_kind", "document"];
 const NAME_KEYS: [&str; 3] = ["full_name", "name", "full-name"];
 
 /// Reads drivers from NDJSON (one object a line) or CSV (with a header), as `drivegate registry generate` writes them.
@@ -59,7 +65,16 @@ fn read_ndjson(file: std::fs::File, count_max: usize) -> miette::Result<Vec<Driv
 
 fn driver_in(value: &Value) -> Option<Driver> {
     let text = |keys: &[&str]| keys.iter().find_map(|key| find(value, key)).map(str::to_owned);
-    Some(Driver { number: text(&NUMBER_KEYS)?, name: text(&NAME_KEYS)? })
+    let document = document(text(&DOCUMENT_KEYS).as_deref())?;
+    Some(Driver { document, number: text(&NUMBER_KEYS)?, name: text(&NAME_KEYS)? })
+}
+
+/// Reads the kind of document; a resident's card unless the file says otherwise. `None`: no kind anybody knows.
+fn document(word: Option<&str>) -> Option<proto::DocumentKind> {
+    match word {
+        None | Some("") => Some(proto::DocumentKind::ResidentId),
+        Some(word) => words::read(word).ok(),
+    }
 }
 
 /// Finds a text by key, at most two levels deep.
@@ -78,6 +93,7 @@ fn read_csv(file: std::fs::File, count_max: usize) -> miette::Result<Vec<Driver>
         header.iter().position(|name| keys.contains(&name)).ok_or_else(|| miette!("no column {}", keys[0]))
     };
     let (number, name) = (column(NUMBER_KEYS)?, column(NAME_KEYS)?);
+    let kind = header.iter().position(|name| DOCUMENT_KEYS.contains(&name));
     let mut drivers = Vec::new();
     for record in reader.records().take(count_max) {
         let record = record.map_err(|error| match error.position() {
@@ -85,7 +101,10 @@ fn read_csv(file: std::fs::File, count_max: usize) -> miette::Result<Vec<Driver>
             None => miette!("cannot be read"),
         })?;
         let field = |column: usize| record.get(column).unwrap_or_default().to_owned();
-        drivers.push(Driver { number: field(number), name: field(name) });
+        // Who has a document nobody knows is left out, as in NDJSON.
+        if let Some(document) = document(kind.and_then(|kind| record.get(kind))) {
+            drivers.push(Driver { document, number: field(number), name: field(name) });
+        }
     }
     Ok(drivers)
 }
@@ -193,6 +212,15 @@ mod tests {
         assert!(drivers.len() == 2 && drivers[1].number == "2" && drivers[1].name == "b");
         let drivers = read(file(".csv", "name,other,number\na,-,1\nb,-,2\n").path(), 1).ok().unwrap();
         assert!(drivers.len() == 1 && drivers[0].number == "1");
+    }
+
+    #[test]
+    fn documents_are_read_and_a_residents_card_goes_without_saying() {
+        let lines = "{\"number\":\"1\",\"name\":\"a\"}\n{\"document\":\"passport\",\"number\":\"2\",\"name\":\"b\"}\n\
+                     {\"document\":\"library-card\",\"number\":\"3\",\"name\":\"c\"}\n";
+        let drivers = read(file(".ndjson", lines).path(), 10).unwrap();
+        let kinds: Vec<_> = drivers.iter().map(|driver| driver.document).collect();
+        assert_eq!(kinds, [proto::DocumentKind::ResidentId, proto::DocumentKind::Passport]);
     }
 
     #[test]
