@@ -50,7 +50,7 @@ fn drivers(deployment: &Deployment) -> Vec<(Value, Value)> {
 
 /// A line about the driver of a resident number.
 fn filed(number: &str, sequence: usize, change: &Value) -> String {
-    let id = format!("c-{sequence}-{}", change["kind"]);
+    let id = format!("c-{}-{sequence}-{}", &number[14..], change["kind"]);
     json!({ "id": id, "sequence": sequence, "number": number, "change": change }).to_string()
 }
 
@@ -437,7 +437,7 @@ fn a_stop_ends_streams_in_an_orderly_way() {
         let ended = stream.next().await.expect_err("it drains");
         assert_eq!((ended.code(), reason_of(&ended).as_str()), (Code::Unavailable, "DRAINING"));
     });
-    assert!(gateway.stop(), "an open stream does not keep it from stopping well");
+    assert!(gateway.ended(), "an open stream does not keep it from stopping well");
 }
 
 #[test]

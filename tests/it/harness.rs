@@ -209,8 +209,13 @@ impl Gateway<'_> {
     }
 
     /// Asks the gateway to stop; returns whether it said that all was well.
-    pub(crate) fn stop(mut self) -> bool {
+    pub(crate) fn stop(self) -> bool {
         rustix::process::kill_process(self.process(), rustix::process::Signal::TERM).expect("it is running");
+        self.ended()
+    }
+
+    /// Waits for a gateway that was asked to stop; returns whether it said that all was well.
+    pub(crate) fn ended(mut self) -> bool {
         let end = Instant::now() + STOP;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().expect("its state can be read") {

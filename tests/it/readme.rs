@@ -80,9 +80,12 @@ fn the_commands_exist_with_their_options() {
             call.split_whitespace().take_while(|word| !["|", "&", "&&", ">"].contains(word)).collect();
         let is_name =
             |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
-        let family = ["registry", "partner", "pki"].contains(words.first().unwrap_or(&""));
-        let names: Vec<&str> =
-            words.iter().take(if family { 2 } else { 1 }).take_while(is_name).copied().collect();
+        let depth = match words.as_slice() {
+            ["registry", "quarantine", ..] => 3,
+            ["registry" | "partner" | "pki" | "authority", ..] => 2,
+            _ => 1,
+        };
+        let names: Vec<&str> = words.iter().take(depth).take_while(is_name).copied().collect();
         let help = deployment.run(&[names.as_slice(), &["--help"]].concat());
         let mut help = String::from_utf8_lossy(&help.stdout).into_owned();
         for question in words.iter().filter(|word| names == ["verify"] && QUESTIONS.contains(word)) {
@@ -94,8 +97,17 @@ fn the_commands_exist_with_their_options() {
         }
         seen.insert(names.join(" "));
     }
-    for needed in ["demo", "init", "serve", "check", "verify", "load", "registry generate", "partner suspend"]
-    {
+    for needed in [
+        "demo",
+        "init",
+        "serve",
+        "check",
+        "verify",
+        "load",
+        "registry generate",
+        "partner suspend",
+        "authority apply",
+    ] {
         assert!(seen.contains(needed), "the README does not show `drivegate {needed}`; it shows {seen:?}");
     }
 }

@@ -259,10 +259,11 @@ def test_an_empty_change_is_rejected(stream):
 
 
 def test_a_feed_is_bounded_per_subject(house, stream):
+    first = letter(1, "H")
     told = stream.told(*[letter(sequence, "H") for sequence in range(2, 67)])
     assert outcomes(told[:64]) == [m.CHANGE_OUTCOME_HELD] * 64
     assert (told[64].outcome, told[64].reject_reason) == (m.CHANGE_OUTCOME_REJECTED, m.REJECT_REASON_SUBJECT_FULL)
-    assert outcomes(stream.told(letter(1, "H"))) == [m.CHANGE_OUTCOME_APPLIED]
+    assert outcomes(stream.told(first)) == [m.CHANGE_OUTCOME_APPLIED]
     assert decision(house)[0] != a.DECISION_INDETERMINATE
 
 

@@ -71,10 +71,16 @@ fn every_driver_of_the_catalogue_and_a_population_streams_to_the_record_it_impor
         .map(crate::registry::NewSubject::into_submission)
         .filter(|submission| !submission.changes.iter().any(|change| marks(&change.kind)))
         .map(|mut submission| {
-            // An import may say the number anywhere; on the stream a new holder begins with it.
-            let sets = |kind: &ChangeKind| matches!(kind, ChangeKind::NumberSet { .. });
-            let first = submission.changes.iter().position(|change| sets(&change.kind)).unwrap();
+            // An import may say the first number anywhere; on the stream a new holder begins with it, and is filed under it.
+            let number_set = |kind: &ChangeKind| match kind {
+                ChangeKind::NumberSet { document, number } => Some((*document, number.clone())),
+                _ => None,
+            };
+            let found = submission.changes.iter().enumerate();
+            let (first, (document, number)) =
+                found.filter_map(|(index, change)| Some((index, number_set(&change.kind)?))).next().unwrap();
             submission.changes[..=first].rotate_right(1);
+            (submission.document, submission.number) = (document, number);
             submission
         })
         .collect();
