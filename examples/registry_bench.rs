@@ -19,9 +19,8 @@ use std::time::Duration;
 use clap::Parser;
 use drivegate::app::SystemClock;
 use drivegate::domain::licence::ChangeKind;
-use drivegate::domain::subject::NumberPseudonym;
 use drivegate::domain::time::{Clock as _, Effective, civil_day};
-use drivegate::registry::embedded::STORE_FILE;
+use drivegate::registry::embedded::{Reader, STORE_FILE};
 use drivegate::registry::generator::Population;
 use drivegate::registry::{
     EmbeddedRegistry, Extent, NewChange, NewSubject, Outcome, RegistryKeys, RegistryOptions, Submission,
@@ -82,7 +81,7 @@ fn main() -> miette::Result<()> {
         clock,
     };
     let mut chance = StdRng::seed_from_u64(7);
-    let warm = bench.warm(&mut chance)?;
+    let [warm, there] = bench.warm(&mut chance)?;
     let rss = rss_anon_mib()?;
     let cold = bench.cold(&store, &mut chance)?;
     let direct = direct_pairs(&store, &bench.clock, &mut chance)?;
@@ -92,6 +91,7 @@ fn main() -> miette::Result<()> {
         "open_ms": opened.as_millis(),
         "file_bytes": store.metadata().into_diagnostic()?.len(),
         "warm_us": percentiles(warm),
+        "warm_over_there_us": percentiles(there),
         "cold_us": percentiles(cold),
         "two_direct_4k_us": percentiles(direct),
         "rss_anon_mib_reading": rss,
@@ -118,30 +118,45 @@ impl Bench {
         driver.ok_or_else(|| miette!("the population ends before {index}"))
     }
 
-    /// One look-up by number, as the gateway does it: pseudonym, hand-over to a reader thread, record.
-    fn look_up(&self, driver: &NewSubject) -> miette::Result<Duration> {
+    /// One look-up by number on this thread: pseudonym, index, record, unsealing, decoding.
+    fn look_up(&self, reader: &mut Reader, driver: &NewSubject) -> miette::Result<Duration> {
         let begin = self.clock.since_boot();
-        let pseudonym: NumberPseudonym = self.registry.keys().pseudonym(driver.document, &driver.number);
+        let pseudonym = self.registry.keys().pseudonym(driver.document, &driver.number);
+        let reading = reader.look_up(pseudonym).into_diagnostic()?;
+        let took = since(&self.clock, begin);
+        reading.record.map(|_| took).ok_or_else(|| miette!("a generated driver is not there"))
+    }
+
+    /// The same through the gateway's port: a reader thread is woken, and this one when it has the answer.
+    fn look_up_over_there(&self, driver: &NewSubject) -> miette::Result<Duration> {
+        let begin = self.clock.since_boot();
+        let pseudonym = self.registry.keys().pseudonym(driver.document, &driver.number);
         let reading = self.runtime.block_on(self.registry.read(pseudonym)).into_diagnostic()?;
         let took = since(&self.clock, begin);
         reading.record.map(|_| took).ok_or_else(|| miette!("a generated driver is not there"))
     }
 
-    fn warm(&self, chance: &mut StdRng) -> miette::Result<Vec<Duration>> {
+    fn warm(&self, chance: &mut StdRng) -> miette::Result<[Vec<Duration>; 2]> {
         let drivers = (0..WARM_SET).map(|_| self.pick(chance)).collect::<miette::Result<Vec<_>>>()?;
+        let mut reader = self.registry.reader();
         for driver in &drivers {
-            self.look_up(driver)?;
+            self.look_up(&mut reader, driver)?;
         }
-        (0..WARM_READS).map(|_| self.look_up(&drivers[chance.random_range(0..WARM_SET)])).collect()
+        let mut any = || &drivers[chance.random_range(0..WARM_SET)];
+        let here = (0..WARM_READS).map(|_| self.look_up(&mut reader, any()));
+        let here = here.collect::<miette::Result<_>>()?;
+        let there = (0..WARM_READS / 4).map(|_| self.look_up_over_there(any()));
+        Ok([here, there.collect::<miette::Result<_>>()?])
     }
 
     /// Look-ups of numbers nobody asked about before, with nothing of the file in the page cache.
     fn cold(&self, store: &Path, chance: &mut StdRng) -> miette::Result<Vec<Duration>> {
         let file = File::open(store).into_diagnostic()?;
         let drivers = (0..COLD_READS).map(|_| self.pick(chance)).collect::<miette::Result<Vec<_>>>()?;
+        let mut reader = self.registry.reader();
         let look_up = |driver: &NewSubject| {
             fadvise(&file, 0, None, Advice::DontNeed).into_diagnostic()?;
-            self.look_up(driver)
+            self.look_up(&mut reader, driver)
         };
         drivers.iter().map(look_up).collect()
     }

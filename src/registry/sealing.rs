@@ -1,7 +1,7 @@
 //! Seals what lies on disk, bound to the place it lies in: AES-256-GCM-SIV, the place as nonce, key id in front.
 //!
-//! Layout: 0x80 plus key id (1) · ciphertext · tag (16). No nonce is stored, because the place is one: a random 16-byte
-//! id, of which no two are alike, so no two records ever share a nonce under a key. One record is sealed anew at every
+//! Layout: 0x80 plus key id (1) · ciphertext · tag (16). No nonce is stored, because the place is one: it holds a random
+//! 16-byte id or a keyed hash, of which no two are alike, so no two records ever share a nonce under a key. One record is sealed anew at every
 //! change under the nonce it had before; that is what this mode is made for (RFC 8452): the tag is computed over the plain
 //! text first and starts the key stream, so that a nonce that comes again tells only whether the same text came again.
 //! A counter in its place would come again, too, after a crash or a restore, and plain GCM would then give its key away.
@@ -26,9 +26,6 @@ pub(super) const KEY_ID_MAX: u8 = 0x7f;
 /// What sealing adds to the size.
 #[cfg(test)]
 pub(super) const SEALING_OVERHEAD: usize = 1 + TAG_LEN;
-
-/// Where something sealed lies: the random id of its record, or of the registry.
-pub(super) type Place = [u8; 16];
 
 /// The live sealing keys; one of them seals.
 pub(super) struct SealingKeys {
@@ -65,15 +62,15 @@ impl SealingKeys {
         self.current
     }
 
-    /// Seals `plain` for its place.
-    pub(super) fn seal(&self, plain: &[u8], place: &Place) -> Result<Vec<u8>, Unsealable> {
+    /// Seals `plain` for its place: at least 12 bytes that no other place begins with.
+    pub(super) fn seal(&self, plain: &[u8], place: &[u8]) -> Result<Vec<u8>, Unsealable> {
         let mut sealed = Vec::with_capacity(1 + plain.len() + TAG_LEN);
         self.seal_into(plain, place, &mut sealed)?;
         Ok(sealed)
     }
 
     /// Appends `plain`, sealed for its place, to `out`; on an error `out` is as before.
-    pub(super) fn seal_into(&self, plain: &[u8], place: &Place, out: &mut Vec<u8>) -> Result<(), Unsealable> {
+    pub(super) fn seal_into(&self, plain: &[u8], place: &[u8], out: &mut Vec<u8>) -> Result<(), Unsealable> {
         let key = self.key(self.current).ok_or(Unsealable)?;
         let begin = out.len();
         out.push(self.current | PLACE_AS_NONCE);
@@ -95,7 +92,7 @@ impl SealingKeys {
     pub(super) fn open<'s>(
         &self,
         sealed: &[u8],
-        place: &Place,
+        place: &[u8],
         scratch: &'s mut Zeroizing<Vec<u8>>,
     ) -> Result<&'s [u8], Unopenable> {
         let (head, rest) = sealed.split_first().ok_or(Unopenable)?;
@@ -118,7 +115,7 @@ impl SealingKeys {
 
     /// Seals as the layout before this one did.
     #[cfg(test)]
-    pub(super) fn seal_as_before(&self, plain: &[u8], place: &Place) -> Vec<u8> {
+    pub(super) fn seal_as_before(&self, plain: &[u8], place: &[u8]) -> Vec<u8> {
         let mut body = plain.to_vec();
         let key = &self.key(self.current).unwrap().older;
         let (nonce, tag) = key.seal_in_place_separate_tag(Aad::from(place), &mut body).unwrap();
@@ -143,9 +140,12 @@ impl LiveKey {
     }
 }
 
-fn nonce_of(place: &Place) -> Nonce {
+/// Takes the nonce from the beginning of a place. What a longer place has beyond it is bound as additional data.
+fn nonce_of(place: &[u8]) -> Nonce {
     let mut nonce = [0; NONCE_LEN];
-    nonce.copy_from_slice(&place[..NONCE_LEN]);
+    for (byte, place) in nonce.iter_mut().zip(place) {
+        *byte = *place;
+    }
     Nonce::assume_unique_for_key(nonce)
 }
 
@@ -153,8 +153,8 @@ fn nonce_of(place: &Place) -> Nonce {
 mod tests {
     use super::*;
 
-    const HERE: Place = *b"here and nowhere";
-    const THERE: Place = *b"here and nowhen!";
+    const HERE: [u8; 16] = *b"here and nowhere";
+    const THERE: [u8; 16] = *b"here and nowhen!";
 
     fn keys(current: u8, ids: &[u8]) -> SealingKeys {
         let raw: Vec<_> = ids.iter().map(|id| (*id, Zeroizing::new([*id; 32]))).collect();

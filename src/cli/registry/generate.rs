@@ -55,7 +55,7 @@ impl Generate {
         let total = self.count + fixed.len() as u64;
         let population = Population::new(self.seed, as_of);
         match &self.into {
-            Some(dir) => self.load(&open_store(&Places::of(dir)?)?, fixed, &population, total)?,
+            Some(dir) => self.load(open_store(&Places::of(dir)?)?, fixed, &population, total)?,
             None => {
                 let bar = driver_bar(total);
                 let drivers = fixed.into_iter().chain(population.part(0..self.count));
@@ -72,31 +72,30 @@ impl Generate {
     /// An empty registry is loaded at once; into another the drivers go batch by batch, as an import would.
     fn load(
         &self,
-        registry: &EmbeddedRegistry,
+        registry: EmbeddedRegistry,
         fixed: Vec<NewSubject>,
         population: &Population,
         total: u64,
     ) -> miette::Result<()> {
         let bar = driver_bar(total);
-        match registry.bulk_load() {
-            Ok(load) => {
-                load_at_once(&load, fixed, population, self.count, &bar)?;
-                bar.finish_and_clear();
-                let mut stages = StageBar::new();
-                let report = load.finish(&mut |progress| stages.show(progress));
-                stages.finish();
-                match report.into_diagnostic()?.duplicates.as_slice() {
-                    [] => Ok(()),
-                    _ => Err(not_taken(Rejection::DuplicateNumber)),
-                }
-            }
+        let load = match registry.bulk_load() {
+            Ok(load) => load,
             Err(RegistryError::NotEmpty) => {
-                load_in_batches(registry, fixed.into_iter().chain(population.part(0..self.count)), &bar)?;
+                load_in_batches(&registry, fixed.into_iter().chain(population.part(0..self.count)), &bar)?;
                 bar.finish_and_clear();
-                Ok(())
+                return Ok(());
             }
-            Err(error) => Err(error).into_diagnostic(),
+            Err(error) => return Err(error).into_diagnostic(),
+        };
+        load_at_once(&load, fixed, population, self.count, &bar)?;
+        bar.finish_and_clear();
+        let mut stages = StageBar::new();
+        let report = load.finish(&mut |progress| stages.show(progress));
+        stages.finish();
+        if !report.into_diagnostic()?.duplicates.is_empty() {
+            return Err(not_taken(Rejection::DuplicateNumber));
         }
+        registry.close_and_shrink().into_diagnostic()
     }
 }
 

@@ -14,7 +14,7 @@ use redb::{
 
 use super::backup::move_into_place;
 use super::error::{RegistryError, Trying as _};
-use super::filling::fill;
+use super::filling::{fill, shrink};
 use super::progress::{Counting, Progress, Stage, Watcher};
 use super::store::{EmbeddedRegistry, RegistryOptions, STORE_FILE, open_file};
 use super::tables::{EachTable, Facts, META, every_table};
@@ -77,11 +77,12 @@ fn size_of(path: &Path) -> Result<u64, RegistryError> {
 }
 
 fn copy(reading: &ReadTransaction, beside: &Path, watcher: Watcher<'_>) -> Result<(), RegistryError> {
-    let database = open_file(beside, RegistryOptions::default().cache_size)?;
+    let mut database = open_file(beside, RegistryOptions::default().cache_size)?;
     let transaction = database.begin_write().trying_to("fill")?;
     Facts::read(&reading.open_table(META).trying_to("read")?)?.write(&transaction)?;
     every_table(&mut Copying { reading, transaction: &transaction, watcher })?;
-    transaction.commit().trying_to("fill")
+    transaction.commit().trying_to("fill")?;
+    shrink(&mut database)
 }
 
 struct Copying<'c, 'w> {

@@ -5,7 +5,7 @@
 
 use std::ops::Bound;
 
-use redb::{Key, TableDefinition, Value, WriteTransaction};
+use redb::{Database, Key, TableDefinition, Value, WriteTransaction};
 
 use super::error::{RegistryError, Trying as _};
 
@@ -25,4 +25,10 @@ where
     let mut cursor = table.upper_bound_mut(Bound::<K::SelfType<'_>>::Unbounded).trying_to("fill")?;
     rows(&mut |key, value| cursor.insert_before(key, value).trying_to("fill"))?;
     cursor.close().trying_to("fill")
+}
+
+/// Gives back what the file has behind its last rows. The engine doubles a file that grows, and puts a few early pages at its
+/// very end; after a filling those are all that is in the way.
+pub(super) fn shrink(database: &mut Database) -> Result<(), RegistryError> {
+    database.compact().trying_to("shrink").map(|_moved| ())
 }

@@ -28,6 +28,7 @@ pub use compact::{CompactReport, compact};
 pub use error::{RegistryError, StoreError};
 pub use feed::FeedRow;
 pub use progress::{Progress, Stage, Watcher};
+pub use readers::Reader;
 pub use stats::RegistryStats;
 pub use store::{EmbeddedRegistry, RegistryOptions, STORE_FILE};
 pub use verify::{Finding, VerifyReport};

@@ -80,8 +80,7 @@ impl Readers {
         };
         let mut readers = Self { queue: Arc::new(queue), threads: Vec::new() };
         for index in 0..count.max(1) {
-            let mut reader =
-                Reader { shared: Arc::clone(shared), snapshot: None, scratch: Zeroizing::default() };
+            let mut reader = Reader::of(shared);
             let queue = Arc::clone(&readers.queue);
             let thread = std::thread::Builder::new()
                 .name(format!("registry-read-{index}"))
@@ -126,7 +125,8 @@ impl Queue {
     }
 }
 
-struct Reader {
+/// Answers look-ups on the thread that has it. Blocking: for tools and measurements; a gateway asks [`RecordSource`].
+pub struct Reader {
     shared: Arc<Shared>,
     snapshot: Option<Snapshot>,
     scratch: Zeroizing<Vec<u8>>,
@@ -140,7 +140,18 @@ struct Snapshot {
     records: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
 }
 
+impl EmbeddedRegistry {
+    /// Returns a reader for the calling thread.
+    pub fn reader(&self) -> Reader {
+        Reader::of(&self.shared)
+    }
+}
+
 impl Reader {
+    fn of(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), snapshot: None, scratch: Zeroizing::default() }
+    }
+
     fn run(&mut self, queue: &Queue) {
         while let Some(look_up) = self.next(queue) {
             if look_up.answer.is_closed() {
@@ -181,7 +192,11 @@ impl Reader {
         }
     }
 
-    fn look_up(&mut self, pseudonym: NumberPseudonym) -> Answer {
+    /// Reads the record of a number and the feed's head, from one snapshot.
+    ///
+    /// # Errors
+    /// [`LookUpError::RegistryUnavailable`] or [`LookUpError::RecordUnreadable`].
+    pub fn look_up(&mut self, pseudonym: NumberPseudonym) -> Result<Reading, LookUpError> {
         self.refresh().map_err(|_| LookUpError::RegistryUnavailable)?;
         let Some(snapshot) = &self.snapshot else { return Err(LookUpError::RegistryUnavailable) };
         let found =

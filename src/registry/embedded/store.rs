@@ -10,6 +10,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase as _};
 
 use super::bulk::SpillFolder;
 use super::error::{RegistryError, Trying as _};
+use super::filling::shrink;
 use super::readers::Readers;
 use super::tables::{
     FEED, Facts, META, META_EPOCH, META_FORMAT, NUMBERS, RECORDS, STORE_FORMAT, epoch_and_head,
@@ -142,6 +143,17 @@ impl EmbeddedRegistry {
     /// Returns the store's file; `None` in memory.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
+    }
+
+    /// Ends the registry, and gives back what its file has behind the last rows: worth it after a first load.
+    ///
+    /// # Errors
+    /// [`RegistryError`]; the registry is whole then, too.
+    pub fn close_and_shrink(self) -> Result<(), RegistryError> {
+        let path = self.path().ok_or(RegistryError::InMemory)?.to_owned();
+        // The readers hold parts of it: only another opening has it alone.
+        drop(self);
+        shrink(&mut open_file(&path, RegistryOptions::default().cache_size)?)
     }
 
     /// Returns the data folder.

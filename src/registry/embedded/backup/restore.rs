@@ -10,7 +10,7 @@ use redb::{Key, TableDefinition, Value, WriteTransaction};
 use super::blocks::{BlockReader, Kind};
 use super::error::BackupError;
 use crate::registry::embedded::error::{RegistryError, Trying as _};
-use crate::registry::embedded::filling::fill;
+use crate::registry::embedded::filling::{fill, shrink};
 use crate::registry::embedded::progress::{Progress, Stage, Watcher};
 use crate::registry::embedded::store::{RegistryOptions, STORE_FILE, open_file};
 use crate::registry::embedded::tables::{EachTable, Facts, STORE_FORMAT, every_table};
@@ -117,7 +117,7 @@ fn build(
     subjects: u64,
     watcher: Watcher<'_>,
 ) -> Result<(), BackupError> {
-    let database = open_file(beside, RegistryOptions::default().cache_size)?;
+    let mut database = open_file(beside, RegistryOptions::default().cache_size)?;
     let transaction = database.begin_write().trying_to("fill")?;
     facts.write(&transaction)?;
     let mut filling =
@@ -129,7 +129,7 @@ fn build(
     }
     // Only now is it known that every block belongs to this backup.
     transaction.commit().trying_to("fill")?;
-    Ok(())
+    Ok(shrink(&mut database)?)
 }
 
 /// The blocks behind the first, one at a time, and where they go.
