@@ -12,7 +12,7 @@ use super::connection::{Role, Trying as _, connect, writers};
 use super::layout::Layout;
 use super::options::{PostgresOptions, PostgresOptionsFault};
 use super::readers::Readers;
-use super::{feed, schema, server};
+use super::{feed, intake, schema, server};
 use crate::domain::subject::{NumberPseudonym, Position};
 use crate::registry::embedded::{FeedRow, RegistryError, RegistryStats, StoreError};
 use crate::registry::keys::RegistryKeys;
@@ -40,9 +40,13 @@ pub(super) struct Shared {
     pub(super) keys: Arc<RegistryKeys>,
     pub(super) id: [u8; 16],
     pub(super) layout: Layout,
+    /// The schema it works as: an earlier one than the program's own in tests alone.
+    pub(super) schema: i64,
     pub(super) writers: PgPool,
     pub(super) observers: RwLock<Vec<Arc<dyn ChangeObserver>>>,
     pub(super) known: Known,
+    /// Changes of the authority remembered since the oldest were last forgotten.
+    pub(super) remembered: AtomicU64,
     /// Rung after a commit: other replicas are told to poll.
     pub(super) committed: Notify,
     /// Rung when something says that the feed has moved.
@@ -185,9 +189,11 @@ impl PostgresRegistry {
         let shared = Arc::new(Shared {
             writers: writers(&options, options.writing().map_err(misconfigured)?),
             known: Known::new(&heads),
+            remembered: AtomicU64::new(intake::FORGET_EVERY),
             keys,
             id: about.id,
             layout: about.layout,
+            schema: version,
             observers: RwLock::default(),
             committed: Notify::new(),
             moved: Notify::new(),
