@@ -1,7 +1,7 @@
 //! The authority's changes: a batch in one durable transaction, with what the intake keeps beside the records.
 
 mod known;
-mod state;
+pub(in crate::registry) mod state;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use self::state::{Owner, bytes_of, counts_of, open_state};
 use self::writer::IntakeWriter;
+pub(in crate::registry) use self::writer::count;
 pub(super) use self::writer::notice;
 use super::error::{RegistryError, Trying as _};
 use super::store::{EmbeddedRegistry, Shared};
@@ -214,7 +215,11 @@ impl Shared {
     }
 }
 
-fn entry_of(owner: Owner, state: &SubjectState, waiting: &Waiting) -> QuarantineEntry {
+pub(in crate::registry) fn entry_of(
+    owner: Owner,
+    state: &SubjectState,
+    waiting: &Waiting,
+) -> QuarantineEntry {
     let feed = state.feeds.iter().find(|feed| feed.source == waiting.source);
     QuarantineEntry {
         handle: waiting.digest.handle(),
@@ -234,7 +239,7 @@ fn entry_of(owner: Owner, state: &SubjectState, waiting: &Waiting) -> Quarantine
 }
 
 /// Groups a batch by number, in order of first arrival; each change keeps its place in the batch.
-fn by_number(
+pub(in crate::registry) fn by_number(
     keys: &RegistryKeys,
     batch: Vec<IncomingChange>,
 ) -> Vec<(NumberPseudonym, Vec<(usize, IncomingChange)>)> {

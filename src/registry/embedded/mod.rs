@@ -9,7 +9,7 @@ mod compact;
 mod error;
 mod feed;
 mod filling;
-mod intake;
+pub(in crate::registry) mod intake;
 pub(in crate::registry) mod merge;
 mod newcomer;
 mod progress;

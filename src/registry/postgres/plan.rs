@@ -30,7 +30,7 @@ impl<'b> Asked<'b> {
     }
 }
 
-fn collect_numbers<'c>(
+pub(super) fn collect_numbers<'c>(
     into: &mut Vec<NumberPseudonym>,
     changes: impl Iterator<Item = &'c ChangeKind>,
     keys: &RegistryKeys,
@@ -53,8 +53,8 @@ pub(super) enum OnFile {
 
 /// What was read under the locks, and what the batch has changed of it so far.
 pub(super) struct Plan {
-    keys: Arc<RegistryKeys>,
-    layout: Layout,
+    pub(super) keys: Arc<RegistryKeys>,
+    pub(super) layout: Layout,
     began: Option<FeedHeads>,
     pub(super) epoch: u32,
     /// Heads of the locked partitions.
@@ -62,7 +62,7 @@ pub(super) struct Plan {
     pub(super) owners: HashMap<NumberPseudonym, SubjectId>,
     pub(super) records: HashMap<SubjectId, OnFile>,
     pub(super) writes: BTreeMap<u16, Writes>,
-    plain: Zeroizing<Vec<u8>>,
+    pub(super) plain: Zeroizing<Vec<u8>>,
 }
 
 /// What is written to one partition.
@@ -181,7 +181,7 @@ impl Plan {
 
     /// Writes a number that is new into its home. Where that is not the subject's partition, the home's feed must say so, too: whoever
     /// remembers that nobody has this number remembers it as of the home's position.
-    fn add_number(
+    pub(super) fn add_number(
         &mut self,
         number: NumberPseudonym,
         subject: SubjectId,
@@ -201,7 +201,7 @@ impl Plan {
         Ok(())
     }
 
-    fn next(&self, partition: u16) -> Result<Position, RegistryError> {
+    pub(super) fn next(&self, partition: u16) -> Result<Position, RegistryError> {
         let head = self.heads.get(&partition).ok_or(RegistryError::Damaged("a partition was not locked"))?;
         Ok(Position { epoch: self.epoch, partition, seq: head + 1 })
     }

@@ -1,5 +1,6 @@
 //! The store as a whole: opened, checked against its keys, shared between readers, writers and the tail.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sqlx::postgres::PgPool;
@@ -12,7 +13,7 @@ use super::known::Known;
 use super::layout::Layout;
 use super::options::{PostgresOptions, PostgresOptionsFault};
 use super::readers::Readers;
-use super::{feed, inspect, schema, server};
+use super::{feed, inspect, intake, schema, server};
 use crate::domain::subject::{NumberPseudonym, Position};
 use crate::registry::embedded::{FeedRow, RegistryError, RegistryStats, StoreError};
 use crate::registry::keys::RegistryKeys;
@@ -40,9 +41,13 @@ pub(super) struct Shared {
     pub(super) keys: Arc<RegistryKeys>,
     pub(super) id: [u8; 16],
     pub(super) layout: Layout,
+    /// The schema it works as: an earlier one than the program's own in tests alone.
+    pub(super) schema: i64,
     pub(super) writers: PgPool,
     pub(super) observers: RwLock<Vec<Arc<dyn ChangeObserver>>>,
     pub(super) known: Known,
+    /// Changes of the authority remembered since the oldest were last forgotten.
+    pub(super) remembered: AtomicU64,
     /// Rung after a commit: other replicas are told to poll.
     pub(super) committed: Notify,
     /// Rung when something says that the feed has moved.
@@ -137,9 +142,11 @@ impl PostgresRegistry {
         let shared = Arc::new(Shared {
             writers: writers(&options, options.writing().map_err(misconfigured)?),
             known: Known::new(&heads),
+            remembered: AtomicU64::new(intake::FORGET_EVERY),
             keys,
             id: about.id,
             layout: about.layout,
+            schema: version,
             observers: RwLock::default(),
             committed: Notify::new(),
             moved: Notify::new(),

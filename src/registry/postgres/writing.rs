@@ -8,6 +8,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 use zeroize::Zeroizing;
 
 use super::connection::{forget, is_collision};
+use super::intake;
 use super::plan::{Asked, OnFile, Plan, Writes};
 use super::store::Shared;
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId};
@@ -17,7 +18,7 @@ use crate::registry::store::FeedHeads;
 use crate::registry::submission::{Outcome, Submission};
 
 /// A batch that lost against another one is tried again, so often.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 
 const LOCK: &str = "SELECT epoch, seq FROM feed_head WHERE partition = $1 FOR UPDATE";
 const OWNERS: &str = "SELECT pseudonym, subject FROM number WHERE partition = $1 AND pseudonym = ANY($2)";
@@ -32,7 +33,7 @@ const APPEND: &str = "INSERT INTO feed (partition, epoch, seq, subject, pseudony
 const ADVANCE: &str = "UPDATE feed_head SET seq = seq + $2 WHERE partition = $1 RETURNING seq";
 
 /// Why an attempt did not succeed.
-enum Trouble {
+pub(super) enum Trouble {
     Server(sqlx::Error),
     Registry(RegistryError),
 }
@@ -121,11 +122,14 @@ impl Shared {
             transaction.rollback().await?;
             return Ok(Some(outcomes));
         }
-        for (partition, writes) in &plan.writes {
-            write(&mut transaction, plan.epoch, *partition, writes).await?;
+        // What waited for these subjects must not be forgotten: their answers are in dispute while it waits.
+        let ledger = intake::notice(self, &mut transaction, plan).await?;
+        for (partition, writes) in &ledger.base.writes {
+            write(&mut transaction, ledger.base.epoch, *partition, writes).await?;
         }
+        intake::write_noticed(&mut transaction, &ledger).await?;
         transaction.commit().await?;
-        self.publish(&plan);
+        self.publish(&ledger.base);
         Ok(Some(outcomes))
     }
 
@@ -186,7 +190,7 @@ impl Shared {
     }
 
     /// Makes a commit known: what this process knows of the heads, then observers, then everybody else.
-    fn publish(&self, plan: &Plan) {
+    pub(super) fn publish(&self, plan: &Plan) {
         let rows = || plan.writes.values().flat_map(|writes| &writes.feed);
         for observer in &*self.observers.read().unwrap_or_else(PoisonError::into_inner) {
             for row in rows() {
@@ -201,7 +205,7 @@ impl Shared {
 }
 
 /// Locks the heads, lowest first: two batches that meet wait for each other and never in a circle.
-async fn lock(
+pub(super) async fn lock(
     connection: &mut PgConnection,
     plan: &mut Plan,
     partitions: &BTreeSet<u16>,
@@ -270,10 +274,10 @@ async fn append(
     Ok(())
 }
 
-fn joined(pseudonyms: &[NumberPseudonym]) -> Vec<u8> {
+pub(super) fn joined(pseudonyms: &[NumberPseudonym]) -> Vec<u8> {
     pseudonyms.iter().flat_map(|pseudonym| *pseudonym.as_bytes()).collect()
 }
 
-fn sixteen(bytes: &[u8]) -> Result<[u8; 16], RegistryError> {
+pub(super) fn sixteen(bytes: &[u8]) -> Result<[u8; 16], RegistryError> {
     bytes.try_into().map_err(|_| RegistryError::Damaged("an identifier has the wrong size"))
 }

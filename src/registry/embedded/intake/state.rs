@@ -15,7 +15,7 @@ const NOTHING_HELD: i64 = i64::MIN;
 
 /// Whose state it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Owner {
+pub(in crate::registry) enum Owner {
     /// A subject's.
     Subject(SubjectId),
     /// A number's that nobody has.
@@ -29,7 +29,7 @@ impl Owner {
     }
 
     /// The key in the index of what waits.
-    pub(super) fn key(&self) -> [u8; 17] {
+    pub(in crate::registry) fn key(&self) -> [u8; 17] {
         let mut key = [0; 17];
         key[0] = match self {
             Self::Subject(_) => 0,
@@ -39,7 +39,7 @@ impl Owner {
         key
     }
 
-    pub(super) fn of(key: &[u8; 17]) -> Self {
+    pub(in crate::registry) fn of(key: &[u8; 17]) -> Self {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&key[1..]);
         match key[0] {
@@ -50,14 +50,14 @@ impl Owner {
 }
 
 /// The key in the owner's own table.
-pub(super) fn bytes_of(owner: &Owner) -> &[u8; 16] {
+pub(in crate::registry) fn bytes_of(owner: &Owner) -> &[u8; 16] {
     match owner {
         Owner::Subject(subject) => subject.as_bytes(),
         Owner::Number(number) => number.as_bytes(),
     }
 }
 
-pub(super) fn seal_state(
+pub(in crate::registry) fn seal_state(
     keys: &SealingKeys,
     owner: Owner,
     state: &SubjectState,
@@ -67,7 +67,7 @@ pub(super) fn seal_state(
     keys.seal(&plain, &owner.place()).map_err(|_| RegistryError::WrongKeys)
 }
 
-pub(super) fn open_state(
+pub(in crate::registry) fn open_state(
     keys: &SealingKeys,
     owner: Owner,
     sealed: &[u8],

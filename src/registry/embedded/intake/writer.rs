@@ -350,7 +350,7 @@ impl<'b, 't> IntakeWriter<'b, 't> {
 }
 
 /// Counts what joins the record; marks of a dispute are the gateway's own.
-fn count(append: &[StatedChange], taken: &mut Taken) {
+pub(in crate::registry) fn count(append: &[StatedChange], taken: &mut Taken) {
     for change in append {
         if !matches!(change.kind, ChangeKind::DisputeOpened | ChangeKind::DisputeSettled) {
             taken.applied += 1;
