@@ -11,6 +11,7 @@
 mod ledger;
 mod listing;
 mod rows;
+mod scope;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use jiff::Timestamp;
 use sqlx::PgConnection;
 
 use self::ledger::{Ledger, numbers_set};
-use self::rows::Scope;
+use self::scope::{Scope, read_states};
 use super::connection::{Trying as _, is_collision, is_disconnection};
 use super::plan::{OnFile, Plan};
 use super::store::{PostgresRegistry, Shared};
@@ -302,7 +303,7 @@ pub(super) async fn notice(
     // A number something waits for is one nobody had before this batch.
     let numbers = ledger.base.writes.values().flat_map(|writes| &writes.numbers);
     owners.extend(numbers.map(|(number, _)| Owner::Number(*number)));
-    rows::read_states(connection, &mut ledger, &owners).await?;
+    read_states(connection, &mut ledger, &owners).await?;
     for subject in subjects {
         ledger.notice(subject)?;
     }

@@ -205,7 +205,7 @@ impl Shared {
 }
 
 /// Locks the heads, lowest first: two batches that meet wait for each other and never in a circle.
-pub(super) async fn lock(
+async fn lock(
     connection: &mut PgConnection,
     plan: &mut Plan,
     partitions: &BTreeSet<u16>,
