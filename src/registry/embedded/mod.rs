@@ -11,6 +11,7 @@ mod feed;
 mod filling;
 mod merge;
 mod newcomer;
+mod prefetch;
 mod progress;
 mod readers;
 mod stats;
