@@ -20,11 +20,30 @@ pub enum Stage {
     Records,
     /// The change feed.
     Feed,
+    /// What the intake keeps of subjects.
+    IntakeSubjects,
+    /// What the intake keeps of numbers nobody has.
+    IntakeNumbers,
+    /// Where changes wait.
+    IntakeWaiting,
+    /// Changes known by their id, one generation of them.
+    IntakeKnown,
+    /// The other generation.
+    IntakeKnownBefore,
 }
 
 impl Stage {
     /// Every stage.
-    pub(super) const ALL: [Self; 3] = [Self::Numbers, Self::Records, Self::Feed];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Numbers,
+        Self::Records,
+        Self::Feed,
+        Self::IntakeSubjects,
+        Self::IntakeNumbers,
+        Self::IntakeWaiting,
+        Self::IntakeKnown,
+        Self::IntakeKnownBefore,
+    ];
 
     /// Returns what its rows are called.
     pub fn word(self) -> &'static str {
@@ -32,6 +51,9 @@ impl Stage {
             Self::Numbers => "numbers",
             Self::Records => "records",
             Self::Feed => "feed rows",
+            Self::IntakeSubjects | Self::IntakeNumbers => "states of the intake",
+            Self::IntakeWaiting => "waiting changes",
+            Self::IntakeKnown | Self::IntakeKnownBefore => "known changes",
         }
     }
 }

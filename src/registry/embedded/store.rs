@@ -27,7 +27,8 @@ pub(super) const PARTITION: u16 = 0;
 /// How the embedded store runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegistryOptions {
-    /// Memory the engine may use for pages, in bytes. Default 256 MiB: the upper levels of 50 million records.
+    /// Memory the engine may use for pages, in bytes. Default 256 MiB: the upper levels of millions of records, and what a
+    /// commit of thousands of changes writes. `docs/benchmarks.md` says what more subjects want.
     pub cache_size: usize,
     /// Reader threads. Default 2: enough to keep one disk busy, few enough to stay cheap on small machines.
     pub readers: usize,

@@ -63,7 +63,13 @@ pub(super) trait EachTable {
 pub(super) fn every_table<E: EachTable>(each: &mut E) -> Result<(), E::Error> {
     each.table(Stage::Numbers, NUMBERS)?;
     each.table(Stage::Records, RECORDS)?;
-    each.table(Stage::Feed, FEED)
+    each.table(Stage::Feed, FEED)?;
+    each.table(Stage::IntakeSubjects, INTAKE_SUBJECTS)?;
+    each.table(Stage::IntakeNumbers, INTAKE_NUMBERS)?;
+    each.table(Stage::IntakeWaiting, INTAKE_WAITING)?;
+    let [known, known_before] = INTAKE_KNOWN;
+    each.table(Stage::IntakeKnown, known)?;
+    each.table(Stage::IntakeKnownBefore, known_before)
 }
 
 /// What a store says of itself: every row of the meta table.

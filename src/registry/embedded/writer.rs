@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::error::{RegistryError, Trying as _};
 use super::store::{EmbeddedRegistry, PARTITION, Shared};
 use super::tables::{FEED, META, META_HEAD, NUMBERS, RECORDS, epoch_and_head};
-use super::{feed, intake, merge, newcomer};
+use super::{feed, intake, merge, newcomer, prefetch};
 use crate::domain::licence::{Change, History, Record};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId};
 use crate::registry::codec;
@@ -41,6 +41,7 @@ impl EmbeddedRegistry {
         began: Option<Position>,
     ) -> Result<Vec<Outcome>, RegistryError> {
         let shared = &*self.shared;
+        prefetch::prefetch(shared, batch);
         let _writing = shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = shared.database.begin_write().trying_to("write")?;
         let (outcomes, written, head) = write_batch(&transaction, shared, batch, began)?;

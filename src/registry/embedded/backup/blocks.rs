@@ -35,6 +35,11 @@ impl Kind {
             Self::Rows(Stage::Records) => 3,
             Self::Rows(Stage::Feed) => 4,
             Self::End => 5,
+            Self::Rows(Stage::IntakeSubjects) => 6,
+            Self::Rows(Stage::IntakeNumbers) => 7,
+            Self::Rows(Stage::IntakeWaiting) => 8,
+            Self::Rows(Stage::IntakeKnown) => 9,
+            Self::Rows(Stage::IntakeKnownBefore) => 10,
         }
     }
 

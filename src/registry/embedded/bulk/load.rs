@@ -15,7 +15,9 @@ use crate::registry::embedded::error::{RegistryError, Trying as _};
 use crate::registry::embedded::filling::fill;
 use crate::registry::embedded::progress::{Counting, Stage, Watcher};
 use crate::registry::embedded::store::{EmbeddedRegistry, PARTITION};
-use crate::registry::embedded::tables::{FEED, META, META_EPOCH, NUMBERS, RECORDS, epoch_and_head};
+use crate::registry::embedded::tables::{
+    FEED, INTAKE_WAITING, META, META_EPOCH, NUMBERS, RECORDS, epoch_and_head,
+};
 use crate::registry::embedded::{merge, newcomer};
 use crate::registry::submission::{Extent, Rejection, Submission};
 use crate::verification::ports::Pseudonyms as _;
@@ -51,14 +53,20 @@ impl EmbeddedRegistry {
     /// feed's head as it is now. Everything cached before counts as outdated when it is done.
     ///
     /// # Errors
-    /// [`RegistryError::NotEmpty`] when there are subjects already; otherwise see [`RegistryError`].
+    /// [`RegistryError::NotEmpty`] when there are subjects already, or changes that wait for one; otherwise see
+    /// [`RegistryError`].
     pub fn bulk_load(&self) -> Result<BulkLoad<'_>, RegistryError> {
         let writing = self.shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let reading = self.shared.database.begin_read().trying_to("read")?;
         let (epoch, head) = epoch_and_head(&reading.open_table(META).trying_to("read")?)?;
         let rows = reading.open_table(RECORDS).trying_to("read")?.len().trying_to("read")?
             + reading.open_table(FEED).trying_to("read")?.len().trying_to("read")?;
-        if rows > 0 {
+        // Changes that wait for a number must find its subject at once, which only the ordinary way sees to.
+        let waiting = match reading.open_table(INTAKE_WAITING) {
+            Err(redb::TableError::TableDoesNotExist(_)) => 0,
+            other => other.trying_to("read")?.len().trying_to("read")?,
+        };
+        if rows + waiting > 0 {
             return Err(RegistryError::NotEmpty);
         }
         let epoch = epoch.checked_add(1).ok_or(RegistryError::Damaged("epochs have run out"))?;

@@ -311,3 +311,60 @@ fn a_feed_over_a_population_becomes_durable_at_the_printed_rate() {
         applied as f64 / seconds
     );
 }
+
+/// A folder with a store in which a change of a known subject and one of a number nobody has wait, and one is known by its id.
+fn with_waiting_changes(folder: &std::path::Path, keys: &Arc<RegistryKeys>) -> EmbeddedRegistry {
+    let store = EmbeddedRegistry::open(folder, Arc::clone(keys), RegistryOptions::default()).unwrap();
+    store.apply(&[licensed(ONE)]).unwrap();
+    take(&store, vec![incoming(ONE, 1, stated("2026-01-01T00:00:00Z", ChangeKind::PointsCleared))]);
+    take(&store, vec![incoming(ONE, 3, stated("2026-01-03T00:00:00Z", revoked()))]);
+    take(&store, vec![incoming(TWO, 2, stated("2026-01-03T00:00:00Z", revoked()))]);
+    assert_eq!(store.shared.quarantine(None, 10).unwrap().len(), 2);
+    store
+}
+
+/// What came, waits, and is known is what it was; the missing change sets the waiting one free.
+fn goes_on(store: &EmbeddedRegistry, before: &[QuarantineEntry]) {
+    assert_eq!(store.shared.quarantine(None, 10).unwrap(), before);
+    assert!(is_disputed(store, ONE));
+    let again = incoming(ONE, 1, stated("2026-01-01T00:00:00Z", ChangeKind::PointsCleared));
+    assert!(matches!(take(store, vec![again])[..], [Outcome::Duplicate(_)]));
+    take(store, vec![incoming(ONE, 2, stated("2026-01-02T00:00:00Z", ChangeKind::PointsCleared))]);
+    assert!(carries(store, ONE, b'F') && !is_disputed(store, ONE));
+}
+
+#[test]
+fn what_waits_comes_back_from_a_backup() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let keys = Arc::new(RegistryKeys::ephemeral().unwrap());
+    let store = with_waiting_changes(here.path(), &keys);
+    let before = store.shared.quarantine(None, 10).unwrap();
+    let mut file = Vec::new();
+    store.back_up(&mut file, &mut |_| {}).unwrap();
+    crate::registry::embedded::restore(std::io::Cursor::new(&file), there.path(), &keys, now(), &mut |_| {})
+        .unwrap();
+    let restored =
+        EmbeddedRegistry::open(there.path(), Arc::clone(&keys), RegistryOptions::default()).unwrap();
+    goes_on(&restored, &before);
+}
+
+#[test]
+fn what_waits_survives_a_compaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Arc::new(RegistryKeys::ephemeral().unwrap());
+    let before = with_waiting_changes(folder.path(), &keys).shared.quarantine(None, 10).unwrap();
+    crate::registry::embedded::compact(folder.path(), Arc::clone(&keys), &mut |_| {}).unwrap();
+    let compacted = EmbeddedRegistry::open(folder.path(), keys, RegistryOptions::default()).unwrap();
+    goes_on(&compacted, &before);
+}
+
+#[test]
+fn a_first_load_leaves_what_waits_to_the_ordinary_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Arc::new(RegistryKeys::ephemeral().unwrap());
+    let store = EmbeddedRegistry::open(folder.path(), keys, RegistryOptions::default()).unwrap();
+    take(&store, vec![incoming(ONE, 2, stated("2026-01-03T00:00:00Z", revoked()))]);
+    assert!(matches!(store.bulk_load().err(), Some(RegistryError::NotEmpty)));
+    store.apply(&[licensed(ONE)]).unwrap();
+    assert!(is_disputed(&store, ONE), "it waits for the first change of its feed");
+}
