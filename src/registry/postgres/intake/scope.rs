@@ -1,6 +1,6 @@
 //! What a batch locks and reads: a handful of statements, whatever its size, each over all of its partitions.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use sqlx::{PgConnection, Row as _};
 use zeroize::Zeroizing;
@@ -152,22 +152,13 @@ impl Scope {
         covers
     }
 
+    /// Reads what is known of changes that arrive and of those that wait, by either key they may be known under.
     async fn read_known(&self, connection: &mut PgConnection, ledger: &mut Ledger) -> Result<(), Trouble> {
-        let keys: BTreeSet<ChangeKey> = self.arriving.iter().map(|(key, _)| *key).collect();
-        read_known(connection, ledger, keys).await?;
-        let is_second = |(key, digest): &&(ChangeKey, ChangeDigest)| {
-            ledger.known.get(key).is_some_and(|known| known.digest != *digest)
-        };
-        let mut digests: BTreeSet<_> =
-            self.arriving.iter().filter(is_second).map(|(_, digest)| digest.key()).collect();
-        // Two of one id in the same batch: what is known under the second's own key is not read yet.
-        let mut first = HashMap::new();
-        for (key, digest) in &self.arriving {
-            if *first.entry(*key).or_insert(*digest) != *digest {
-                digests.insert(digest.key());
-            }
-        }
-        read_known(connection, ledger, digests).await
+        let waiting = ledger.states.values().flat_map(|kept| kept.state.waiting());
+        let waiting = waiting.map(|waiting| (waiting.key, waiting.digest));
+        let changes = self.arriving.iter().copied().chain(waiting);
+        let keys: BTreeSet<ChangeKey> = changes.flat_map(|(key, digest)| [key, digest.key()]).collect();
+        read_known(connection, ledger, &keys).await
     }
 }
 
@@ -241,7 +232,7 @@ pub(super) async fn read_states(
 async fn read_known(
     connection: &mut PgConnection,
     ledger: &mut Ledger,
-    keys: BTreeSet<ChangeKey>,
+    keys: &BTreeSet<ChangeKey>,
 ) -> Result<(), Trouble> {
     let keys: Vec<&[u8]> = keys.iter().map(|key| &key.0[..]).collect();
     if keys.is_empty() {

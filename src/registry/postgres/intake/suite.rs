@@ -16,7 +16,7 @@ use crate::intake::ports::{
 use crate::registry::generator::{Population, fixed_drivers};
 use crate::registry::store::LicenceStore;
 use crate::registry::suite::{ONE, TWO, apply, licensed, number, read, read_of};
-use crate::registry::{EmbeddedRegistry, NewSubject, RegistryKeys, RegistryOptions, Submission};
+use crate::registry::{EmbeddedRegistry, NewChange, NewSubject, RegistryKeys, RegistryOptions, Submission};
 
 const AS_OF: jiff::civil::Date = jiff::civil::date(2026, 11, 1);
 
@@ -267,6 +267,14 @@ pub(super) fn the_operator_discards_and_replays(store: &dyn Store) {
     assert_eq!(waiting(store), WaitingCounts::default());
 }
 
+/// Puts the number first: a feed introduces its subject before it says more.
+fn introduced(mut submission: Submission) -> Submission {
+    let is_number = |change: &NewChange| matches!(change.kind, ChangeKind::NumberSet { .. });
+    let index = submission.changes.iter().position(is_number).unwrap();
+    submission.changes[..=index].rotate_right(1);
+    submission
+}
+
 /// Goal: no honest history is called impossible, and streaming it gives the record an import would give. Method: every test
 /// driver and a population, change by change, all shuffled, in batches.
 pub(super) fn a_population_streams_to_the_records_it_imports_to(store: &dyn Store) {
@@ -274,6 +282,7 @@ pub(super) fn a_population_streams_to_the_records_it_imports_to(store: &dyn Stor
     let submissions: Vec<Submission> = drivers
         .map(NewSubject::into_submission)
         .filter(|submission| !submission.changes.iter().any(|change| is_mark(&change.kind)))
+        .map(introduced)
         .collect();
     let mut changes = Vec::new();
     for (subject, submission) in submissions.iter().enumerate() {
