@@ -71,6 +71,19 @@ pub(super) fn forget(connection: PgConnection) {
     });
 }
 
+/// Does work on a thread and a runtime of its own, and waits for it: the caller may stand inside a runtime, where none may be
+/// waited for, nor dropped.
+pub(super) fn aside<T: Send>(
+    work: impl Future<Output = Result<T, RegistryError>> + Send,
+) -> Result<T, RegistryError> {
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(RegistryError::Threads)?.block_on(work)
+    };
+    std::thread::scope(|scope| scope.spawn(work).join())
+        .unwrap_or(Err(RegistryError::Damaged("work on it failed")))
+}
+
 /// Says whether an error lies in the connection: another one may do better.
 pub(super) fn is_disconnection(error: &sqlx::Error) -> bool {
     match error {

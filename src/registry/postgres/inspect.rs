@@ -1,22 +1,18 @@
 //! A look at a database without changing it: is there a registry, and are these keys its own?
 
-use super::connection::{Role, Trying as _, connect, forget};
+use super::connection::{Role, Trying as _, aside, connect, forget};
 use super::options::PostgresOptions;
 use super::schema;
 use super::store::misconfigured;
 use crate::registry::embedded::RegistryError;
 use crate::registry::keys::RegistryKeys;
 
-/// Looks at a database over one connection, on a thread of its own: the caller may stand inside a runtime. Returns how many
-/// partitions its registry has (0 without keys to check it with), or `None` if there is none.
+/// Looks at a database over one connection. Blocks. Returns how many partitions its registry has (0 without keys to check it with), or `None` if there is none.
 pub(super) fn look_alone(
     options: &PostgresOptions,
     keys: Option<&RegistryKeys>,
 ) -> Result<Option<u16>, RegistryError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(RegistryError::Threads)?;
-    std::thread::scope(|scope| scope.spawn(|| runtime.block_on(look(options, keys))).join())
-        .unwrap_or(Err(RegistryError::Damaged("looking at it failed")))
+    aside(look(options, keys))
 }
 
 async fn look(options: &PostgresOptions, keys: Option<&RegistryKeys>) -> Result<Option<u16>, RegistryError> {

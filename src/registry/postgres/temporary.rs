@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::connection::{Role, Trying as _, connect, forget};
+use super::connection::{Role, Trying as _, aside, connect, forget};
 use super::options::PostgresOptions;
 use crate::registry::embedded::RegistryError;
 
@@ -33,7 +33,7 @@ impl TemporarySchema {
         format!("{url}{sign}options[search_path]={}", self.name)
     }
 
-    /// Runs a statement on a thread of its own: the caller may stand inside a runtime. Nothing in it comes from outside.
+    /// Runs a statement. Nothing in it comes from outside.
     fn run(&self, statement: String) -> Result<(), RegistryError> {
         let preparing = self.options.preparing().map_err(super::store::misconfigured)?;
         let running = async {
@@ -44,10 +44,7 @@ impl TemporarySchema {
             forget(connection);
             ran.map(drop)
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(RegistryError::Threads)?;
-        std::thread::scope(|scope| scope.spawn(|| runtime.block_on(running)).join())
-            .unwrap_or(Err(RegistryError::Damaged("its schema could not be prepared")))
+        aside(running)
     }
 }
 

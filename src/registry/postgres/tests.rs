@@ -436,6 +436,12 @@ fn an_ordinary_role_is_enough() {
 #[test]
 fn a_temporary_schema_leaves_nothing_behind() {
     let url = testing::shared().database();
+    // Made, looked into and dropped inside a runtime, as the demo does.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let schema = TemporarySchema::create(&url).unwrap();
+        assert!(!PostgresRegistry::exists(&options(&schema.url(), 2)).unwrap());
+    });
     let schema = TemporarySchema::create(&url).unwrap();
     let store = open(&schema.url(), 2, &keys());
     apply(&store, &[licensed(ONE)]);
