@@ -5,6 +5,7 @@ use std::io::BufRead;
 
 use serde::Deserialize;
 
+use super::encoding::Encoding;
 use super::error::{ImportError, LineFault};
 use super::lines::{Line, Lines};
 use super::ndjson::{self, ChangeLine};
@@ -73,13 +74,18 @@ impl<R: BufRead> FiledChanges<R> {
                 None => Ok(None),
                 Some(Line::Whole([])) => continue,
                 Some(Line::TooLong) => Ok(Some((number, Err(LineFault::TooLong)))),
-                Some(Line::Whole(bytes)) => match std::str::from_utf8(bytes) {
+                Some(Line::Whole(bytes)) => match std::str::from_utf8(without_mark(bytes, number)?) {
                     Ok(text) => Ok(Some((number, parse(text, self.rules)))),
                     Err(_) => Err(ImportError::NotUtf8 { line: number }),
                 },
             };
         }
     }
+}
+
+/// Takes the byte order mark off the first line.
+fn without_mark(bytes: &[u8], line: u64) -> Result<&[u8], ImportError> {
+    if line == 1 { Encoding::Utf8.without_mark(bytes) } else { Ok(bytes) }
 }
 
 fn parse(text: &str, rules: NumberRules) -> Result<FiledChange, LineFault> {

@@ -267,12 +267,17 @@ pub(super) fn the_operator_discards_and_replays(store: &dyn Store) {
     assert_eq!(waiting(store), WaitingCounts::default());
 }
 
-/// Puts the number first: a feed introduces its subject before it says more.
+/// Puts the number first, and files the changes under it: a feed introduces its subject before it says more.
 fn introduced(mut submission: Submission) -> Submission {
-    let is_number = |change: &NewChange| matches!(change.kind, ChangeKind::NumberSet { .. });
-    let index = submission.changes.iter().position(is_number).unwrap();
+    let number_set = |change: &NewChange| match &change.kind {
+        ChangeKind::NumberSet { document, number } => Some((*document, number.clone())),
+        _ => None,
+    };
+    let found = submission.changes.iter().enumerate();
+    let (index, (document, number)) =
+        found.filter_map(|(index, change)| Some((index, number_set(change)?))).next().unwrap();
     submission.changes[..=index].rotate_right(1);
-    submission
+    Submission { document, number, ..submission }
 }
 
 /// Goal: no honest history is called impossible, and streaming it gives the record an import would give. Method: every test
