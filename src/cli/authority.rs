@@ -6,9 +6,8 @@ mod delivery;
 mod lines;
 mod tally;
 
-use std::fs::File;
-use std::io::{IsTerminal as _, Read};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::JoinHandle;
 
@@ -18,6 +17,7 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
 use self::delivery::{Delivery, Failure};
 use self::tally::Tally;
+use super::lines_in;
 use super::terminal::{Terminal, say, say_json, tell};
 use super::verify::connection::{ConnectionArgs, Credentials, Target};
 use super::verify::refusal::Refusal;
@@ -107,10 +107,11 @@ impl AuthorityCommand {
 
 impl Apply {
     fn run(self) -> miette::Result<ExitCode> {
-        let (input, bar) = self.input()?;
+        let (input, size) = lines_in::open(&self.file)?;
+        let bar = bar(size);
         let tls = self.credentials()?.tls().into_diagnostic()?;
         let target = Target::new(&self.connection.server, self.connection.server_name.as_deref());
-        let rejects = self.rejects_path();
+        let rejects = lines_in::rejects_path(self.rejects.as_deref(), &self.file);
         let rejects = RejectsFile::at(&rejects)
             .into_diagnostic()
             .wrap_err_with(|| format!("cannot replace {}", rejects.display()))?;
@@ -172,26 +173,6 @@ impl Apply {
                 "the authority proves itself with a certificate"
             )),
         }
-    }
-
-    fn input(&self) -> miette::Result<(Box<dyn Read + Send>, ProgressBar)> {
-        if self.file == Path::new("-") {
-            return Ok((Box::new(std::io::stdin()), bar(None)));
-        }
-        let file = File::open(&self.file).into_diagnostic();
-        let file = file.wrap_err_with(|| format!("cannot open {}", self.file.display()))?;
-        let size = file.metadata().into_diagnostic()?.len();
-        Ok((Box::new(file), bar(Some(size))))
-    }
-
-    fn rejects_path(&self) -> PathBuf {
-        if let Some(path) = &self.rejects {
-            return path.clone();
-        }
-        let mut path =
-            if self.file == Path::new("-") { "stdin".into() } else { self.file.clone().into_os_string() };
-        path.push(".rejects.ndjson");
-        path.into()
     }
 }
 

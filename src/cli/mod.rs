@@ -7,6 +7,7 @@ pub mod check;
 pub mod demo;
 mod deployment;
 pub mod init;
+mod lines_in;
 pub mod load;
 pub mod partner;
 pub mod pki;

@@ -1,6 +1,5 @@
 //! `drivegate registry import`: licences from a file, here or through the gateway that holds the registry open.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +17,7 @@ use crate::admin::client::{AdminClient, AdminClientError};
 use crate::admin::report;
 use crate::app::SystemClock;
 use crate::cli::deployment::Places;
+use crate::cli::lines_in;
 use crate::cli::terminal::{say, tell};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock as _;
@@ -76,10 +76,11 @@ impl Import {
             self.as_of.unwrap_or_else(today),
         )
         .encoded(self.encoding());
-        let (input, bar) = self.input()?;
+        let (input, size) = lines_in::open(&self.file)?;
+        let bar = byte_bar(size);
         let interrupt = Interrupt::listen();
         let input = interrupt.breaking(bar.wrap_read(input));
-        let path = self.rejects_path();
+        let path = lines_in::rejects_path(self.rejects.as_deref(), &self.file);
         let rejects = RejectsFile::at(&path).into_diagnostic();
         let rejects = rejects.wrap_err_with(|| format!("cannot replace {}", path.display()))?;
         let mut watch = Watch { bar, rejects, unwritten: None, so_far: String::new() };
@@ -119,26 +120,6 @@ impl Import {
             None if csv(&self.file) => ImportFormat::Csv,
             None => ImportFormat::Ndjson,
         }
-    }
-
-    fn input(&self) -> miette::Result<(Box<dyn Read + Send>, ProgressBar)> {
-        if self.file == Path::new("-") {
-            return Ok((Box::new(std::io::stdin()), byte_bar(None)));
-        }
-        let file = File::open(&self.file).into_diagnostic();
-        let file = file.wrap_err_with(|| format!("cannot open {}", self.file.display()))?;
-        let size = file.metadata().into_diagnostic()?.len();
-        Ok((Box::new(file), byte_bar(Some(size))))
-    }
-
-    fn rejects_path(&self) -> PathBuf {
-        if let Some(path) = &self.rejects {
-            return path.clone();
-        }
-        let mut path =
-            if self.file == Path::new("-") { "stdin".into() } else { self.file.clone().into_os_string() };
-        path.push(".rejects.ndjson");
-        path.into()
     }
 }
 
