@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod design;
 pub mod domain;
+pub mod evidence;
 pub mod gateway;
 pub mod hashing;
 pub mod identity;

@@ -1,0 +1,140 @@
+//! What showing the record needs from outside.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::domain::partner::PartnerId;
+use crate::domain::subject::{NumberPseudonym, SubjectId, SubjectSecret};
+use crate::verification::ports::{EntryAt, Later};
+
+/// A log that can be read: this replica's own, or another's. Implemented by `audit`.
+pub trait LogSource: Send + Sync + 'static {
+    /// Returns the log's name.
+    fn origin(&self) -> &str;
+
+    /// Returns the newest signed checkpoint; `None` before the first.
+    fn checkpoint(&self) -> Later<'_, Result<Option<SignedCheckpoint>, LogUnavailable>>;
+
+    /// Returns the bytes of an entry that a checkpoint covers; `None` when there is none (yet, or any more).
+    fn entry(&self, index: u64) -> Later<'_, Result<Option<Vec<u8>>, LogUnavailable>>;
+
+    /// Proves that entry `index` is in the tree of `size` entries (RFC 6962 §2.1.1): hashes from the leaf upwards.
+    /// `index` < `size` ≤ the newest checkpoint's size.
+    fn inclusion(&self, index: u64, size: u64) -> Later<'_, Result<Vec<[u8; 32]>, LogUnavailable>>;
+}
+
+/// A tree head somebody signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedCheckpoint {
+    /// How many entries it covers.
+    pub size: u64,
+    /// The tree hash over them (RFC 6962 §2.1).
+    pub root: [u8; 32],
+    /// The signed note (C2SP `signed-note` and `tlog-checkpoint`), witnesses' signatures included.
+    pub note: Arc<[u8]>,
+}
+
+/// The log cannot be read now. Come back later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("log unavailable")]
+pub struct LogUnavailable;
+
+/// All logs this gateway can read. Implemented by `audit`.
+pub trait Logs: Send + Sync + 'static {
+    /// Returns the log of this name, if it is this replica's own or a configured peer's.
+    fn log(&self, origin: &str) -> Option<Arc<dyn LogSource>>;
+}
+
+/// Whom an entry is about, as the log's own secret tells: what the log alone does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubjectHandle(pub [u8; 16]);
+
+impl SubjectHandle {
+    /// The handle of somebody in the registry, confirmed or not.
+    pub fn of_subject(subject: &SubjectId) -> Self {
+        Self(*subject.as_bytes())
+    }
+
+    /// The handle of a number nobody had.
+    pub fn of_number(pseudonym: &NumberPseudonym) -> Self {
+        Self(*pseudonym.as_bytes())
+    }
+}
+
+/// One look-up as the index keeps it: of which entry, and under what it is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookUp {
+    /// The entry's number in its log.
+    pub index: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Whom it was about.
+    pub subject: SubjectHandle,
+    /// Who asked.
+    pub partner: PartnerId,
+    /// The partner's idempotency key, digested under the log's secret (it names the partner too).
+    pub request: Option<[u8; 16]>,
+    /// The partner's case reference, digested under the log's secret (it names the partner too).
+    pub case: [u8; 16],
+}
+
+/// The index over all logs of a deployment: who looked at whom, and where a request's or a case's entries lie. In the
+/// registry's store, fed off the hot path, rebuildable from the logs. Implemented by `registry`.
+pub trait LookUpIndex: Send + Sync + 'static {
+    /// Returns how many entries of a log have been read into the index; 0 for a log it does not know.
+    fn cursor(&self, origin: &str) -> Later<'_, Result<u64, IndexUnavailable>>;
+
+    /// Takes in the look-ups among the entries `from` to `to` (exclusive) of a log and moves its cursor to `to`, both or
+    /// neither, durably. Entries that are no look-ups are simply not in `look_ups`. If the cursor is not at `from`, nothing
+    /// happens and the cursor is returned, else `to`.
+    fn take_in(
+        &self,
+        origin: &str,
+        from: u64,
+        to: u64,
+        look_ups: Vec<LookUp>,
+    ) -> Later<'_, Result<u64, IndexUnavailable>>;
+
+    /// Forgets a log: its cursor is 0 again.
+    fn forget(&self, origin: &str) -> Later<'_, Result<(), IndexUnavailable>>;
+
+    /// Finds look-ups about a subject, newest first, at most `limit`, strictly before `before` (moment, then place).
+    fn by_subject(
+        &self,
+        subject: SubjectHandle,
+        before: Option<Found>,
+        limit: usize,
+    ) -> Later<'_, Result<Vec<Found>, IndexUnavailable>>;
+
+    /// Finds the entries of one request, oldest first (one, unless it was answered again after its charge was forgotten).
+    fn by_request(&self, request: [u8; 16]) -> Later<'_, Result<Vec<Found>, IndexUnavailable>>;
+
+    /// Finds the entries of one case of a partner, newest first, at most `limit`, strictly before `before`.
+    fn by_case(
+        &self,
+        case: [u8; 16],
+        before: Option<Found>,
+        limit: usize,
+    ) -> Later<'_, Result<Vec<Found>, IndexUnavailable>>;
+}
+
+/// Where a look-up lies, and when it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// When.
+    pub at: Timestamp,
+    /// Where.
+    pub place: EntryAt,
+}
+
+/// The index cannot be read or written now. Come back later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("index unavailable")]
+pub struct IndexUnavailable;
+
+/// The subjects' secrets. Implemented by `registry`.
+pub trait SubjectSecrets: Send + Sync + 'static {
+    /// Returns a subject's secret; `None` when there is no such subject, or no longer.
+    fn secret(&self, subject: SubjectId) -> Later<'_, Result<Option<SubjectSecret>, IndexUnavailable>>;
+}
