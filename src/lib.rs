@@ -18,3 +18,4 @@ pub mod limits;
 pub mod registry;
 pub mod telemetry;
 pub mod verification;
+pub mod waking;

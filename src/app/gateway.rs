@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -212,7 +213,7 @@ impl RunningGateway {
         let cores = incoming
             .into_iter()
             .enumerate()
-            .map(|(index, incoming)| start_core(index, incoming, &gateway, &parts.journal, &drain))
+            .map(|(index, incoming)| start_core(index, incoming, &gateway, &parts, &drain))
             .collect::<Result<Vec<_>, _>>()?;
         let accept = start_acceptor(accept, &drain)?;
 
@@ -315,12 +316,12 @@ fn start_acceptor(accept: AcceptLoop, drain: &CancellationToken) -> Result<JoinH
         .map_err(|source| StartError::System { what, source })
 }
 
-/// Starts the thread of one core: its own runtime, its wake-ups from the journal, its connections.
+/// Starts the thread of one core: its own runtime, its wake-ups from the journal and the registry, its connections.
 fn start_core<H: tonic_health::pb::health_server::Health>(
     index: usize,
     incoming: CoreIncoming,
     gateway: &Arc<Gateway<H>>,
-    journal: &Journal,
+    parts: &Parts,
     drain: &CancellationToken,
 ) -> Result<JoinHandle<()>, StartError> {
     let what = "start a core's thread";
@@ -328,16 +329,20 @@ fn start_core<H: tonic_health::pb::health_server::Health>(
         .enable_all()
         .build()
         .map_err(|source| StartError::System { what, source })?;
-    let wake_ups = journal.core_task();
+    let from_journal = parts.journal.core_task();
+    let from_registry = parts.embedded.as_ref().map(|registry| registry.core_task());
     let gateway = Arc::clone(gateway);
     let drain = drain.clone();
     std::thread::Builder::new()
         .name(format!("core-{index}"))
         .spawn(move || {
             runtime.block_on(async {
-                let wake_ups = tokio::spawn(wake_ups);
+                let mut wake_ups = JoinSet::new();
+                wake_ups.spawn(from_journal);
+                if let Some(from_registry) = from_registry {
+                    wake_ups.spawn(from_registry);
+                }
                 gateway.serve(incoming, drain).await;
-                wake_ups.abort();
             });
         })
         .map_err(|source| StartError::System { what, source })

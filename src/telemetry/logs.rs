@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::fields::{CAUSES, METHOD, OUTCOME, PARTNER, PURPOSE, REASON, REQUEST, SUPPRESSED, TOOK_US};
@@ -33,7 +34,7 @@ pub enum LogFormat {
 pub struct LogOptions {
     /// The form.
     pub format: LogFormat,
-    /// Directives of tracing's env-filter: `info`, with the libraries' own chatter at `warn`.
+    /// A level, or levels by target: `info`, with the libraries' own chatter at `warn`.
     pub filter: String,
 }
 
@@ -69,14 +70,16 @@ fn subscriber(
     is_coloured: bool,
     writer: BoxMakeWriter,
 ) -> Result<Box<dyn tracing::Subscriber + Send + Sync>, LogError> {
-    let filter = EnvFilter::builder().parse(&options.filter).map_err(LogError::Filter)?;
+    let filter: Targets = options.filter.parse().map_err(LogError::Filter)?;
     // A line that cannot be written is lost. To complain about it on standard error, the library's way, panics where
     // standard error is what failed: a file on a full disk must not end the journal's thread or a call.
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(writer)
+        .log_internal_errors(false);
     Ok(match options.format {
-        LogFormat::Pretty => Box::new(lines.with_ansi(is_coloured).finish()),
-        LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
+        LogFormat::Pretty => Box::new(lines.with_ansi(is_coloured).finish().with(filter)),
+        LogFormat::Json => Box::new(lines.json().flatten_event(true).finish().with(filter)),
     })
 }
 
@@ -351,7 +354,7 @@ mod tests {
 
     #[test]
     fn our_own_fault_is_an_error_with_its_causes_and_another_s_is_not() {
-        let causes = LogError::Filter(EnvFilter::builder().parse("a=b=c").unwrap_err());
+        let causes = LogError::Filter("a=b=c".parse::<Targets>().unwrap_err());
         let lines = written_by(LogFormat::Json, "info", |log, _, _| {
             log.error(&RequestLine { outcome: OutcomeLabel::Failed, ..line("INTERNAL") }, Some(&causes));
             log.error(

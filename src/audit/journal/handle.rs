@@ -10,12 +10,12 @@ use super::options::{JournalOptions, OpenError};
 use super::queue::{Durable, Queue};
 use super::stats::{JournalHealth, JournalObserver, JournalStats};
 use super::storage::{FolderStorage, Storage};
-use super::waiters::CoreTask;
 use super::writer::Writer;
 use crate::admission::RefusalNote;
 use crate::audit::keys::LogSecret;
 use crate::domain::time::Clock;
 use crate::verification::ports::EvidenceUnavailable;
+use crate::waking::CoreTask;
 
 /// The replica's log, open for writing. Dropping it closes it.
 pub struct Journal {

@@ -3,7 +3,7 @@
 //! May know: `domain`'s clock and words, [`super::entry`]'s refusals, files. Must not know: what an answer is.
 //!
 //! Read in this order: `queue` (callers push frames into one buffer), `writer` (one thread takes what has gathered, writes,
-//! syncs, and settles the whole batch), `waiters` (each core is woken once per sync), `segment`, `frame` and `storage`
+//! syncs, and settles the whole batch; `crate::waking` wakes each core once per sync), `segment`, `frame` and `storage`
 //! (bytes), `folder` (whose log this is), `reader` (what is on disk).
 
 mod folder;
@@ -16,7 +16,6 @@ mod refusals;
 mod segment;
 mod stats;
 mod storage;
-mod waiters;
 mod writer;
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::thread::Thread;
 
 use jiff::Timestamp;
@@ -13,10 +13,10 @@ use super::JournalOptions;
 use super::frame::{FRAME_HEAD_BYTES, payload_checksum, push_frame};
 use super::refusals::{Noted, RefusalTable};
 use super::stats::{ClosedReason, Counters, JournalHealth};
-use super::waiters::{Batch, Left, Settled, Waiters};
 use crate::admission::RefusalNote;
 use crate::audit::entry::RefusalEntry;
 use crate::verification::ports::{EntryAt, EvidenceUnavailable};
+use crate::waking::{Awaited, Wait, Waiters};
 
 /// How many refusals the thread takes at a time, so that a flood of them never holds an answer up for long.
 const REFUSALS_PER_BATCH: usize = 256;
@@ -28,7 +28,7 @@ pub(super) struct Queue {
     refusals: Mutex<RefusalTable>,
     bytes_max: usize,
     thread: OnceLock<Thread>,
-    pub(super) waiters: Arc<Waiters>,
+    pub(super) waiters: Arc<Waiters<Batch>>,
     pub(super) counters: Counters,
 }
 
@@ -45,6 +45,47 @@ struct Gathering {
     due: bool,
     /// The thread sleeps and wants to be woken when something is due.
     idle: bool,
+}
+
+const OPEN: u8 = 0;
+const DURABLE: u8 = 1;
+const FAILED: u8 = 2;
+
+/// Entries that become durable, or fail, together.
+#[derive(Default)]
+pub(super) struct Batch {
+    state: AtomicU8,
+}
+
+/// How a batch came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// On disk.
+    Durable,
+    /// Not known to be on disk.
+    Failed,
+}
+
+impl Batch {
+    /// Settles the batch; waiters are woken separately, once for all.
+    pub(super) fn settle(&self, how: Settled) {
+        let state = if how == Settled::Durable { DURABLE } else { FAILED };
+        self.state.store(state, Ordering::SeqCst);
+    }
+
+    fn settled(&self) -> Option<Settled> {
+        match self.state.load(Ordering::SeqCst) {
+            OPEN => None,
+            DURABLE => Some(Settled::Durable),
+            _ => Some(Settled::Failed),
+        }
+    }
+}
+
+impl Awaited for Batch {
+    fn is_settled(&self) -> bool {
+        self.settled().is_some()
+    }
 }
 
 /// A gathered batch, taken by the thread.
@@ -118,10 +159,10 @@ impl Queue {
         let index = gathering.push(payload, checksum);
         let batch = Arc::clone(&gathering.batch);
         drop(gathering);
-        if !self.waiters.appended() {
+        if !self.waiters.asked() {
             self.hand_over();
         }
-        Ok(Durable { queue: Arc::clone(self), batch, index, left: None })
+        Ok(Durable { queue: Arc::clone(self), wait: Wait::new(&self.waiters, batch), index })
     }
 
     /// Lets the thread write what has gathered.
@@ -272,34 +313,23 @@ impl Gathering {
 #[must_use = "no record, no disclosure"]
 pub struct Durable {
     queue: Arc<Queue>,
-    batch: Arc<Batch>,
+    wait: Wait<Batch>,
     index: u64,
-    left: Option<Left>,
-}
-
-impl Durable {
-    fn outcome(&self) -> Option<Result<EntryAt, EvidenceUnavailable>> {
-        self.batch.settled().map(|settled| match settled {
-            Settled::Durable => Ok(EntryAt { origin: Arc::clone(&self.queue.origin), index: self.index }),
-            Settled::Failed => Err(EvidenceUnavailable),
-        })
-    }
-
-    fn leave(&mut self, waker: &Waker) {
-        if !self.left.as_ref().is_some_and(|left| left.serves(waker)) {
-            self.left = Some(self.queue.waiters.leave(&self.batch, waker));
-        }
-    }
 }
 
 impl Future for Durable {
     type Output = Result<EntryAt, EvidenceUnavailable>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(outcome) = self.outcome() {
-            return Poll::Ready(outcome);
-        }
-        self.leave(context.waker());
-        self.outcome().map_or(Poll::Pending, Poll::Ready)
+        let settled = match self.wait.poll_settled(context) {
+            Poll::Ready(batch) => batch.settled(),
+            Poll::Pending => return Poll::Pending,
+        };
+        Poll::Ready(match settled {
+            Some(Settled::Durable) => {
+                Ok(EntryAt { origin: Arc::clone(&self.queue.origin), index: self.index })
+            }
+            Some(Settled::Failed) | None => Err(EvidenceUnavailable),
+        })
     }
 }

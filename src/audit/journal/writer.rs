@@ -10,11 +10,10 @@ use std::time::Duration;
 use super::JournalOptions;
 use super::frame::{Frames, Header};
 use super::options::OpenError;
-use super::queue::{Queue, Taken, Work};
+use super::queue::{Queue, Settled, Taken, Work};
 use super::segment::{Segment, first_index_of, name_of};
 use super::stats::{At as _, ClosedReason, JournalObserver, JournalStep, StepFailure};
 use super::storage::Storage;
-use super::waiters::Settled;
 use crate::domain::time::Clock;
 
 /// How long refusals wait for their second to end.

@@ -1,6 +1,7 @@
 //! The store as a whole: opened, checked against its keys, shared between the writer and the readers.
 
 use std::fs::OpenOptions;
+use std::future::Future;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -72,6 +73,12 @@ impl std::fmt::Debug for EmbeddedRegistry {
 }
 
 impl EmbeddedRegistry {
+    /// Returns the task that hands over a core's look-ups once per turn of its loop, and wakes those who wait for them together.
+    /// Spawn one on each core's own current-thread runtime; without it each look-up is handed over, and woken, alone.
+    pub fn core_task(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.readers.core_task()
+    }
+
     /// Opens the store in a data folder; makes it if there is none.
     ///
     /// # Errors
