@@ -1,4 +1,4 @@
-//! The generated contract. Only `gateway` and the client side of `cli` name these types.
+//! The generated contract (`proto/generated`, kept by `tests/it/generated.rs`). Only `gateway` and the client side of `cli` name these types.
 
 #![allow(
     clippy::all,
@@ -9,7 +9,7 @@
     reason = "generated code"
 )]
 
-tonic::include_proto!("drivegate.v1");
+include!("../../proto/generated/drivegate.v1.rs");
 
 /// The compiled descriptors, for reflection on the admin listener.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/drivegate_descriptor.bin"));
+pub const DESCRIPTORS: &[u8] = include_bytes!("../../proto/generated/descriptors.bin");

@@ -22,6 +22,7 @@ mod drivers;
 mod durability;
 mod export;
 mod files;
+mod generated;
 mod harness;
 mod import;
 mod known;
