@@ -119,11 +119,9 @@ impl RunningGateway {
             Arc::clone(&bridge) as _,
             background.handle().clone(),
         );
-        let journal = Journal::open(
-            JournalOptions::new(&config.evidence.folder, &config.evidence.name),
-            Arc::clone(&clock),
-            Arc::clone(&bridge) as _,
-        )?;
+        let mut journal_options = JournalOptions::new(&config.evidence.folder, &config.evidence.name);
+        journal_options.secret.clone_from(&config.evidence.secret);
+        let journal = Journal::open(journal_options, Arc::clone(&clock), Arc::clone(&bridge) as _)?;
         let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,

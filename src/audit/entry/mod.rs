@@ -5,17 +5,23 @@
 //! What others must not learn stands in the entry only as one root (`leaves`) over salted commitments; what bills, drivers
 //! and auditors need stands in the clear. Everything here is specified for strangers in `docs/evidence.md`.
 
+mod access;
 mod answer;
 mod codec;
 mod compose;
 mod leaves;
+mod look_up;
 mod refusal;
 mod values;
 
-pub use answer::{AnswerEntry, AuthorisedBy, CRITERIA_MAX, RequestDigest, SubjectPseudonym};
+pub use access::{Access, AccessEntry, AccessOutcome};
+pub use answer::{
+    AnswerEntry, AuthorisedBy, CRITERIA_MAX, CaseDigest, HiddenHandle, RequestDigest, SubjectPseudonym,
+};
 pub use codec::{DecodeError, EncodeError};
 pub use compose::compose;
 pub use leaves::{LeafName, LeafSet, leaf_hash, root_over};
+pub use look_up::look_up;
 pub use refusal::RefusalEntry;
 
 use codec::Reader;
@@ -31,6 +37,7 @@ mod tests;
 
 const KIND_ANSWER: u8 = 1;
 const KIND_REFUSALS: u8 = 2;
+const KIND_ACCESS: u8 = 3;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +46,8 @@ pub enum Entry {
     Answer(AnswerEntry<'static>),
     /// Refusals of one partner for one reason within one second.
     Refusals(RefusalEntry),
+    /// The record itself was shown to somebody.
+    Access(AccessEntry),
 }
 
 impl Entry {
@@ -51,6 +60,7 @@ impl Entry {
         let entry = match reader.byte("kind")? {
             KIND_ANSWER => Self::Answer(AnswerEntry::read(&mut reader)?),
             KIND_REFUSALS => Self::Refusals(RefusalEntry::read(&mut reader)?),
+            KIND_ACCESS => Self::Access(AccessEntry::read(&mut reader)?),
             _ => return Err(DecodeError::Field("kind")),
         };
         reader.finish()?;

@@ -20,7 +20,7 @@ use crate::verification::ports::EvidenceUnavailable;
 /// The replica's log, open for writing. Dropping it closes it.
 pub struct Journal {
     queue: Arc<Queue>,
-    secret: LogSecret,
+    secret: Arc<LogSecret>,
     clock: Arc<dyn Clock>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -45,7 +45,8 @@ impl Journal {
         storage: impl FnOnce(&Path) -> Box<dyn Storage>,
     ) -> Result<Arc<Self>, OpenError> {
         check(&options)?;
-        let LogFolder { origin, segments, secret, lock } = LogFolder::open(&options.folder, &options.name)?;
+        let LogFolder { origin, segments, secret, lock } =
+            LogFolder::open(&options.folder, &options.name, options.secret.as_deref())?;
         let queue = Arc::new(Queue::new(origin.into(), &options));
         let storage = storage(&segments);
         let writer =
@@ -100,7 +101,8 @@ impl Journal {
         }
     }
 
-    pub(in crate::audit) fn secret(&self) -> &LogSecret {
+    /// Returns the log's secret.
+    pub fn secret(&self) -> &Arc<LogSecret> {
         &self.secret
     }
 

@@ -14,6 +14,9 @@ pub struct JournalOptions {
     pub folder: PathBuf,
     /// The replica's name, from which the origin is made: 1 to 63 characters of a-z, 0-9, '.' and '-'.
     pub name: String,
+    /// The file of the secret that the replicas of a deployment share, so that each can open the others' entries; `None`: the
+    /// folder has one of its own.
+    pub secret: Option<PathBuf>,
     /// A new segment is begun at this size: large enough to be few (a year at 100/s is some 16,000), small enough to be read
     /// whole after a crash.
     pub segment_bytes: u64,
@@ -33,6 +36,7 @@ impl JournalOptions {
         Self {
             folder: folder.into(),
             name: name.into(),
+            secret: None,
             segment_bytes: 64 << 20,
             step_bytes: 1 << 20,
             buffer_bytes: 8 << 20,

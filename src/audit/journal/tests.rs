@@ -487,7 +487,7 @@ fn refusals_are_counted_per_second_and_written_without_an_answer_to_carry_them()
         .iter()
         .map(|stored| match stored.entry().unwrap() {
             Entry::Refusals(refusals) => (refusals.at.as_second() - 1_800_000_000, refusals.count),
-            Entry::Answer(_) => panic!("no answer was given"),
+            Entry::Answer(_) | Entry::Access(_) => panic!("no answer was given"),
         })
         .collect();
     assert_eq!(counts, [(0, 1000), (1, 1)]);
