@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::stats::StepFailure;
 use crate::audit::keys::SecretError;
+use crate::audit::note::NoteFault;
 
 /// How a journal is kept.
 #[derive(Clone, Debug)]
@@ -70,6 +71,23 @@ pub enum OpenError {
     /// A segment's header is damaged or that of another log. A person should look; nothing was changed.
     #[error("segment `{0}` has a damaged header, or belongs to another log")]
     Segment(String),
+    /// Entries that a checkpoint covers are damaged or gone: this is no torn tail. Nothing was changed.
+    #[error(
+        "the log ends at entry {entries}, but its signed checkpoint covers {signed}: entries that were answered are damaged \
+         or missing; nothing was changed; bring the last segment back from a copy, or move the file `origin` away to begin \
+         a new log beside this one"
+    )]
+    BelowCheckpoint {
+        /// How many entries can be read.
+        entries: u64,
+        /// How many the checkpoint covers.
+        signed: u64,
+    },
+    /// The log's checkpoint cannot be used: how much of the log must be there is not known. Nothing was changed.
+    #[error(
+        "cannot use the log's checkpoint: bring `tree/checkpoint` back from a copy, or from a witness or auditor"
+    )]
+    Checkpoint(#[source] NoteFault),
     /// A step of recovery failed.
     #[error("cannot recover the log")]
     Recovery(#[source] StepFailure),

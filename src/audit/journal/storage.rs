@@ -76,7 +76,7 @@ pub(super) fn list_files(folder: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Makes a folder's names durable.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(in crate::audit) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

@@ -41,7 +41,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Recovers the log: cuts a torn tail of the last segment, and opens it (or the first one) for writing.
+    /// Recovers the log: cuts a torn tail of the last segment, and opens it (or the first one) for writing. Never cuts below
+    /// `signed`, the size of the last checkpoint: what a checkpoint covers was durable.
     pub(super) fn recover(
         queue: Arc<Queue>,
         storage: Box<dyn Storage>,
@@ -49,6 +50,7 @@ impl Writer {
         clock: Arc<dyn Clock>,
         observer: Arc<dyn JournalObserver>,
         lock: File,
+        signed: u64,
     ) -> Result<Self, OpenError> {
         let mut writer = Self {
             queue,
@@ -64,8 +66,9 @@ impl Writer {
         };
         let names = writer.storage.list().at(JournalStep::Read).map_err(OpenError::Recovery)?;
         match names.iter().filter_map(|name| first_index_of(name)).max() {
+            None if signed > 0 => return Err(OpenError::BelowCheckpoint { entries: 0, signed }),
             None => writer.begin_segment().map_err(OpenError::Recovery)?,
-            Some(first_index) => writer.resume_segment(first_index)?,
+            Some(first_index) => writer.resume_segment(first_index, signed)?,
         }
         writer.queue.reopen(writer.next_index);
         Ok(writer)
@@ -107,6 +110,7 @@ impl Writer {
                 let (entries, bytes) = (taken.next_index - taken.first_index, taken.frames.len() as u64);
                 self.next_index = taken.next_index;
                 self.queue.counters.synced(entries, bytes);
+                self.queue.is_durable_up_to(self.next_index);
                 taken.batch.settle(Settled::Durable);
                 self.queue.waiters.settled();
                 self.observer.synced(entries, bytes, elapsed);
@@ -177,11 +181,12 @@ impl Writer {
     fn begin_segment(&mut self) -> Result<(), StepFailure> {
         let header = Header { origin: self.queue.origin().to_string(), first_index: self.next_index };
         self.segment = Some(Segment::create(&*self.storage, &header, self.options.step_bytes)?);
+        self.queue.segment_begun();
         Ok(())
     }
 
     /// Reads the last segment, and no other.
-    fn resume_segment(&mut self, first_index: u64) -> Result<(), OpenError> {
+    fn resume_segment(&mut self, first_index: u64, signed: u64) -> Result<(), OpenError> {
         let name = name_of(first_index);
         let mut file = self.storage.open(&name).at(JournalStep::Read).map_err(OpenError::Recovery)?;
         let bytes = file.read_from_disk().at(JournalStep::Read).map_err(OpenError::Recovery)?;
@@ -191,6 +196,9 @@ impl Writer {
         }
         let mut frames = Frames::new(&bytes, first_index);
         frames.by_ref().for_each(drop);
+        if frames.index() < signed {
+            return Err(OpenError::BelowCheckpoint { entries: frames.index(), signed });
+        }
         let (valid, length) = (frames.offset() as u64, bytes.len() as u64);
         let segment = Segment::resume(file, valid, length, self.options.step_bytes);
         self.segment = Some(segment.map_err(OpenError::Recovery)?);
