@@ -4,12 +4,13 @@
 //!
 //! Read in this order: `queue` (callers push frames into one buffer), `writer` (one thread takes what has gathered, writes,
 //! syncs, and settles the whole batch), `waiters` (each core is woken once per sync), `segment`, `frame` and `storage`
-//! (bytes), `folder` (whose log this is), `reader` (what is on disk).
+//! (bytes), `folder` (whose log this is), `reader` and `walk` (what is on disk).
 
 mod folder;
 mod frame;
 mod handle;
 mod options;
+mod past_cache;
 mod queue;
 mod reader;
 mod refusals;
@@ -17,6 +18,7 @@ mod segment;
 mod stats;
 mod storage;
 mod waiters;
+mod walk;
 mod writer;
 
 #[cfg(test)]
@@ -31,3 +33,4 @@ pub use reader::{JournalReader, ReadError, StoredEntry};
 pub use stats::{
     ClosedReason, JournalHealth, JournalObserver, JournalStats, JournalStep, NoObserver, StepFailure,
 };
+pub use walk::{Flaw, LogWalk, Walked};
