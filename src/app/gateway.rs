@@ -31,7 +31,7 @@ use crate::config::GatewayConfig;
 use crate::config::gateway::{Environment, RedisConfig};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
-use crate::gateway::{Gateway, ServeOptions, Streams, proto};
+use crate::gateway::{Farewells, Gateway, ServeOptions, Streams, proto};
 use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
     Watch,
@@ -169,6 +169,7 @@ impl RunningGateway {
         background: Runtime,
     ) -> Result<Self, StartError> {
         let (health_reporter, health) = tonic_health::server::health_reporter();
+        let farewells = Arc::<Farewells>::default();
         let gateway = Arc::new(Gateway {
             verification,
             intake: Arc::clone(&parts.intake),
@@ -179,6 +180,7 @@ impl RunningGateway {
             observer: Arc::new(CallReporter::new(&parts.metrics, &tracer, &parts.clock)),
             clock: Arc::clone(&parts.clock),
             health,
+            farewells: Arc::clone(&farewells),
             serve: ServeOptions {
                 grace: Duration::from_millis(config.bounds.drain_ms),
                 ..ServeOptions::default()
@@ -218,7 +220,7 @@ impl RunningGateway {
         let replica = ReplicaFacts::of(config, partner_addr, parts.clock.as_ref());
         let operator = Arc::new(GatewayOperator::new(Arc::clone(&parts), replica, drain.clone()));
         let admin_addr = super::listeners::start(config, &operator, &background, &background_stop)?;
-        let monitor = Monitor::new(Arc::clone(&parts), health_reporter, drain.clone());
+        let monitor = Monitor::new(Arc::clone(&parts), health_reporter, farewells, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));
         background.spawn(probe_registry(Arc::clone(&parts), background_stop.clone()));
         let watch = parts.identity.watch()?;

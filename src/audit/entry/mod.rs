@@ -24,7 +24,11 @@ pub use leaves::{LeafName, LeafSet, leaf_hash, root_over};
 pub use look_up::look_up;
 pub use refusal::RefusalEntry;
 
+use jiff::Timestamp;
+
 use codec::Reader;
+
+use crate::domain::partner::PartnerId;
 
 /// The most bytes an entry may have.
 pub const ENTRY_BYTES_MAX: usize = 350;
@@ -65,5 +69,23 @@ impl Entry {
         };
         reader.finish()?;
         Ok(entry)
+    }
+
+    /// Returns when: an answer's or access's moment, or the second of refusals.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Answer(answer) => answer.at,
+            Self::Refusals(refusals) => refusals.at,
+            Self::Access(access) => access.at,
+        }
+    }
+
+    /// Returns whose request it was.
+    pub fn partner(&self) -> &PartnerId {
+        match self {
+            Self::Answer(answer) => &answer.partner,
+            Self::Refusals(refusals) => &refusals.partner,
+            Self::Access(access) => &access.partner,
+        }
     }
 }

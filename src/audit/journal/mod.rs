@@ -4,14 +4,15 @@
 //!
 //! Read in this order: `queue` (callers push frames into one buffer), `writer` (one thread takes what has gathered, writes,
 //! syncs, and settles the whole batch), `waiters` (each core is woken once per sync), `segment`, `frame` and `storage`
-//! (bytes), `folder` (whose log this is), `reader` and `entries` (what is
-//! on disk, from the first to the last or at a known place).
+//! (bytes), `folder` (whose log this is), `reader`, `walk` and `entries` (what is on disk, from the first to the last, whatever
+//! its state, or at a known place).
 
 mod entries;
 mod folder;
 mod frame;
 mod handle;
 mod options;
+mod past_cache;
 mod queue;
 mod reader;
 mod refusals;
@@ -19,6 +20,7 @@ mod segment;
 mod stats;
 mod storage;
 mod waiters;
+mod walk;
 mod writer;
 
 #[cfg(test)]
@@ -36,3 +38,4 @@ pub use stats::{
     ClosedReason, JournalHealth, JournalObserver, JournalStats, JournalStep, NoObserver, StepFailure,
 };
 pub(in crate::audit) use storage::sync_folder;
+pub use walk::{Flaw, LogWalk, Walked};
