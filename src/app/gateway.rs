@@ -31,7 +31,7 @@ use crate::config::GatewayConfig;
 use crate::config::gateway::{Environment, RedisConfig};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
-use crate::gateway::{Gateway, ServeOptions, Streams, proto};
+use crate::gateway::{Farewells, Gateway, ServeOptions, Streams, proto};
 use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
     Watch,
@@ -119,11 +119,9 @@ impl RunningGateway {
             Arc::clone(&bridge) as _,
             background.handle().clone(),
         );
-        let journal = Journal::open(
-            JournalOptions::new(&config.evidence.folder, &config.evidence.name),
-            Arc::clone(&clock),
-            Arc::clone(&bridge) as _,
-        )?;
+        let mut journal_options = JournalOptions::new(&config.evidence.folder, &config.evidence.name);
+        journal_options.secret.clone_from(&config.evidence.secret);
+        let journal = Journal::open(journal_options, Arc::clone(&clock), Arc::clone(&bridge) as _)?;
         let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,
@@ -171,6 +169,7 @@ impl RunningGateway {
         background: Runtime,
     ) -> Result<Self, StartError> {
         let (health_reporter, health) = tonic_health::server::health_reporter();
+        let farewells = Arc::<Farewells>::default();
         let gateway = Arc::new(Gateway {
             verification,
             intake: Arc::clone(&parts.intake),
@@ -181,6 +180,7 @@ impl RunningGateway {
             observer: Arc::new(CallReporter::new(&parts.metrics, &tracer, &parts.clock)),
             clock: Arc::clone(&parts.clock),
             health,
+            farewells: Arc::clone(&farewells),
             serve: ServeOptions {
                 grace: Duration::from_millis(config.bounds.drain_ms),
                 ..ServeOptions::default()
@@ -220,7 +220,7 @@ impl RunningGateway {
         let replica = ReplicaFacts::of(config, partner_addr, parts.clock.as_ref());
         let operator = Arc::new(GatewayOperator::new(Arc::clone(&parts), replica, drain.clone()));
         let admin_addr = super::listeners::start(config, &operator, &background, &background_stop)?;
-        let monitor = Monitor::new(Arc::clone(&parts), health_reporter, drain.clone());
+        let monitor = Monitor::new(Arc::clone(&parts), health_reporter, farewells, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));
         background.spawn(probe_registry(Arc::clone(&parts), background_stop.clone()));
         let watch = parts.identity.watch()?;

@@ -112,6 +112,24 @@ label! {
 }
 
 label! {
+    /// Whether answers can be put on record, or why not.
+    pub enum JournalState {
+        /// Entries become durable.
+        Open = "open";
+        /// The disk is full, or a quota is.
+        DiskFull = "disk-full";
+        /// The file system was set read-only.
+        ReadOnly = "read-only";
+        /// A segment cannot be read back as it was told durable.
+        Unreadable = "unreadable";
+        /// A write, sync or rename fails for another reason.
+        Failing = "failing";
+        /// The journal was shut down, or its thread died.
+        Ended = "ended";
+    }
+}
+
+label! {
     /// How a reading of the registry ended.
     pub enum RegistryRead {
         /// A record.

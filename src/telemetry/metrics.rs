@@ -2,8 +2,8 @@
 //! for a partner, because partner × method × code would grow without bound.
 
 use super::labels::{
-    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, LimitLabel, Method,
-    OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
+    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, JournalState, LimitLabel,
+    Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
 };
 
 /// A label and its values.
@@ -171,6 +171,9 @@ metrics! {
     JournalFailures: Counter "drivegate.journal.failures" ["{failure}"]
         "Writes or syncs that failed; each seals a segment. Should always be zero."
         {}
+    JournalState: Gauge "drivegate.journal.state" ["{state}"]
+        "1 for the state the journal is in; in any but `open` no answer leaves. Healthy: `open`."
+        { "state": JournalState::WORDS }
     JournalQueue: Gauge "drivegate.journal.queue" ["{entry}"]
         "Entries gathered for the next sync. Healthy: below a few hundred."
         {}

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::cells::Cells;
 use super::exposition::Exposition;
 use super::labels::{
-    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, LimitLabel, Method,
-    OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
+    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, JournalState, LimitLabel,
+    Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
 };
 use super::metrics::{Id, REASONS};
 use crate::domain::question::Purpose;
@@ -149,6 +149,13 @@ impl Metrics {
     /// A write or sync of the journal failed.
     pub fn journal_failed(&self) {
         self.cells.add(Id::JournalFailures, 0, 1);
+    }
+
+    /// The journal is in this state.
+    pub fn journal_state(&self, state: JournalState) {
+        for other in 0..JournalState::WORDS.len() {
+            self.cells.set(Id::JournalState, other, i64::from(other == state as usize));
+        }
     }
 
     /// So many entries are gathered for the next sync.

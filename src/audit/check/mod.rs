@@ -1,0 +1,22 @@
+//! The auditor's side: is a log what it should be, and what does it say? Computed from the entries alone.
+//!
+//! May know: [`super::journal`]'s files, [`super::entry`]. Must not know: the tree that is served; what is rebuilt here is held
+//! against it.
+//!
+//! [`fsck`](self::fsck::check) rebuilds the tree and says the first bad index, [`consistency`] proves that one size of the log is
+//! the beginning of another, [`export`] writes entries as lines, [`stats`] counts them and holds a bill against the counts.
+
+pub mod consistency;
+pub mod export;
+pub mod fsck;
+pub mod stats;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use consistency::{ConsistencyProof, ProveError, prove};
+pub use export::{ExportLine, Selection};
+pub use fsck::{Finding, FindingKind, FsckOptions, FsckReport, TreeHead, check};
+pub use stats::{Bill, BillError, BillLine, Line, LogStats};
+pub use tree::TreeHash;
