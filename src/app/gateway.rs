@@ -23,7 +23,7 @@ use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
 use super::registry::Registry;
 use super::secrets::load_or_make_key;
-use crate::audit::{Journal, JournalOptions};
+use crate::audit::{IndexFeed, Journal, JournalOptions};
 use crate::cache::{
     CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable,
 };
@@ -31,6 +31,7 @@ use crate::config::GatewayConfig;
 use crate::config::gateway::{Environment, RedisConfig};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
+use crate::evidence::ports::LookUpIndex;
 use crate::gateway::{Farewells, Gateway, ServeOptions, Streams, proto};
 use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
@@ -48,6 +49,9 @@ const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Threads for everything that is not a call: Redis, the operator, traces. Two, so that one may be busy.
 const BACKGROUND_THREADS: usize = 2;
 
+/// How long the last look-ups may take to get into the index.
+const INDEX_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long the last traces may take to leave.
 const TRACES_WITHIN: Duration = Duration::from_secs(2);
 
@@ -62,6 +66,7 @@ pub struct RunningGateway {
     background_stop: CancellationToken,
     cores: Vec<JoinHandle<()>>,
     accept: Option<JoinHandle<()>>,
+    index_feed: Option<tokio::task::JoinHandle<()>>,
     background: Option<Runtime>,
     drain_max: Duration,
     _watch: Watch,
@@ -78,6 +83,7 @@ pub(super) struct Parts {
     pub(super) probe: RegistryProbe,
     pub(super) facts: Arc<FactCache>,
     pub(super) journal: Arc<Journal>,
+    pub(super) index: Arc<dyn LookUpIndex>,
     pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
     pub(super) metrics: Arc<Metrics>,
@@ -151,6 +157,7 @@ impl RunningGateway {
             probe: RegistryProbe::default(),
             facts,
             journal,
+            index: opened.index(),
             intake,
             limits,
             metrics,
@@ -223,6 +230,12 @@ impl RunningGateway {
         let monitor = Monitor::new(Arc::clone(&parts), health_reporter, farewells, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));
         background.spawn(probe_registry(Arc::clone(&parts), background_stop.clone()));
+        let feed = IndexFeed::new(
+            Arc::clone(&parts.journal),
+            Arc::clone(&parts.index),
+            Arc::new(MetricsBridge(Arc::clone(&parts.metrics))),
+        );
+        let index_feed = background.spawn(feed.run(background_stop.clone()));
         let watch = parts.identity.watch()?;
         Ok(Self {
             partner_addr,
@@ -234,6 +247,7 @@ impl RunningGateway {
             background_stop,
             cores,
             accept: Some(accept),
+            index_feed: Some(index_feed),
             background: Some(background),
             drain_max: Duration::from_millis(config.bounds.drain_ms),
             _watch: watch,
@@ -276,6 +290,10 @@ impl RunningGateway {
         self.parts.journal.close();
         self.background_stop.cancel();
         if let Some(background) = self.background.take() {
+            if let Some(feed) = self.index_feed.take() {
+                // What is not in the index by then is fed at the next start.
+                let _late = background.block_on(async { tokio::time::timeout(INDEX_WITHIN, feed).await });
+            }
             if let Err(error) = background.block_on(self.tracer.shutdown(TRACES_WITHIN)) {
                 tracing::warn!(%error, "the last traces were lost");
             }
