@@ -208,7 +208,6 @@ impl Checker {
                 self.tiles = Some(TileCheck::new(of_origin, checkpoint.size));
                 let found = "the log's checkpoint".to_owned();
                 self.heads.push(TreeHead { size: checkpoint.size, root: checkpoint.root, found });
-                self.heads.sort_by_key(|head| std::cmp::Reverse(head.size));
             }
             Err(error) => {
                 let message = format!(
@@ -217,6 +216,7 @@ impl Checker {
                 self.find(FindingKind::NotSigned, 0, message);
             }
         }
+        self.heads.sort_by_key(|head| std::cmp::Reverse(head.size));
         self.compare_heads();
     }
 
