@@ -13,6 +13,8 @@ pub mod journal;
 pub mod keys;
 mod log;
 pub mod note;
+mod opener;
+pub mod receipt;
 pub mod tree;
 
 pub use index_feed::{BATCH_ENTRIES_MAX, FeedFault, FeedObserver, IndexFeed, look_up_in};
@@ -21,6 +23,7 @@ pub use journal::{
     JournalStats, JournalStep, LogWalk, NoObserver, OpenError, ReadError, StepFailure, StoredEntry, Walked,
 };
 pub use note::{LogVerifier, NoteFault};
+pub use opener::Opener;
 pub use tree::{
     AllLogs, DiskLog, LogTree, StoredLog, StoredLogError, TreeError, TreeHealth, TreeOptions, TreeStats,
 };
