@@ -11,6 +11,19 @@ pub fn sha256(message: &[u8]) -> [u8; 32] {
     Sha256::digest(message).into()
 }
 
+/// Hashes a leaf of a log's tree (RFC 6962 §2.1): SHA-256(0x00 ‖ entry).
+pub fn tree_leaf(entry: &[u8]) -> [u8; 32] {
+    Sha256::new_with_prefix([0x00]).chain_update(entry).finalize().into()
+}
+
+/// Hashes two neighbours of a log's tree (RFC 6962 §2.1): SHA-256(0x01 ‖ left ‖ right).
+pub fn tree_node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+    let mut message = [0x01; 65];
+    message[1..33].copy_from_slice(left);
+    message[33..].copy_from_slice(right);
+    sha256(&message)
+}
+
 /// A key prepared for HMAC-SHA-256. Cannot be shown.
 #[derive(Clone)]
 pub struct MacKey(Hmac<Sha256>);

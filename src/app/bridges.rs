@@ -4,11 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::{JournalObserver, JournalStep};
+use crate::audit::{FeedFault, FeedObserver, JournalObserver, JournalStep};
 use crate::cache::{BreakerState, CacheObserver, CodecFault, RecordCodec, RedisFault, StaleCause};
 use crate::domain::licence::Record;
 use crate::domain::subject::SubjectId;
-use crate::identity::{HandshakeObserver, HandshakeOutcome};
+use crate::identity::{HandshakeObserver, HandshakeOutcome, error_chain};
 use crate::registry::codec;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{self, CacheLevel, CacheResult, HandshakeLabel, LimitLabel, RegistryRead};
@@ -89,6 +89,20 @@ impl MetricsBridge {
     }
 }
 
+impl FeedObserver for MetricsBridge {
+    fn fed(&self, look_ups: u64, behind: u64) {
+        self.0.indexed(look_ups, behind);
+    }
+
+    fn failed(&self, fault: &FeedFault) {
+        self.0.index_failed();
+        tracing::error!(
+            causes = error_chain(fault),
+            "look-ups cannot be taken into the index; it is tried again"
+        );
+    }
+}
+
 fn cache_level(source: FactSource) -> Option<CacheLevel> {
     match source {
         FactSource::InProcess => Some(CacheLevel::InProcess),
@@ -102,9 +116,9 @@ impl JournalObserver for MetricsBridge {
         self.0.journal_synced(entries, bytes, elapsed);
     }
 
-    fn failed(&self, step: JournalStep, error: io::ErrorKind) {
+    fn failed(&self, _step: JournalStep, _error: io::ErrorKind) {
+        // The journal says each cause aloud once; here it is counted every time.
         self.0.journal_failed();
-        tracing::error!(step = step.word(), %error, "the evidence log cannot be written: no answer leaves until it can");
     }
 }
 

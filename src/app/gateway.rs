@@ -24,7 +24,7 @@ use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
 use super::registry::Registry;
 use super::secrets::load_or_make_key;
-use crate::audit::{Journal, JournalOptions};
+use crate::audit::{IndexFeed, Journal, JournalOptions};
 use crate::cache::{
     CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable,
 };
@@ -32,7 +32,8 @@ use crate::config::GatewayConfig;
 use crate::config::gateway::{Environment, RedisConfig};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
-use crate::gateway::{Gateway, ServeOptions, Streams, proto};
+use crate::evidence::ports::LookUpIndex;
+use crate::gateway::{Farewells, Gateway, ServeOptions, Streams, proto};
 use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
     Watch,
@@ -49,6 +50,9 @@ const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Threads for everything that is not a call: Redis, the operator, traces. Two, so that one may be busy.
 const BACKGROUND_THREADS: usize = 2;
 
+/// How long the last look-ups may take to get into the index.
+const INDEX_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long the last traces may take to leave.
 const TRACES_WITHIN: Duration = Duration::from_secs(2);
 
@@ -63,6 +67,7 @@ pub struct RunningGateway {
     background_stop: CancellationToken,
     cores: Vec<JoinHandle<()>>,
     accept: Option<JoinHandle<()>>,
+    index_feed: Option<tokio::task::JoinHandle<()>>,
     background: Option<Runtime>,
     drain_max: Duration,
     _watch: Watch,
@@ -79,6 +84,7 @@ pub(super) struct Parts {
     pub(super) probe: RegistryProbe,
     pub(super) facts: Arc<FactCache>,
     pub(super) journal: Arc<Journal>,
+    pub(super) index: Arc<dyn LookUpIndex>,
     pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
     pub(super) metrics: Arc<Metrics>,
@@ -120,11 +126,9 @@ impl RunningGateway {
             Arc::clone(&bridge) as _,
             background.handle().clone(),
         );
-        let journal = Journal::open(
-            JournalOptions::new(&config.evidence.folder, &config.evidence.name),
-            Arc::clone(&clock),
-            Arc::clone(&bridge) as _,
-        )?;
+        let mut journal_options = JournalOptions::new(&config.evidence.folder, &config.evidence.name);
+        journal_options.secret.clone_from(&config.evidence.secret);
+        let journal = Journal::open(journal_options, Arc::clone(&clock), Arc::clone(&bridge) as _)?;
         let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,
@@ -154,6 +158,7 @@ impl RunningGateway {
             probe: RegistryProbe::default(),
             facts,
             journal,
+            index: opened.index(),
             intake,
             limits,
             metrics,
@@ -172,6 +177,7 @@ impl RunningGateway {
         background: Runtime,
     ) -> Result<Self, StartError> {
         let (health_reporter, health) = tonic_health::server::health_reporter();
+        let farewells = Arc::<Farewells>::default();
         let gateway = Arc::new(Gateway {
             verification,
             intake: Arc::clone(&parts.intake),
@@ -182,6 +188,7 @@ impl RunningGateway {
             observer: Arc::new(CallReporter::new(&parts.metrics, &tracer, &parts.clock)),
             clock: Arc::clone(&parts.clock),
             health,
+            farewells: Arc::clone(&farewells),
             serve: ServeOptions {
                 grace: Duration::from_millis(config.bounds.drain_ms),
                 ..ServeOptions::default()
@@ -221,9 +228,15 @@ impl RunningGateway {
         let replica = ReplicaFacts::of(config, partner_addr, parts.clock.as_ref());
         let operator = Arc::new(GatewayOperator::new(Arc::clone(&parts), replica, drain.clone()));
         let admin_addr = super::listeners::start(config, &operator, &background, &background_stop)?;
-        let monitor = Monitor::new(Arc::clone(&parts), health_reporter, drain.clone());
+        let monitor = Monitor::new(Arc::clone(&parts), health_reporter, farewells, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));
         background.spawn(probe_registry(Arc::clone(&parts), background_stop.clone()));
+        let feed = IndexFeed::new(
+            Arc::clone(&parts.journal),
+            Arc::clone(&parts.index),
+            Arc::new(MetricsBridge(Arc::clone(&parts.metrics))),
+        );
+        let index_feed = background.spawn(feed.run(background_stop.clone()));
         let watch = parts.identity.watch()?;
         Ok(Self {
             partner_addr,
@@ -235,6 +248,7 @@ impl RunningGateway {
             background_stop,
             cores,
             accept: Some(accept),
+            index_feed: Some(index_feed),
             background: Some(background),
             drain_max: Duration::from_millis(config.bounds.drain_ms),
             _watch: watch,
@@ -277,6 +291,10 @@ impl RunningGateway {
         self.parts.journal.close();
         self.background_stop.cancel();
         if let Some(background) = self.background.take() {
+            if let Some(feed) = self.index_feed.take() {
+                // What is not in the index by then is fed at the next start.
+                let _late = background.block_on(async { tokio::time::timeout(INDEX_WITHIN, feed).await });
+            }
             if let Err(error) = background.block_on(self.tracer.shutdown(TRACES_WITHIN)) {
                 tracing::warn!(%error, "the last traces were lost");
             }

@@ -1,6 +1,7 @@
 //! Looks at the parts once a second: tells the metrics, gRPC health, and the log when something turns.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,11 @@ use tonic_health::server::HealthReporter;
 
 use super::gateway::Parts;
 use crate::admin::report::Condition;
-use crate::audit::JournalStats;
+use crate::audit::{ClosedReason, JournalHealth, JournalStats, JournalStep};
 use crate::domain::partner::Standing;
+use crate::gateway::Farewells;
 use crate::identity::ReloadCounts;
-use crate::telemetry::labels::{Expiring, StandingLabel};
+use crate::telemetry::labels::{Expiring, JournalState, StandingLabel};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SERVICE: &str = "drivegate.v1.VerificationService";
@@ -22,6 +24,7 @@ const SERVICE: &str = "drivegate.v1.VerificationService";
 pub(super) struct Monitor {
     parts: Arc<Parts>,
     health: HealthReporter,
+    farewells: Arc<Farewells>,
     drain: CancellationToken,
     seen: Seen,
 }
@@ -31,12 +34,19 @@ pub(super) struct Monitor {
 struct Seen {
     reloads: ReloadCounts,
     journal: JournalStats,
+    /// Answers could not be put on record.
+    journal_closed: bool,
 }
 
 impl Monitor {
     /// Builds the monitor.
-    pub(super) fn new(parts: Arc<Parts>, health: HealthReporter, drain: CancellationToken) -> Self {
-        Self { parts, health, drain, seen: Seen::default() }
+    pub(super) fn new(
+        parts: Arc<Parts>,
+        health: HealthReporter,
+        farewells: Arc<Farewells>,
+        drain: CancellationToken,
+    ) -> Self {
+        Self { parts, health, farewells, drain, seen: Seen::default() }
     }
 
     /// Looks every second.
@@ -53,6 +63,8 @@ impl Monitor {
                 self.health.set_service_status("", status).await;
                 self.health.set_service_status(SERVICE, status).await;
             }
+            // After health has turned: who is asked to go finds out why.
+            self.follow_journal_state();
             let turned = told.is_some_and(|before| before != serving) || (told.is_none() && !serving);
             if turned && !self.drain.is_cancelled() {
                 tell(serving, &report);
@@ -114,6 +126,37 @@ impl Monitor {
         let before = std::mem::replace(&mut self.seen.journal, stats);
         self.parts.metrics.journal_overflowed(stats.overflows - before.overflows);
         self.parts.metrics.journal_refusals_dropped(stats.refusals_dropped - before.refusals_dropped);
+    }
+
+    /// Asks open connections to go when answers can no longer be put on record. A failure that the journal got over in a new
+    /// segment is over before anybody looks.
+    fn follow_journal_state(&mut self) {
+        let state = journal_state(&self.parts.journal.health());
+        self.parts.metrics.journal_state(state);
+        let closed = state != JournalState::Open;
+        let was_closed = std::mem::replace(&mut self.seen.journal_closed, closed);
+        if closed && !was_closed && !self.drain.is_cancelled() {
+            tracing::warn!(
+                cause = state.word(),
+                "answers cannot be put on record: connections are asked to go"
+            );
+            self.farewells.say();
+        }
+    }
+}
+
+fn journal_state(health: &JournalHealth) -> JournalState {
+    match health {
+        JournalHealth::Writing => JournalState::Open,
+        JournalHealth::Closed(ClosedReason::ShutDown | ClosedReason::ThreadDied) => JournalState::Ended,
+        JournalHealth::Closed(ClosedReason::Failed { step, error }) => match (step, error) {
+            (_, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) => {
+                JournalState::DiskFull
+            }
+            (_, ErrorKind::ReadOnlyFilesystem) => JournalState::ReadOnly,
+            (JournalStep::Read, _) => JournalState::Unreadable,
+            _ => JournalState::Failing,
+        },
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! - `k_subject` lives in the registry, one per subject. A confirmed subject's pseudonym and every entry's opening key derive
 //!   from it: destroying it unlinks the entries, while their proofs still verify.
-//! - The **log secret** lives beside the journal (0600). From it come the monthly keys that stand in for `k_subject` where
-//!   there is no subject, and the digests of request ids.
+//! - The **log secret** lives beside the journal (0600), or in a file that the replicas of one deployment share. From it come the
+//!   monthly keys that stand in for `k_subject` where there is no subject, the digests of request ids and case references, and
+//!   the masks under which an entry says whom it is about: so index and receipts can be made from the log alone.
 //! - A **monthly** derivation is used for everything not confirmed: a partner that keeps receipts must not be able to tell a
 //!   number that exists (wrong name) from one that does not, so both kinds of pseudonym change with the month and number.
 
@@ -15,11 +16,12 @@ use std::path::Path;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::entry::{RequestDigest, SubjectPseudonym};
+use super::entry::{CaseDigest, HiddenHandle, RequestDigest, SubjectPseudonym};
 use crate::domain::licence::{DocumentKind, LicenceNumber};
 use crate::domain::partner::PartnerId;
 use crate::domain::subject::{NumberPseudonym, SubjectSecret};
 use crate::domain::time::civil_day;
+use crate::evidence::ports::SubjectHandle;
 use crate::hashing::{MacKey, first_half, sha256};
 
 const LABEL_SUBJECT: &[u8] = b"drivegate/1 subject";
@@ -29,8 +31,11 @@ const LABEL_SALT: &[u8] = b"drivegate/1 salt";
 const LABEL_MONTH: &[u8] = b"drivegate/1 month";
 const LABEL_NUMBER: &[u8] = b"drivegate/1 number";
 const LABEL_REQUEST: &[u8] = b"drivegate/1 request";
+const LABEL_CASE: &[u8] = b"drivegate/1 case";
+const LABEL_CHECK: &[u8] = b"drivegate/1 check";
+const LABEL_HANDLE: &[u8] = b"drivegate/1 handle";
 
-/// The journal's own secret: 32 random bytes in a file of mode 0600.
+/// The log's secret: 32 random bytes in a file of mode 0600.
 pub struct LogSecret(MacKey);
 
 /// Why the journal's secret cannot be used.
@@ -45,6 +50,9 @@ pub enum SecretError {
     /// Not 32 bytes.
     #[error("the log secret must have 32 bytes")]
     Length,
+    /// The log was begun with another secret: what it holds could not be opened. Configure the old one, or begin a new log.
+    #[error("the log was begun with another secret: configure that one, or begin a new log folder")]
+    Other,
     /// The folder has a log but no secret: without it, entries about unknown numbers cannot be opened. Restore it.
     #[error("the log folder has lost its secret: restore the file `secret` from its backup")]
     Missing,
@@ -62,7 +70,15 @@ impl LogSecret {
         Self(MacKey::new(bytes))
     }
 
-    /// Reads the secret, or makes it when the folder is new.
+    /// Reads the secret of a file that others look after: it is never made here.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub fn read_from(path: &Path) -> Result<Self, SecretError> {
+        Self::read(File::open(path).map_err(SecretError::Io)?)
+    }
+
+    /// Reads the secret of a log's folder, or makes it when the folder is new.
     ///
     /// # Errors
     /// See [`SecretError`].
@@ -96,11 +112,38 @@ impl LogSecret {
         Ok(Self::from_bytes(&bytes))
     }
 
+    /// Returns what tells this secret from others, and nothing else about it.
+    pub(super) fn check(&self) -> [u8; 16] {
+        first_half(&self.0.mac(&[LABEL_CHECK]))
+    }
+
     /// Digests an idempotency key. Keyed, because partners choose these words and a plain hash of a guessable word tells it;
     /// bound to the partner, because two partners may choose the same.
     pub fn request_digest(&self, partner: &PartnerId, request_id: &str) -> RequestDigest {
         let partner = partner.as_str().as_bytes();
         RequestDigest(first_half(&self.0.mac(&[LABEL_REQUEST, partner, b"\n", request_id.as_bytes()])))
+    }
+
+    /// Digests a case reference; keyed and bound to the partner for the same reasons.
+    pub fn case_digest(&self, partner: &PartnerId, case_reference: &str) -> CaseDigest {
+        let partner = partner.as_str().as_bytes();
+        CaseDigest(first_half(&self.0.mac(&[LABEL_CASE, partner, b"\n", case_reference.as_bytes()])))
+    }
+
+    /// Hides whom an entry is about, under a mask of the entry's own: equal handles look different in every entry.
+    pub fn hide_handle(&self, nonce: &[u8; 16], handle: SubjectHandle) -> HiddenHandle {
+        HiddenHandle(self.mask(nonce, handle.0))
+    }
+
+    /// Opens what [`Self::hide_handle`] hid. With another secret, or for a damaged entry, it is nobody's handle.
+    pub fn open_handle(&self, nonce: &[u8; 16], hidden: HiddenHandle) -> SubjectHandle {
+        SubjectHandle(self.mask(nonce, hidden.0))
+    }
+
+    fn mask(&self, nonce: &[u8; 16], mut handle: [u8; 16]) -> [u8; 16] {
+        let mask = self.0.mac(&[LABEL_HANDLE, nonce]);
+        handle.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+        handle
     }
 
     /// Derives the keys of an entry about a number nobody has: the monthly key stands in for `k_subject`.

@@ -2,6 +2,7 @@
 //!
 //! May know: every room. Must not know: nothing is reserved, but no rule of the product lives here.
 
+pub mod audit;
 pub mod authority;
 pub mod check;
 pub mod demo;
@@ -40,6 +41,7 @@ enum Command {
     Verify(Box<verify::VerifyCommand>),
     Registry(registry::RegistryCommand),
     Authority(authority::AuthorityCommand),
+    Audit(audit::AuditCommand),
     Partner(partner::PartnerCommand),
     Pki(pki::PkiCommand),
     Load(Box<load::LoadCommand>),
@@ -59,6 +61,7 @@ impl Cli {
             Command::Verify(command) => command.run(),
             Command::Registry(command) => command.run(),
             Command::Authority(command) => command.run(),
+            Command::Audit(command) => command.run(),
             Command::Partner(command) => command.run(),
             Command::Pki(command) => command.run(),
             Command::Load(command) => command.run(),

@@ -203,11 +203,14 @@ pub struct EvidenceConfig {
     pub folder: PathBuf,
     /// The replica's name, from which the log's is made: 1 to 63 characters of a-z, 0-9, '.' and '-'.
     pub name: String,
+    /// The secret that all replicas of a deployment share, 32 random bytes, mode 0600; made by the operator. Absent: the folder
+    /// has one of its own, and no other replica can make receipts of this one's answers.
+    pub secret: Option<PathBuf>,
 }
 
 impl Default for EvidenceConfig {
     fn default() -> Self {
-        Self { folder: PathBuf::from("data/log"), name: "localhost".to_owned() }
+        Self { folder: PathBuf::from("data/log"), name: "localhost".to_owned(), secret: None }
     }
 }
 
@@ -403,6 +406,7 @@ impl GatewayConfig {
                 &mut self.registry.keys,
                 &mut self.evidence.folder,
             ])
+            .chain(&mut self.evidence.secret)
             .chain(self.cache.redis.as_mut().map(|redis| &mut redis.key));
         for path in paths {
             *path = folder.join(&*path);

@@ -8,6 +8,7 @@
 mod authority;
 mod context;
 mod convert;
+mod farewells;
 mod handlers;
 mod layers;
 mod observer;
@@ -19,6 +20,7 @@ mod stack;
 
 pub use authority::Streams;
 pub use convert::change_message;
+pub use farewells::Farewells;
 pub use observer::{CallObserver, CallSpan, FinishedCall};
 pub use serve::ServeOptions;
 pub use stack::Gateway;

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tower::Service;
 
+use super::farewells::Farewells;
 use super::observer::CallObserver;
 use super::routes::is_stream;
 use crate::identity::{Connection, CoreIncoming, PartnerStream};
@@ -72,6 +73,14 @@ impl Default for ServeOptions {
 /// How long a connection without open calls may take to say goodbye: several round trips.
 const FAREWELL: Duration = Duration::from_millis(250);
 
+/// What ends connections from outside.
+pub(super) struct Ends {
+    /// The gateway stops: nothing new, and open calls finish.
+    pub(super) drain: CancellationToken,
+    /// Open connections are asked to go; new ones are let in.
+    pub(super) farewells: Arc<Farewells>,
+}
+
 /// A service that answers every request of a connection.
 pub(super) trait Answers:
     Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
@@ -89,24 +98,25 @@ impl<S> Answers for S where
 {
 }
 
-/// Serves connections until `drain` is cancelled, then lets open calls finish within the grace.
+/// Serves connections until they are drained, then lets open calls finish within the grace.
 pub(super) async fn serve_core(
     mut incoming: CoreIncoming,
     stack: impl Answers,
     options: ServeOptions,
     observer: Arc<dyn CallObserver>,
-    drain: CancellationToken,
+    ends: Ends,
 ) {
     let connections = TaskTracker::new();
     loop {
         let stream = tokio::select! {
             stream = incoming.next() => stream,
-            () = drain.cancelled() => None,
+            () = ends.drain.cancelled() => None,
         };
         let Some(stream) = stream else { break };
         let Ok(stream) = stream else { continue };
         let connected = Connected::new(&observer);
-        let served = serve_connection(stream, stack.clone(), options, drain.clone());
+        let asked_to_go = ends.farewells.listen();
+        let served = serve_connection(stream, stack.clone(), options, ends.drain.clone(), asked_to_go);
         connections.spawn(async move {
             let _connected = connected;
             served.await;
@@ -121,6 +131,7 @@ async fn serve_connection(
     stack: impl Answers,
     options: ServeOptions,
     drain: CancellationToken,
+    asked_to_go: CancellationToken,
 ) {
     let connection = stream.connection().clone();
     let jitter =
@@ -149,6 +160,7 @@ async fn serve_connection(
         tokio::select! {
             _closed = http.as_mut() => return,
             () = drain.cancelled() => break,
+            () = asked_to_go.cancelled() => break,
             () = sleep_until(oldest) => break,
             () = sleep_until(look_again) => {
                 let begun = calls.begun.load(Ordering::Relaxed);

@@ -9,6 +9,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::ServiceBuilder;
 
 use super::authority::{AuthorityHandlers, Streams};
+use super::farewells::Farewells;
 use super::handlers::Handlers;
 use super::layers::{
     DeadlineLayer, GateLayer, GuardLayer, ObserveLayer, ObserveOptions, RateGate, ShedGate, StandingGate,
@@ -17,10 +18,11 @@ use super::layers::{
 use super::observer::CallObserver;
 use super::proto::Environment;
 use super::routes::Routes;
-use super::serve::{Answers, ServeOptions, serve_core};
+use super::serve::{Answers, Ends, ServeOptions, serve_core};
 use crate::admission::{Meters, RefusalLog};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
+use crate::evidence::Receipts;
 use crate::identity::{CoreIncoming, Roster};
 use crate::intake::Intake;
 use crate::verification::Verification;
@@ -29,6 +31,8 @@ use crate::verification::Verification;
 pub struct Gateway<H> {
     /// The use case.
     pub verification: Arc<Verification>,
+    /// The use case of receipts.
+    pub receipts: Arc<Receipts>,
     /// The use case of the authority's stream.
     pub intake: Arc<Intake>,
     /// The authority's open streams, over all cores.
@@ -45,6 +49,8 @@ pub struct Gateway<H> {
     pub clock: Arc<dyn Clock>,
     /// `grpc.health.v1`.
     pub health: HealthServer<H>,
+    /// Asks open connections to go away while answers cannot be given.
+    pub farewells: Arc<Farewells>,
     /// Bounds of a connection.
     pub serve: ServeOptions,
     /// The largest message, in bytes.
@@ -68,7 +74,8 @@ impl<H: Health> Gateway<H> {
         incoming: CoreIncoming,
         drain: CancellationToken,
     ) -> impl Future<Output = ()> + use<H> {
-        serve_core(incoming, self.stack(), self.serve, Arc::clone(&self.observer), drain)
+        let ends = Ends { drain, farewells: Arc::clone(&self.farewells) };
+        serve_core(incoming, self.stack(), self.serve, Arc::clone(&self.observer), ends)
     }
 
     fn stack(&self) -> impl Answers + use<H> {
@@ -115,6 +122,7 @@ impl<H: Health> Gateway<H> {
     fn handlers(&self) -> Handlers {
         Handlers {
             verification: Arc::clone(&self.verification),
+            receipts: Arc::clone(&self.receipts),
             meters: Arc::clone(&self.meters),
             roster: Arc::clone(&self.roster),
             clock: Arc::clone(&self.clock),

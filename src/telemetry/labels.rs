@@ -28,6 +28,8 @@ label! {
         GetLimits = "GetLimits";
         /// `VerificationService/DescribeContract`
         DescribeContract = "DescribeContract";
+        /// `VerificationService/GetReceipt`
+        GetReceipt = "GetReceipt";
         /// `AuthorityService/ApplyChanges`
         ApplyChanges = "ApplyChanges";
         /// `grpc.health.v1.Health`
@@ -108,6 +110,24 @@ label! {
         HalfOpen = "half-open";
         /// Nothing goes through.
         Open = "open";
+    }
+}
+
+label! {
+    /// Whether answers can be put on record, or why not.
+    pub enum JournalState {
+        /// Entries become durable.
+        Open = "open";
+        /// The disk is full, or a quota is.
+        DiskFull = "disk-full";
+        /// The file system was set read-only.
+        ReadOnly = "read-only";
+        /// A segment cannot be read back as it was told durable.
+        Unreadable = "unreadable";
+        /// A write, sync or rename fails for another reason.
+        Failing = "failing";
+        /// The journal was shut down, or its thread died.
+        Ended = "ended";
     }
 }
 

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::cells::Cells;
 use super::exposition::Exposition;
 use super::labels::{
-    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, LimitLabel, Method,
-    OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
+    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, JournalState, LimitLabel,
+    Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
 };
 use super::metrics::{Id, REASONS};
 use crate::domain::question::Purpose;
@@ -151,9 +151,27 @@ impl Metrics {
         self.cells.add(Id::JournalFailures, 0, 1);
     }
 
+    /// The journal is in this state.
+    pub fn journal_state(&self, state: JournalState) {
+        for other in 0..JournalState::WORDS.len() {
+            self.cells.set(Id::JournalState, other, i64::from(other == state as usize));
+        }
+    }
+
     /// So many entries are gathered for the next sync.
     pub fn journal_queue(&self, entry_count: u64) {
         self.cells.set(Id::JournalQueue, 0, saturating(entry_count));
+    }
+
+    /// Look-ups were taken into the index; so many entries are still to be read.
+    pub fn indexed(&self, look_up_count: u64, behind: u64) {
+        self.cells.add(Id::IndexLookUps, 0, saturating(look_up_count));
+        self.cells.set(Id::IndexBehind, 0, saturating(behind));
+    }
+
+    /// A batch of look-ups could not be taken into the index.
+    pub fn index_failed(&self) {
+        self.cells.add(Id::IndexFailures, 0, 1);
     }
 
     /// Entries were refused because too many bytes waited.

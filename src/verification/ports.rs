@@ -292,9 +292,9 @@ pub struct AnswerToRecord<'a> {
 #[derive(Clone, Copy)]
 pub enum SubjectToRecord<'a> {
     /// A confirmed subject: pseudonym and openings derive from its secret.
-    Confirmed(&'a SubjectSecret),
+    Confirmed(&'a SubjectId, &'a SubjectSecret),
     /// Not confirmed, but the number belongs to a subject who may learn of the attempt.
-    Unconfirmed(&'a SubjectSecret),
+    Unconfirmed(&'a SubjectId, &'a SubjectSecret),
     /// No such number: a monthly key takes the secret's place.
     Unknown(NumberPseudonym),
 }

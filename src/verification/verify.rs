@@ -224,8 +224,10 @@ impl Finding {
     /// Says whose keys the entry derives from: an attempt on a held number is one the driver may learn of.
     fn subject<'a>(&self, record: Option<&'a Record>, pseudonym: NumberPseudonym) -> SubjectToRecord<'a> {
         match record {
-            Some(record) if self.confirmed.is_some() => SubjectToRecord::Confirmed(&record.secret),
-            Some(record) => SubjectToRecord::Unconfirmed(&record.secret),
+            Some(record) if self.confirmed.is_some() => {
+                SubjectToRecord::Confirmed(&record.subject, &record.secret)
+            }
+            Some(record) => SubjectToRecord::Unconfirmed(&record.subject, &record.secret),
             None => SubjectToRecord::Unknown(pseudonym),
         }
     }

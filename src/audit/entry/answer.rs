@@ -46,6 +46,15 @@ pub struct SubjectPseudonym(pub [u8; 16]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestDigest(pub [u8; 16]);
 
+/// Whom an entry is about, as only the log's secret tells: the subject's id, or for a number nobody had its pseudonym, under a
+/// mask that no other entry has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HiddenHandle(pub [u8; 16]);
+
+/// The keyed digest of a partner's case reference: equal for equal references of one partner, opaque without the log's secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CaseDigest(pub [u8; 16]);
+
 /// An answer on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnswerEntry<'a> {
@@ -79,6 +88,10 @@ pub struct AnswerEntry<'a> {
     pub leaves: LeafSet,
     /// The root over the salted leaves.
     pub root: [u8; 32],
+    /// Whom it is about, for the holder of the log's secret alone: what index and receipts are made from.
+    pub handle: HiddenHandle,
+    /// The partner's case reference, digested.
+    pub case: CaseDigest,
     /// The partner's idempotency key, digested.
     pub request: Option<RequestDigest>,
     /// Under which rules.
@@ -113,6 +126,8 @@ impl AnswerEntry<'_> {
         into.extend_from_slice(&self.question.0);
         into.extend_from_slice(&self.leaves.bits().to_be_bytes());
         into.extend_from_slice(&self.root);
+        into.extend_from_slice(&self.handle.0);
+        into.extend_from_slice(&self.case.0);
         if let Some(request) = self.request {
             into.extend_from_slice(&request.0);
         }
@@ -159,6 +174,8 @@ impl AnswerEntry<'static> {
             leaves: LeafSet::from_bits(u32::from_be_bytes(from.array("leaves")?))
                 .ok_or(DecodeError::Field("leaves"))?,
             root: from.array("root")?,
+            handle: HiddenHandle(from.array("handle")?),
+            case: CaseDigest(from.array("case")?),
             request: match flags & FLAG_REQUEST {
                 0 => None,
                 _ => Some(RequestDigest(from.array("request")?)),

@@ -9,9 +9,10 @@ use super::values;
 use crate::audit::keys::{EntryKeys, LogSecret, Month};
 use crate::domain::claim::Ground;
 use crate::domain::disclosure::Disclosure;
+use crate::evidence::ports::SubjectHandle;
 use crate::verification::ports::{AnswerToRecord, SubjectToRecord};
 
-/// Writes the entry of an answer: about ten leaves, some twenty short SHA-256 and three HMACs, no identifier.
+/// Writes the entry of an answer: about ten leaves, some twenty short SHA-256 and five HMACs, no identifier.
 ///
 /// # Errors
 /// [`EncodeError`] when a text of ours is longer than the format admits.
@@ -43,6 +44,8 @@ pub fn compose(
         question: answer.question_digest,
         leaves,
         root,
+        handle: secret.hide_handle(&nonce, handle(answer)),
+        case: secret.case_digest(answer.partner, answer.case_reference),
         request: answer.request_id.map(|id| secret.request_digest(answer.partner, id)),
         policy_version: answer.policy_version.into(),
         case_category: answer.case_category.into(),
@@ -54,17 +57,26 @@ pub fn compose(
 fn entry_keys(answer: &AnswerToRecord<'_>, secret: &LogSecret) -> EntryKeys {
     let month = Month::of(answer.at);
     match answer.subject {
-        SubjectToRecord::Confirmed(subject) => EntryKeys::confirmed(subject),
-        SubjectToRecord::Unconfirmed(subject) => {
+        SubjectToRecord::Confirmed(_, subject) => EntryKeys::confirmed(subject),
+        SubjectToRecord::Unconfirmed(_, subject) => {
             EntryKeys::unconfirmed(subject, month, answer.claim.document, &answer.claim.number)
         }
         SubjectToRecord::Unknown(pseudonym) => secret.unknown_number(month, pseudonym),
     }
 }
 
+fn handle(answer: &AnswerToRecord<'_>) -> SubjectHandle {
+    match answer.subject {
+        SubjectToRecord::Confirmed(subject, _) | SubjectToRecord::Unconfirmed(subject, _) => {
+            SubjectHandle::of_subject(subject)
+        }
+        SubjectToRecord::Unknown(pseudonym) => SubjectHandle::of_number(&pseudonym),
+    }
+}
+
 fn commit_inputs(to: &mut Commitments, answer: &AnswerToRecord<'_>) {
     let claim = answer.claim;
-    to.commit(LeafName::LicenceNumber, |into| values::licence_number(into, claim));
+    to.commit(LeafName::LicenceNumber, |into| values::licence_number(into, claim.document, &claim.number));
     to.commit(LeafName::FullName, |into| into.extend_from_slice(claim.name.expose().as_bytes()));
     if let Some(number) = &claim.file_number {
         to.commit(LeafName::FileNumber, |into| into.extend_from_slice(number.expose().as_bytes()));

@@ -5,20 +5,30 @@
 //! What others must not learn stands in the entry only as one root (`leaves`) over salted commitments; what bills, drivers
 //! and auditors need stands in the clear. Everything here is specified for strangers in `docs/evidence.md`.
 
+mod access;
 mod answer;
 mod codec;
 mod compose;
 mod leaves;
+mod look_up;
 mod refusal;
-mod values;
+pub(in crate::audit) mod values;
 
-pub use answer::{AnswerEntry, AuthorisedBy, CRITERIA_MAX, RequestDigest, SubjectPseudonym};
+pub use access::{Access, AccessEntry, AccessOutcome};
+pub use answer::{
+    AnswerEntry, AuthorisedBy, CRITERIA_MAX, CaseDigest, HiddenHandle, RequestDigest, SubjectPseudonym,
+};
 pub use codec::{DecodeError, EncodeError};
 pub use compose::compose;
 pub use leaves::{LeafName, LeafSet, leaf_hash, root_over};
+pub use look_up::look_up;
 pub use refusal::RefusalEntry;
 
+use jiff::Timestamp;
+
 use codec::Reader;
+
+use crate::domain::partner::PartnerId;
 
 /// The most bytes an entry may have.
 pub const ENTRY_BYTES_MAX: usize = 350;
@@ -31,6 +41,7 @@ mod tests;
 
 const KIND_ANSWER: u8 = 1;
 const KIND_REFUSALS: u8 = 2;
+const KIND_ACCESS: u8 = 3;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +50,8 @@ pub enum Entry {
     Answer(AnswerEntry<'static>),
     /// Refusals of one partner for one reason within one second.
     Refusals(RefusalEntry),
+    /// The record itself was shown to somebody.
+    Access(AccessEntry),
 }
 
 impl Entry {
@@ -51,9 +64,28 @@ impl Entry {
         let entry = match reader.byte("kind")? {
             KIND_ANSWER => Self::Answer(AnswerEntry::read(&mut reader)?),
             KIND_REFUSALS => Self::Refusals(RefusalEntry::read(&mut reader)?),
+            KIND_ACCESS => Self::Access(AccessEntry::read(&mut reader)?),
             _ => return Err(DecodeError::Field("kind")),
         };
         reader.finish()?;
         Ok(entry)
+    }
+
+    /// Returns when: an answer's or access's moment, or the second of refusals.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Answer(answer) => answer.at,
+            Self::Refusals(refusals) => refusals.at,
+            Self::Access(access) => access.at,
+        }
+    }
+
+    /// Returns whose request it was.
+    pub fn partner(&self) -> &PartnerId {
+        match self {
+            Self::Answer(answer) => &answer.partner,
+            Self::Refusals(refusals) => &refusals.partner,
+            Self::Access(access) => &access.partner,
+        }
     }
 }

@@ -16,8 +16,9 @@ use crate::domain::licence::{
 };
 use crate::domain::partner::PartnerId;
 use crate::domain::question::{Purpose, Question};
-use crate::domain::subject::{NumberPseudonym, Position, SubjectSecret};
+use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
 use crate::domain::vehicle::{Vehicle, VehicleKind, VehicleUse};
+use crate::evidence::ports::{LookUp, SubjectHandle};
 use crate::verification::ports::{AnswerToRecord, QuestionDigest, SubjectToRecord};
 
 const NUMBER: &str = "000000199001010018";
@@ -26,18 +27,25 @@ const FILE_NUMBER: &str = "000000123456";
 const CASE: &str = "RA-2026-0004711";
 const OPERATOR: &str = "clerk-17";
 const REQUEST: &str = "0192f0c1-7a1e-7b6c-9c51-0a4f0b0d8a11";
+const SUBJECT: SubjectId = SubjectId::from_bytes([0x55; 16]);
 const NONCE: [u8; 16] = *b"nonce-of-16-byte";
 
 /// The entry of [`case`], computed by a program of another language from `docs/evidence.md` alone.
 const GOLDEN_ANSWER: &str = concat!(
     "0101000660d926e7418003010302050000000100020000000000000003000660d926e55f406e6f6e63652d6f66",
     "2d31362d627974652ea59c94b975a2f198380d85aac086ac33333333333333333333333333333333001010ff72",
-    "978d3cc3a02ce189c08bc2dea0eda1b88fa46359bbdd23fc562e8b1ce42b1f793f8fc5b858e0c86cbb4feed63c",
-    "22cb0b72656e74616c2d64656d6f0a323032362d31312d303108636865636b6f757402010100060208",
+    "978d3cc3a02ce189c08bc2dea0eda1b88fa46359bbdd23fc562e8b1ce42b1f22a4710a00abb8d532458bc2d37a",
+    "a827564108a43b2a077db5d7fd51fd051244793f8fc5b858e0c86cbb4feed63c22cb0b72656e74616c2d64656d",
+    "6f0a323032362d31312d303108636865636b6f757402010100060208",
 );
 
 const GOLDEN_REFUSALS: &str =
     "0102000660d926e55f4003000001020b72656e74616c2d64656d6f0d524154455f4558434545444544";
+
+const GOLDEN_ACCESS: &str = concat!(
+    "0103000660d926e7418001010b72656e74616c2d64656d6f000000000002cb4f1567772d312d30313233343536",
+    "373839616263646566",
+);
 
 /// Everything an answer borrows.
 struct Case {
@@ -136,14 +144,14 @@ impl Case {
     }
 
     fn confirmed(&self) -> Vec<u8> {
-        self.bytes(&self.answer(SubjectToRecord::Confirmed(&self.secret)))
+        self.bytes(&self.answer(SubjectToRecord::Confirmed(&SUBJECT, &self.secret)))
     }
 }
 
 fn answer_in(bytes: &[u8]) -> AnswerEntry<'static> {
     match Entry::decode(bytes).unwrap() {
         Entry::Answer(answer) => answer,
-        Entry::Refusals(_) => panic!("an answer was written"),
+        Entry::Refusals(_) | Entry::Access(_) => panic!("an answer was written"),
     }
 }
 
@@ -161,6 +169,7 @@ fn the_specification_shows_the_same_vectors() {
     let text: String = include_str!("../../../docs/evidence.md").split_whitespace().collect();
     assert!(text.contains(GOLDEN_ANSWER));
     assert!(text.contains(GOLDEN_REFUSALS));
+    assert!(text.contains(GOLDEN_ACCESS));
 }
 
 #[test]
@@ -179,6 +188,22 @@ fn golden_vector_of_refusals() {
 }
 
 #[test]
+fn golden_vector_of_an_access() {
+    let access = Access::Receipt { origin: "gw-1-0123456789abcdef".into(), index: 183_119 };
+    let partner = "rental-demo".parse().unwrap();
+    let entry = AccessEntry {
+        at: moment("2026-11-22T08:20:37.123456Z"),
+        partner,
+        access,
+        outcome: AccessOutcome::Opened,
+    };
+    let mut bytes = Vec::new();
+    entry.encode(&mut bytes).unwrap();
+    assert_eq!(hex(&bytes), GOLDEN_ACCESS);
+    assert_eq!(Entry::decode(&bytes), Ok(Entry::Access(entry)));
+}
+
+#[test]
 fn an_answer_reads_back_as_it_was_written() {
     let case = case();
     let entry = answer_in(&case.confirmed());
@@ -191,6 +216,55 @@ fn an_answer_reads_back_as_it_was_written() {
     assert!(entry.charged && !entry.subject_is_party);
     assert!(entry.leaves.discloses(Field::TenureBand) && !entry.leaves.discloses(Field::MaskedName));
     assert_eq!(entry.request, Some(case.log.request_digest(&case.partner, REQUEST)));
+    assert_eq!(entry.case, case.log.case_digest(&case.partner, CASE));
+}
+
+#[test]
+fn the_log_secret_alone_says_whom_an_entry_is_about() {
+    let case = case();
+    let number = NumberPseudonym::from_bytes([0x44; 16]);
+    let subjects = [
+        (SubjectToRecord::Confirmed(&SUBJECT, &case.secret), SubjectHandle::of_subject(&SUBJECT)),
+        (SubjectToRecord::Unconfirmed(&SUBJECT, &case.secret), SubjectHandle::of_subject(&SUBJECT)),
+        (SubjectToRecord::Unknown(number), SubjectHandle::of_number(&number)),
+    ];
+    for (subject, handle) in subjects {
+        let bytes = case.bytes(&case.answer(subject));
+        let found = look_up(7, &bytes, &case.log).unwrap();
+        let expected = LookUp {
+            index: 7,
+            at: moment("2026-11-22T08:20:37.123456Z"),
+            subject: handle,
+            partner: case.partner.clone(),
+            request: Some(case.log.request_digest(&case.partner, REQUEST).0),
+            case: case.log.case_digest(&case.partner, CASE).0,
+        };
+        assert_eq!(found, Some(expected));
+        let stranger = LogSecret::from_bytes(&[0x23; 32]);
+        assert_ne!(look_up(7, &bytes, &stranger).unwrap().unwrap().subject, handle);
+    }
+}
+
+#[test]
+fn the_handle_of_one_subject_looks_different_in_every_entry() {
+    let case = case();
+    let handle = SubjectHandle::of_subject(&SUBJECT);
+    let hidden: std::collections::HashSet<_> =
+        (0..=255).map(|nonce| case.log.hide_handle(&[nonce; 16], handle)).collect();
+    assert_eq!(hidden.len(), 256);
+}
+
+#[test]
+fn refusals_and_accesses_are_no_look_ups() {
+    let log = case().log;
+    for golden in [GOLDEN_REFUSALS, GOLDEN_ACCESS] {
+        assert_eq!(look_up(0, &unhex(golden), &log), Ok(None));
+    }
+    assert_eq!(look_up(0, &[1], &log), Err(DecodeError::Truncated("kind")));
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
 #[test]
@@ -265,8 +339,8 @@ fn every_disclosed_field_is_committed_to() {
 fn no_identifier_is_in_the_bytes() {
     let case = case();
     let subjects = [
-        SubjectToRecord::Confirmed(&case.secret),
-        SubjectToRecord::Unconfirmed(&case.secret),
+        SubjectToRecord::Confirmed(&SUBJECT, &case.secret),
+        SubjectToRecord::Unconfirmed(&SUBJECT, &case.secret),
         SubjectToRecord::Unknown(NumberPseudonym::from_bytes([0x44; 16])),
     ];
     for subject in subjects {
@@ -275,7 +349,7 @@ fn no_identifier_is_in_the_bytes() {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret}");
         }
-        for secret in [&[0x11; 8], &[0x22; 8], &[0x44; 8]] {
+        for secret in [&[0x11; 8], &[0x22; 8], &[0x44; 8], &[0x55; 8]] {
             assert!(!bytes.windows(8).any(|window| window == secret));
         }
     }
@@ -290,8 +364,8 @@ fn confirmed_entries_of_a_subject_group_and_nothing_else_does() {
         answer_in(&case.bytes(&answer)).subject
     };
     let (november, december) = ("2026-11-22T08:00:00Z", "2026-12-22T08:00:00Z");
-    let confirmed = |at: &str| pseudonym(SubjectToRecord::Confirmed(&case.secret), at);
-    let unconfirmed = |at: &str| pseudonym(SubjectToRecord::Unconfirmed(&case.secret), at);
+    let confirmed = |at: &str| pseudonym(SubjectToRecord::Confirmed(&SUBJECT, &case.secret), at);
+    let unconfirmed = |at: &str| pseudonym(SubjectToRecord::Unconfirmed(&SUBJECT, &case.secret), at);
     let unknown = |at: &str| pseudonym(SubjectToRecord::Unknown(NumberPseudonym::from_bytes([0x44; 16])), at);
 
     assert_eq!(confirmed(november), confirmed(december));
@@ -303,25 +377,25 @@ fn confirmed_entries_of_a_subject_group_and_nothing_else_does() {
         assert_ne!(kind(november), kind(december));
     }
     let other = SubjectSecret::from_bytes([0x12; 32]);
-    assert_ne!(confirmed(november), pseudonym(SubjectToRecord::Confirmed(&other), november));
+    assert_ne!(confirmed(november), pseudonym(SubjectToRecord::Confirmed(&SUBJECT, &other), november));
 }
 
 #[test]
 fn unconfirmed_and_unknown_entries_have_the_same_shape() {
     let case = case();
-    let unconfirmed = case.bytes(&case.answer(SubjectToRecord::Unconfirmed(&case.secret)));
+    let unconfirmed = case.bytes(&case.answer(SubjectToRecord::Unconfirmed(&SUBJECT, &case.secret)));
     let number = NumberPseudonym::from_bytes([0x44; 16]);
     let unknown = case.bytes(&case.answer(SubjectToRecord::Unknown(number)));
     let (mut a, b) = (answer_in(&unconfirmed), answer_in(&unknown));
     assert_eq!(unconfirmed.len(), unknown.len());
-    (a.subject, a.root) = (b.subject, b.root);
+    (a.subject, a.root, a.handle) = (b.subject, b.root, b.handle);
     assert_eq!(a, b);
 }
 
 #[test]
 fn openings_differ_from_entry_to_entry() {
     let case = case();
-    let answer = case.answer(SubjectToRecord::Confirmed(&case.secret));
+    let answer = case.answer(SubjectToRecord::Confirmed(&SUBJECT, &case.secret));
     let mut other = Vec::new();
     compose(&answer, &case.log, [9; 16], &mut other).unwrap();
     assert_ne!(answer_in(&other).root, answer_in(&case.confirmed()).root);
@@ -334,6 +408,9 @@ fn request_digests_are_keyed_and_bound_to_the_partner() {
     let digest = case.log.request_digest(&case.partner, REQUEST);
     assert_ne!(digest, case.log.request_digest(&other, REQUEST));
     assert_ne!(digest, LogSecret::from_bytes(&[0x23; 32]).request_digest(&case.partner, REQUEST));
+    // Neither is a case reference of the same word the same digest.
+    assert_ne!(digest.0, case.log.case_digest(&case.partner, REQUEST).0);
+    assert_ne!(case.log.case_digest(&case.partner, CASE), case.log.case_digest(&other, CASE));
 }
 
 #[test]
@@ -350,12 +427,12 @@ fn the_longest_entry_fits_and_longer_texts_are_refused() {
     let criterion = case.ruling.criteria[1];
     case.ruling.criteria = vec![criterion; CRITERIA_MAX];
     let (category, version) = ("c".repeat(32), "v".repeat(24));
-    let mut answer = case.answer(SubjectToRecord::Confirmed(&case.secret));
+    let mut answer = case.answer(SubjectToRecord::Confirmed(&SUBJECT, &case.secret));
     answer.case_category = &category;
     answer.policy_version = &version;
     let bytes = case.bytes(&answer);
     assert!(bytes.len() <= ENTRY_BYTES_MAX, "{}", bytes.len());
-    assert_eq!(answer_in(&bytes).criteria.len(), CRITERIA_MAX);
+    assert_eq!((bytes.len(), answer_in(&bytes).criteria.len()), (341, CRITERIA_MAX));
 
     let too_long = "c".repeat(33);
     answer.case_category = &too_long;
@@ -365,12 +442,14 @@ fn the_longest_entry_fits_and_longer_texts_are_refused() {
 
 #[test]
 fn truncated_extended_and_newer_bytes_are_refused() {
-    let good = case().confirmed();
-    for length in 0..good.len() {
-        assert!(Entry::decode(&good[..length]).is_err(), "{length} bytes");
+    for golden in [GOLDEN_ANSWER, GOLDEN_REFUSALS, GOLDEN_ACCESS] {
+        let good = unhex(golden);
+        for length in 0..good.len() {
+            assert!(Entry::decode(&good[..length]).is_err(), "{length} bytes");
+        }
+        assert_eq!(Entry::decode(&[&good[..], &[0]].concat()), Err(DecodeError::TrailingBytes));
+        assert_eq!(Entry::decode(&[&[2], &good[1..]].concat()), Err(DecodeError::Version(2)));
     }
-    assert_eq!(Entry::decode(&[&good[..], &[0]].concat()), Err(DecodeError::TrailingBytes));
-    assert_eq!(Entry::decode(&[&[2], &good[1..]].concat()), Err(DecodeError::Version(2)));
     assert_eq!(Entry::decode(&[1, 9]), Err(DecodeError::Field("kind")));
     assert_eq!(Entry::decode(&[0; ENTRY_BYTES_MAX + 1]), Err(DecodeError::TooLong));
 }
@@ -381,6 +460,7 @@ fn encode(entry: &Entry) -> Vec<u8> {
     match entry {
         Entry::Answer(answer) => answer.encode(&mut bytes).unwrap(),
         Entry::Refusals(refusals) => refusals.encode(&mut bytes).unwrap(),
+        Entry::Access(access) => access.encode(&mut bytes).unwrap(),
     }
     bytes
 }
@@ -393,9 +473,10 @@ proptest! {
 
     #[test]
     fn damaged_entries_are_refused_or_are_other_canonical_entries(
+        golden in proptest::sample::select(vec![GOLDEN_ANSWER, GOLDEN_REFUSALS, GOLDEN_ACCESS]),
         flips in proptest::collection::vec((any::<proptest::sample::Index>(), 1..=255u8), 1..6),
     ) {
-        let mut bytes = case().confirmed();
+        let mut bytes = unhex(golden);
         for (at, mask) in flips {
             let at = at.index(bytes.len());
             bytes[at] ^= mask;
@@ -414,6 +495,7 @@ proptest! {
         request in any::<Option<[u8; 16]>>(),
         root in any::<[u8; 32]>(),
         reasons in proptest::collection::vec(0..=27u8, 0..=CRITERIA_MAX),
+        (handle, case_digest) in any::<([u8; 16], [u8; 16])>(),
         category in "[a-z0-9-]{0,32}",
         partner in "[a-z][a-z0-9-]{0,39}",
     ) {
@@ -441,6 +523,8 @@ proptest! {
             question: QuestionDigest([6; 16]),
             leaves: LeafSet::from_bits(0b11).unwrap(),
             root,
+            handle: HiddenHandle(handle),
+            case: CaseDigest(case_digest),
             request: request.map(RequestDigest),
             policy_version: Cow::Borrowed("2026-11-01"),
             case_category: category.into(),
@@ -450,5 +534,43 @@ proptest! {
         entry.encode(&mut bytes).unwrap();
         prop_assert!(bytes.len() <= ENTRY_BYTES_MAX);
         prop_assert_eq!(Entry::decode(&bytes), Ok(Entry::Answer(entry)));
+    }
+
+    #[test]
+    fn any_access_reads_back(
+        micros in 0..4_000_000_000_000_000i64,
+        index in any::<u64>(),
+        origin in "[a-z0-9.-]{0,80}",
+        partner in "[a-z][a-z0-9-]{0,39}",
+        outcome in proptest::sample::select(AccessOutcome::ALL),
+    ) {
+        let entry = AccessEntry {
+            at: Timestamp::from_microsecond(micros).unwrap(),
+            partner: partner.parse().unwrap(),
+            access: Access::Receipt { origin, index },
+            outcome,
+        };
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes).unwrap();
+        prop_assert!(bytes.len() <= ENTRY_BYTES_MAX);
+        prop_assert_eq!(Entry::decode(&bytes), Ok(Entry::Access(entry)));
+    }
+
+    /// Whatever is as long as the domain and the format admit.
+    #[test]
+    fn no_entry_that_can_be_written_is_longer_than_the_bound(
+        (partner, category, version) in ("[a-z]{30,40}", "[é-ÿ]{0,17}|[a-z]{30,34}", "[0-9-]{20,26}"),
+        criteria in 20..=CRITERIA_MAX + 1,
+    ) {
+        let mut case = case();
+        case.partner = partner.parse().unwrap();
+        case.ruling.criteria = vec![case.ruling.criteria[1]; criteria];
+        let mut answer = case.answer(SubjectToRecord::Confirmed(&SUBJECT, &case.secret));
+        (answer.case_category, answer.policy_version) = (&category, &version);
+        let mut bytes = Vec::new();
+        match compose(&answer, &case.log, NONCE, &mut bytes) {
+            Ok(()) => prop_assert!(bytes.len() <= ENTRY_BYTES_MAX && Entry::decode(&bytes).is_ok()),
+            Err(_) => prop_assert!(category.len() > 32 || version.len() > 24 || criteria > CRITERIA_MAX),
+        }
     }
 }

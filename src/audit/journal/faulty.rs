@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use super::past_cache::OnDisk;
 use super::stats::JournalStep;
 use super::storage::{FolderStorage, SegmentFile, Storage};
 
@@ -21,6 +22,8 @@ struct State {
     bytes_per_write: Option<usize>,
     /// Syncs begin, and stay, until this is lifted.
     hold_syncs: bool,
+    /// What the disk has forgotten of the end of a file that is read back.
+    forgotten: usize,
 }
 
 struct Rule {
@@ -34,6 +37,11 @@ impl Plan {
     /// The next `times` steps of this kind fail.
     pub(super) fn fail_next(&self, step: JournalStep, times: usize, error: io::ErrorKind) {
         self.state.lock().unwrap().rules.push(Rule { step: Some(step), from: 0, times, error });
+    }
+
+    /// `times` steps fail, from the n-th on, whatever they are.
+    pub(super) fn fail_from(&self, step: usize, times: usize, error: io::ErrorKind) {
+        self.state.lock().unwrap().rules.push(Rule { step: None, from: step, times, error });
     }
 
     /// Every step from the n-th on fails, whatever it is: the machine is gone.
@@ -50,6 +58,11 @@ impl Plan {
     /// Every write takes so many bytes at most.
     pub(super) fn write_short(&self, bytes: usize) {
         self.state.lock().unwrap().bytes_per_write = Some(bytes);
+    }
+
+    /// The disk has lost so many bytes at the end of what it said it had.
+    pub(super) fn forget(&self, bytes: usize) {
+        self.state.lock().unwrap().forgotten = bytes;
     }
 
     /// Holds syncs back, or lets them go.
@@ -131,9 +144,12 @@ struct FaultyFile {
 }
 
 impl SegmentFile for FaultyFile {
-    fn read_from_disk(&mut self) -> io::Result<Vec<u8>> {
+    fn read_from_disk(&mut self) -> io::Result<OnDisk> {
         self.plan.take(JournalStep::Read)?;
-        self.real.read_from_disk()
+        let mut read = self.real.read_from_disk()?;
+        let kept = read.bytes.len() - self.plan.state.lock().unwrap().forgotten.min(read.bytes.len());
+        read.bytes[kept..].fill(0);
+        Ok(read)
     }
 
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {

@@ -1,6 +1,6 @@
 //! Whose log a folder holds.
 //!
-//! Layout: `lock`, `secret` (0600), `origin`, and a folder of segments named by each origin. An origin is the replica's name and
+//! Layout: `lock`, `secret` (0600; not where replicas share one), `secret-check`, `origin`, and a folder of segments named by each origin. An origin is the replica's name and
 //! 64 random bits; it names one history of indices for ever, so two logs must never share it. A copy or a restored backup
 //! would: it would hand out indices that the original has handed out, too. So the file `origin` records its own inode number and
 //! birth time, which no copy can bring along (and no ordinary tool can set); where they do not fit, the folder is a copy, and a
@@ -11,13 +11,14 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FlockOperation, StatxFlags, flock, statx};
 use rustix::io::Errno;
 
 use super::options::OpenError;
 use super::storage::sync_folder;
-use crate::audit::keys::LogSecret;
+use crate::audit::keys::{LogSecret, SecretError};
 
 const ORIGIN_FILE: &str = "origin";
 const ORIGIN_FORMAT: &str = "drivegate log 1";
@@ -27,22 +28,26 @@ const NAME_BYTES_MAX: usize = 63;
 pub(super) struct LogFolder {
     pub(super) origin: String,
     pub(super) segments: PathBuf,
-    pub(super) secret: LogSecret,
+    pub(super) secret: Arc<LogSecret>,
     /// Held for its lock.
     pub(super) lock: File,
 }
 
 impl LogFolder {
     /// Locks the folder, finds or makes its secret and its origin.
-    pub(super) fn open(folder: &Path, name: &str) -> Result<Self, OpenError> {
+    pub(super) fn open(folder: &Path, name: &str, shared_secret: Option<&Path>) -> Result<Self, OpenError> {
         if !is_name(name) {
             return Err(OpenError::Name);
         }
         make_folder(folder).map_err(OpenError::Folder)?;
         let lock = lock(&folder.join("lock"))?;
         let recorded = read_origin(folder)?;
-        let secret =
-            LogSecret::load(&folder.join("secret"), recorded.is_none()).map_err(OpenError::Secret)?;
+        let secret = match shared_secret {
+            Some(path) => LogSecret::read_from(path),
+            None => LogSecret::load(&folder.join("secret"), recorded.is_none()),
+        };
+        let secret = secret.map_err(OpenError::Secret)?;
+        demand_same_secret(folder, &secret)?;
         let origin = match recorded {
             Some(recorded) if recorded.is_of(folder, name) => recorded.origin,
             _ => begin_origin(folder, name).map_err(OpenError::Folder)?,
@@ -50,13 +55,40 @@ impl LogFolder {
         let segments = folder.join(&origin);
         make_folder(&segments).map_err(OpenError::Folder)?;
         sync_folder(folder).map_err(OpenError::Folder)?;
-        Ok(Self { origin, segments, secret, lock })
+        Ok(Self { origin, segments, secret: Arc::new(secret), lock })
     }
 }
 
 /// Returns the folder of segments of the origin in force.
 pub(super) fn current_origin(folder: &Path) -> Result<Option<String>, OpenError> {
     Ok(read_origin(folder)?.map(|recorded| recorded.origin))
+}
+
+/// Records which secret the log is kept with, and refuses another: nothing on record could be opened with it, and that would
+/// look as if every driver had been erased.
+fn demand_same_secret(folder: &Path, secret: &LogSecret) -> Result<(), OpenError> {
+    let path = folder.join("secret-check");
+    let check = hex(&secret.check());
+    match std::fs::read_to_string(&path) {
+        Ok(recorded) if recorded.trim_end() == check => Ok(()),
+        Ok(_) => Err(OpenError::Secret(SecretError::Other)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            write_check(folder, &path, &check).map_err(OpenError::Folder)
+        }
+        Err(error) => Err(OpenError::Folder(error)),
+    }
+}
+
+fn write_check(folder: &Path, path: &Path, check: &str) -> io::Result<()> {
+    let unnamed = folder.join("secret-check.tmp");
+    let mut file = File::create(&unnamed)?;
+    file.write_all(format!("{check}\n").as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(unnamed, path)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct Recorded {
@@ -145,7 +177,7 @@ mod tests {
     use super::*;
 
     fn open(folder: &Path) -> Result<LogFolder, OpenError> {
-        LogFolder::open(folder, "gw-1")
+        LogFolder::open(folder, "gw-1", None)
     }
 
     #[test]
@@ -174,7 +206,7 @@ mod tests {
     fn another_name_is_another_origin() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = open(folder.path()).expect("opens").origin;
-        let second = LogFolder::open(folder.path(), "gw-2").expect("opens").origin;
+        let second = LogFolder::open(folder.path(), "gw-2", None).expect("opens").origin;
         assert_ne!(second, first);
     }
 
@@ -191,8 +223,6 @@ mod tests {
     fn a_lost_or_readable_secret_is_refused() {
         use std::os::unix::fs::PermissionsExt;
 
-        use crate::audit::keys::SecretError;
-
         let folder = tempfile::tempdir().expect("a folder");
         drop(open(folder.path()).expect("opens"));
         let secret = folder.path().join("secret");
@@ -203,12 +233,40 @@ mod tests {
     }
 
     #[test]
+    fn replicas_share_a_secret_and_a_log_keeps_the_one_it_was_begun_with() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let secrets = tempfile::tempdir().expect("a folder");
+        let path_of = |name: &str, byte: u8| {
+            let path = secrets.path().join(name);
+            std::fs::write(&path, [byte; 32]).expect("writes");
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("chmod");
+            path
+        };
+        let (shared, other) = (path_of("shared", 7), path_of("other", 8));
+        let open_with = |folder: &Path, secret| LogFolder::open(folder, "gw-1", secret);
+        let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
+        for folder in &folders {
+            let opened = open_with(folder.path(), Some(&shared)).expect("opens");
+            assert_eq!(opened.secret.check(), LogSecret::from_bytes(&[7; 32]).check());
+            assert!(!folder.path().join("secret").exists(), "none of its own is made");
+        }
+        let folder = folders[0].path();
+        assert!(open_with(folder, Some(&shared)).is_ok());
+        let refused = open_with(folder, Some(&other)).err();
+        assert!(matches!(refused, Some(OpenError::Secret(SecretError::Other))));
+        assert!(matches!(open(folder), Err(OpenError::Secret(SecretError::Missing))));
+        let missing = open_with(folder, Some(&secrets.path().join("none"))).err();
+        assert!(matches!(missing, Some(OpenError::Secret(SecretError::Io(_)))), "it is never made");
+    }
+
+    #[test]
     fn a_damaged_origin_is_refused_and_a_bad_name_too() {
         let folder = tempfile::tempdir().expect("a folder");
         drop(open(folder.path()).expect("opens"));
         std::fs::write(folder.path().join(ORIGIN_FILE), "drivegate log 1\norigin ../../etc\nx\n")
             .expect("writes");
         assert!(matches!(open(folder.path()), Err(OpenError::Origin)));
-        assert!(matches!(LogFolder::open(folder.path(), "../x"), Err(OpenError::Name)));
+        assert!(matches!(LogFolder::open(folder.path(), "../x", None), Err(OpenError::Name)));
     }
 }

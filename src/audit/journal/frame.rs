@@ -18,6 +18,9 @@ pub(super) const ORIGIN_BYTES_MAX: usize = 80;
 const PAYLOAD_BYTES_MAX: usize = 4096;
 const _: () = assert!(ENTRY_BYTES_MAX <= PAYLOAD_BYTES_MAX);
 
+/// The longest frame.
+pub(super) const FRAME_BYTES_MAX: usize = FRAME_HEAD_BYTES + PAYLOAD_BYTES_MAX;
+
 const MAGIC: &[u8; 8] = b"DGJOURNL";
 const VERSION: u16 = 1;
 

@@ -1,18 +1,19 @@
 //! The journal as the rest of the process sees it.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::folder::LogFolder;
 use super::options::{JournalOptions, OpenError};
-use super::queue::{Durable, Queue};
+use super::queue::{Durable, Extent, Queue};
 use super::stats::{JournalHealth, JournalObserver, JournalStats};
 use super::storage::{FolderStorage, Storage};
 use super::writer::Writer;
 use crate::admission::RefusalNote;
 use crate::audit::keys::LogSecret;
+use crate::audit::note;
 use crate::domain::time::Clock;
 use crate::verification::ports::EvidenceUnavailable;
 use crate::waking::CoreTask;
@@ -20,7 +21,8 @@ use crate::waking::CoreTask;
 /// The replica's log, open for writing. Dropping it closes it.
 pub struct Journal {
     queue: Arc<Queue>,
-    secret: LogSecret,
+    folder: PathBuf,
+    secret: Arc<LogSecret>,
     clock: Arc<dyn Clock>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -45,15 +47,26 @@ impl Journal {
         storage: impl FnOnce(&Path) -> Box<dyn Storage>,
     ) -> Result<Arc<Self>, OpenError> {
         check(&options)?;
-        let LogFolder { origin, segments, secret, lock } = LogFolder::open(&options.folder, &options.name)?;
+        let LogFolder { origin, segments, secret, lock } =
+            LogFolder::open(&options.folder, &options.name, options.secret.as_deref())?;
+        let signed = note::last_checkpoint(&segments, &origin).map_err(OpenError::Checkpoint)?;
+        let signed = signed.map_or(0, |checkpoint| checkpoint.size);
+        let folder = options.folder.clone();
         let queue = Arc::new(Queue::new(origin.into(), &options));
         let storage = storage(&segments);
-        let writer =
-            Writer::recover(Arc::clone(&queue), storage, options, Arc::clone(&clock), observer, lock)?;
+        let writer = Writer::recover(
+            Arc::clone(&queue),
+            storage,
+            options,
+            Arc::clone(&clock),
+            observer,
+            lock,
+            signed,
+        )?;
         let thread = thread::Builder::new().name("journal".into()).spawn(move || writer.run());
         let thread = thread.map_err(OpenError::Thread)?;
         queue.serve_by(thread.thread().clone());
-        Ok(Arc::new(Self { queue, secret, clock, thread: Mutex::new(Some(thread)) }))
+        Ok(Arc::new(Self { queue, folder, secret, clock, thread: Mutex::new(Some(thread)) }))
     }
 
     /// Returns the log's name.
@@ -86,6 +99,16 @@ impl Journal {
         self.queue.waiting()
     }
 
+    /// Returns how many entries are durable: those with an index below.
+    pub fn durable(&self) -> u64 {
+        self.queue.extent().entries
+    }
+
+    /// Returns the folder of the logs.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Returns counts since start.
     pub fn stats(&self) -> JournalStats {
         self.queue.counters.read()
@@ -100,7 +123,12 @@ impl Journal {
         }
     }
 
-    pub(in crate::audit) fn secret(&self) -> &LogSecret {
+    pub(in crate::audit) fn extent(&self) -> Extent {
+        self.queue.extent()
+    }
+
+    /// Returns the log's secret.
+    pub fn secret(&self) -> &Arc<LogSecret> {
         &self.secret
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::stats::StepFailure;
 use crate::audit::keys::SecretError;
+use crate::audit::note::NoteFault;
 
 /// How a journal is kept.
 #[derive(Clone, Debug)]
@@ -14,6 +15,9 @@ pub struct JournalOptions {
     pub folder: PathBuf,
     /// The replica's name, from which the origin is made: 1 to 63 characters of a-z, 0-9, '.' and '-'.
     pub name: String,
+    /// The file of the secret that the replicas of a deployment share, so that each can open the others' entries; `None`: the
+    /// folder has one of its own.
+    pub secret: Option<PathBuf>,
     /// A new segment is begun at this size: large enough to be few (a year at 100/s is some 16,000), small enough to be read
     /// whole after a crash.
     pub segment_bytes: u64,
@@ -33,6 +37,7 @@ impl JournalOptions {
         Self {
             folder: folder.into(),
             name: name.into(),
+            secret: None,
             segment_bytes: 64 << 20,
             step_bytes: 1 << 20,
             buffer_bytes: 8 << 20,
@@ -66,6 +71,23 @@ pub enum OpenError {
     /// A segment's header is damaged or that of another log. A person should look; nothing was changed.
     #[error("segment `{0}` has a damaged header, or belongs to another log")]
     Segment(String),
+    /// Entries that a checkpoint covers are damaged or gone: this is no torn tail. Nothing was changed.
+    #[error(
+        "the log ends at entry {entries}, but its signed checkpoint covers {signed}: entries that were answered are damaged \
+         or missing; nothing was changed; bring the last segment back from a copy, or move the file `origin` away to begin \
+         a new log beside this one"
+    )]
+    BelowCheckpoint {
+        /// How many entries can be read.
+        entries: u64,
+        /// How many the checkpoint covers.
+        signed: u64,
+    },
+    /// The log's checkpoint cannot be used: how much of the log must be there is not known. Nothing was changed.
+    #[error(
+        "cannot use the log's checkpoint: bring `tree/checkpoint` back from a copy, or from a witness or auditor"
+    )]
+    Checkpoint(#[source] NoteFault),
     /// A step of recovery failed.
     #[error("cannot recover the log")]
     Recovery(#[source] StepFailure),

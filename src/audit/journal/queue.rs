@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::Thread;
@@ -21,6 +21,15 @@ use crate::waking::{Awaited, Wait, Waiters};
 /// How many refusals the thread takes at a time, so that a flood of them never holds an answer up for long.
 const REFUSALS_PER_BATCH: usize = 256;
 
+/// How far a journal reaches, for whoever reads its files beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::audit) struct Extent {
+    /// Entries that are durable: nothing behind may be read.
+    pub(in crate::audit) entries: u64,
+    /// Segments begun since start: when it has changed, the folder's list has.
+    pub(in crate::audit) segments_begun: u64,
+}
+
 /// What callers and the journal's thread share.
 pub(super) struct Queue {
     origin: Arc<str>,
@@ -28,6 +37,10 @@ pub(super) struct Queue {
     refusals: Mutex<RefusalTable>,
     bytes_max: usize,
     thread: OnceLock<Thread>,
+    /// How many entries are durable.
+    durable: AtomicU64,
+    /// How many segments were begun since start.
+    segments_begun: AtomicU64,
     pub(super) waiters: Arc<Waiters<Batch>>,
     pub(super) counters: Counters,
 }
@@ -131,6 +144,8 @@ impl Queue {
             refusals: Mutex::new(RefusalTable::new(options.refusals_max)),
             bytes_max: options.buffer_bytes,
             thread: OnceLock::new(),
+            durable: AtomicU64::new(0),
+            segments_begun: AtomicU64::new(0),
             waiters: Arc::default(),
             counters: Counters::default(),
         }
@@ -227,8 +242,26 @@ impl Queue {
         self.waiters.settled();
     }
 
+    /// Tells readers that everything before this index is durable.
+    pub(super) fn is_durable_up_to(&self, next_index: u64) {
+        self.durable.store(next_index, Ordering::Release);
+    }
+
+    /// Tells readers that there is another segment; always before anything in it is told to be durable.
+    pub(super) fn segment_begun(&self) {
+        self.segments_begun.fetch_add(1, Ordering::Release);
+    }
+
+    /// Returns how many entries are durable, and in how many segments begun since start they may lie.
+    pub(super) fn extent(&self) -> Extent {
+        // In this order: the segments include every one that holds a durable entry.
+        let entries = self.durable.load(Ordering::Acquire);
+        Extent { entries, segments_begun: self.segments_begun.load(Ordering::Acquire) }
+    }
+
     /// Takes entries again, from this index on.
     pub(super) fn reopen(&self, next_index: u64) {
+        self.is_durable_up_to(next_index);
         let mut gathering = self.gathering();
         gathering.first_index = next_index;
         gathering.next_index = next_index;

@@ -21,7 +21,7 @@ closed_set! {
         SyncFolder = 5, "sync-folder";
         /// Cutting a segment.
         Truncate = 6, "truncate";
-        /// Reading a segment at start.
+        /// Reading a segment back from the disk: at start, and after a step failed.
         Read = 7, "read";
     }
 }

@@ -1,11 +1,11 @@
 //! What the journal needs of a folder of files: five steps, each of which may fail, so that tests can make each fail.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _};
+use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, fadvise};
+use super::past_cache::{self, OnDisk};
 
 /// A folder of segments.
 pub(super) trait Storage: Send {
@@ -24,7 +24,7 @@ pub(super) trait Storage: Send {
 /// One file of a [`Storage`].
 pub(super) trait SegmentFile: Send {
     /// Reads everything, from the disk rather than from memory where the system lets us.
-    fn read_from_disk(&mut self) -> io::Result<Vec<u8>>;
+    fn read_from_disk(&mut self) -> io::Result<OnDisk>;
     /// Writes some of the bytes at the offset; returns how many.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize>;
     /// Makes what was written durable.
@@ -76,22 +76,15 @@ pub(super) fn list_files(folder: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Makes a folder's names durable.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(in crate::audit) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 struct RealFile(File);
 
 impl SegmentFile for RealFile {
-    fn read_from_disk(&mut self) -> io::Result<Vec<u8>> {
-        // A page whose write-back failed stays in memory marked clean. Dropping clean pages first makes the read see the disk;
-        // a file system that cannot (tmpfs) has no other truth anyway.
-        self.0.sync_data()?;
-        let _ = fadvise(&self.0, 0, None, Advice::DontNeed);
-        let mut bytes = Vec::new();
-        self.0.rewind()?;
-        self.0.read_to_end(&mut bytes)?;
-        Ok(bytes)
+    fn read_from_disk(&mut self) -> io::Result<OnDisk> {
+        past_cache::read(&self.0)
     }
 
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {

@@ -15,7 +15,8 @@ use super::faulty::{FaultyStorage, Plan};
 use super::frame::FRAME_HEAD_BYTES;
 use super::*;
 use crate::admission::{RefusalLog as _, RefusalNote};
-use crate::audit::entry::Entry;
+use crate::audit::check::{FindingKind, FsckOptions, FsckReport, check};
+use crate::audit::entry::{Entry, RefusalEntry};
 use crate::domain::partner::PartnerId;
 use crate::domain::time::Clock;
 use crate::verification::ports::{EntryAt, EvidenceUnavailable};
@@ -487,7 +488,7 @@ fn refusals_are_counted_per_second_and_written_without_an_answer_to_carry_them()
         .iter()
         .map(|stored| match stored.entry().unwrap() {
             Entry::Refusals(refusals) => (refusals.at.as_second() - 1_800_000_000, refusals.count),
-            Entry::Answer(_) => panic!("no answer was given"),
+            Entry::Answer(_) | Entry::Access(_) => panic!("no answer was given"),
         })
         .collect();
     assert_eq!(counts, [(0, 1000), (1, 1)]);
@@ -507,4 +508,226 @@ fn failures_are_heard() {
     assert_eq!(append(&journal, b"lost"), Err(EvidenceUnavailable));
     eventually("it goes on", || journal.health() == JournalHealth::Writing);
     assert_eq!(*heard.0.lock().unwrap(), [(JournalStep::Sync, ErrorKind::Other)]);
+}
+
+/// An entry as the journal's callers write them, for checks that read what it says.
+fn entry(number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let refusals = RefusalEntry {
+        at: Timestamp::from_second(1_800_000_000).unwrap(),
+        partner: "rental-demo".parse().unwrap(),
+        reason: "RATE_EXCEEDED".to_owned(),
+        purpose: None,
+        count: u32::try_from(number).unwrap(),
+    };
+    refusals.encode(&mut bytes).unwrap();
+    bytes
+}
+
+fn fsck(folder: &Path) -> FsckReport {
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    check(folder, None, FsckOptions { now, heads: Vec::new(), may_grow: false }, |_| {}).unwrap()
+}
+
+/// Small segments: every step of beginning one comes often.
+fn open_small(folder: &Path, plan: &Arc<Plan>) -> Arc<Journal> {
+    let faulty = Arc::clone(plan);
+    let storage = |path: &Path| -> Box<dyn storage::Storage> { Box::new(FaultyStorage::new(path, faulty)) };
+    let options = JournalOptions {
+        segment_bytes: 256,
+        step_bytes: 64,
+        reopen_every: Duration::from_millis(1),
+        ..JournalOptions::new(folder, "gw-1")
+    };
+    Journal::open_with(options, Arc::new(TestClock::default()), Arc::new(NoObserver), storage).unwrap()
+}
+
+/// Goal: whatever step fails, however, and however often, no answer is lost and the log is whole. Method: a run without
+/// faults counts the steps; then each of them fails, once for every kind of failure and for as many times as it takes to fail
+/// the first attempts to go on, too. `fsck` judges the folder while the log is open, after it was closed, and after a restart.
+#[test]
+fn every_step_fails_in_every_way_and_the_log_is_whole() {
+    use ErrorKind::{Interrupted, Other, ReadOnlyFilesystem, StorageFull};
+    const ENTRIES: u64 = 12;
+    let (folder, plan) = (tempfile::tempdir().unwrap(), Arc::new(Plan::default()));
+    let journal = open_small(folder.path(), &plan);
+    let opening = plan.steps().len();
+    (0..ENTRIES).for_each(|number| drop(append(&journal, &entry(number)).unwrap()));
+    drop(journal);
+    let seen = plan.steps();
+    for step in [
+        JournalStep::Create,
+        JournalStep::Write,
+        JournalStep::Sync,
+        JournalStep::Rename,
+        JournalStep::SyncFolder,
+        JournalStep::Truncate,
+    ] {
+        assert!(seen[opening..].contains(&step), "{step} does not happen in this run");
+    }
+    for failing in opening..seen.len() {
+        // Once; for as often as the first attempts to go on fail, too; and in ways that are told apart on their way.
+        for (error, times) in
+            [(Other, 1), (Other, 6), (StorageFull, 2), (ReadOnlyFilesystem, 3), (Interrupted, 1)]
+        {
+            let case = format!("{} {failing} x{times}, {error}", seen[failing]);
+            judge_one_failure(failing, times, error, ENTRIES, &case);
+        }
+    }
+}
+
+fn judge_one_failure(failing: usize, times: usize, error: ErrorKind, entries: u64, case: &str) {
+    let (folder, plan) = (tempfile::tempdir().unwrap(), Arc::new(Plan::default()));
+    let journal = open_small(folder.path(), &plan);
+    plan.fail_from(failing, times, error);
+    let mut told = Vec::new();
+    for number in 0..entries {
+        match append(&journal, &entry(number)) {
+            Ok(at) => told.push((at.index, entry(number))),
+            Err(EvidenceUnavailable) => {
+                eventually("it goes on", || journal.health() == JournalHealth::Writing);
+            }
+        }
+    }
+    // At rest, but not closed: zeros stand behind the entries.
+    let open = fsck(folder.path());
+    assert_eq!((open.findings.as_slice(), open.size), (&[][..], told.len() as u64), "{case}");
+    drop(journal);
+    let stored = read_all(folder.path());
+    let indexed: Vec<_> = stored.into_iter().map(|stored| (stored.index, stored.bytes)).collect();
+    assert_eq!(indexed, told, "{case}: what was told, and nothing else");
+    assert_eq!(fsck(folder.path()).findings, [], "{case}");
+    plan.heal();
+    let reopened = open_small(folder.path(), &plan);
+    assert_eq!(append(&reopened, &entry(0)).unwrap().index, told.len() as u64, "{case}");
+    drop(reopened);
+    assert_eq!(fsck(folder.path()).findings, [], "{case}");
+}
+
+#[test]
+fn a_batch_that_was_written_in_part_or_whole_but_never_synced_is_void() {
+    let (folder, plan) = (tempfile::tempdir().unwrap(), Arc::new(Plan::default()));
+    let journal = open_small(folder.path(), &plan);
+    append(&journal, &entry(0)).unwrap();
+    // Written whole, not synced; and the cut fails, too, so that its bytes stay where they are.
+    plan.fail_next(JournalStep::Sync, 1, ErrorKind::Other);
+    plan.fail_next(JournalStep::Truncate, 1, ErrorKind::Other);
+    assert_eq!(append(&journal, &entry(1)), Err(EvidenceUnavailable));
+    eventually("it goes on", || journal.health() == JournalHealth::Writing);
+    assert_eq!(append(&journal, &entry(2)).unwrap().index, 1);
+    drop(journal);
+    let report = fsck(folder.path());
+    assert_eq!((report.findings.as_slice(), report.size), (&[][..], 2));
+    assert!(report.void_bytes > 0, "the failed batch is still there, and void: {report:?}");
+    assert_eq!(read_all(folder.path())[1].bytes, entry(2));
+}
+
+#[test]
+fn a_disk_that_lost_what_it_acknowledged_is_given_nothing_more_until_it_is_back() {
+    let (folder, plan) = (tempfile::tempdir().unwrap(), Arc::new(Plan::default()));
+    let journal = open_small(folder.path(), &plan);
+    let told = append(&journal, &entry(0)).unwrap();
+    plan.forget(10);
+    plan.fail_next(JournalStep::Sync, 1, ErrorKind::Other);
+    assert_eq!(append(&journal, &entry(1)), Err(EvidenceUnavailable));
+    let closed = ClosedReason::Failed { step: JournalStep::Read, error: ErrorKind::InvalidData };
+    eventually("it is closed", || journal.health() == JournalHealth::Closed(closed));
+    let tries = journal.stats().failures;
+    eventually("it looks again and again", || journal.stats().failures > tries + 3);
+    assert_eq!(journal.append(&entry(2)).err(), Some(EvidenceUnavailable));
+    plan.forget(0);
+    eventually("the disk has it again", || journal.health() == JournalHealth::Writing);
+    assert_eq!(append(&journal, &entry(3)).unwrap().index, told.index + 1);
+    drop(journal);
+    assert_eq!(fsck(folder.path()).findings, []);
+}
+
+#[test]
+fn a_torn_end_is_found_and_cut_at_the_next_start() {
+    let (folder, plan) = (tempfile::tempdir().unwrap(), Arc::new(Plan::default()));
+    let journal = open_small(folder.path(), &plan);
+    append(&journal, &entry(0)).unwrap();
+    drop(journal);
+    let last = segments(&folder).pop().unwrap();
+    let mut torn = std::fs::read(&last).unwrap();
+    torn.extend_from_slice(&[0, 0, 0, 40, 1, 2, 3]);
+    std::fs::write(&last, torn).unwrap();
+    let report = fsck(folder.path());
+    assert_eq!((report.first_bad_index(), report.findings[0].kind), (Some(1), FindingKind::Damaged));
+    drop(open_small(folder.path(), &plan));
+    assert_eq!(fsck(folder.path()).findings, []);
+}
+
+/// A file system of its own, so small that it is soon full. Unmounted when dropped.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount(kib: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Self(folder);
+        disk.say("mount", &["-t", "tmpfs", "-o", &format!("size={kib}k"), "drivegate-test"]);
+        disk
+    }
+
+    fn grow(&self, kib: u32) {
+        self.say("mount", &["-o", &format!("remount,size={kib}k")]);
+    }
+
+    fn say(&self, program: &str, words: &[&str]) {
+        let done = std::process::Command::new(program).args(words).arg(self.0.path()).output().unwrap();
+        assert!(
+            done.status.success(),
+            "this test fills a tmpfs of its own and must be allowed to mount one (root, CAP_SYS_ADMIN): {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+/// Goal: a disk that is really full. Method: a log on a small tmpfs is written until there is no room; then room is made.
+#[test]
+fn a_disk_that_is_really_full_loses_no_answer_and_the_log_goes_on_when_there_is_room() {
+    let disk = SmallDisk::mount(160);
+    let folder = disk.0.path().join("log");
+    let options = JournalOptions {
+        segment_bytes: 24 << 10,
+        step_bytes: 8 << 10,
+        reopen_every: Duration::from_millis(5),
+        ..JournalOptions::new(&folder, "gw-1")
+    };
+    let journal = Journal::open(options, Arc::new(TestClock::default()), Arc::new(NoObserver)).unwrap();
+    let is_full = || {
+        let health = journal.health();
+        matches!(health, JournalHealth::Closed(ClosedReason::Failed { error: ErrorKind::StorageFull, .. }))
+    };
+    let mut told = 0;
+    // What a failed segment gives back may be room enough for another: it is over when the log stays closed.
+    loop {
+        match append(&journal, &entry(told)) {
+            Ok(at) => assert_eq!(at.index, told),
+            Err(EvidenceUnavailable) if is_full() => {
+                std::thread::sleep(Duration::from_millis(50));
+                if is_full() {
+                    break;
+                }
+                continue;
+            }
+            Err(EvidenceUnavailable) => continue,
+        }
+        told += 1;
+        assert!(told < 100_000, "the disk does not get full");
+    }
+    assert!(told > 100, "{told}");
+    assert_eq!(journal.append(b"at once").err(), Some(EvidenceUnavailable));
+    assert_eq!((fsck(&folder).findings.as_slice(), fsck(&folder).size), (&[][..], told));
+    disk.grow(512);
+    eventually("it goes on by itself", || journal.health() == JournalHealth::Writing);
+    assert_eq!(append(&journal, &entry(0)).unwrap().index, told);
+    drop(journal);
+    assert_eq!((fsck(&folder).findings.as_slice(), fsck(&folder).size), (&[][..], told + 1));
 }

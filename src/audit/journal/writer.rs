@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::JournalOptions;
 use super::frame::{Frames, Header};
 use super::options::OpenError;
+use super::past_cache::OnDisk;
 use super::queue::{Queue, Settled, Taken, Work};
 use super::segment::{Segment, first_index_of, name_of};
 use super::stats::{At as _, ClosedReason, JournalObserver, JournalStep, StepFailure};
@@ -27,12 +28,14 @@ pub(super) struct Writer {
     storage: Box<dyn Storage>,
     /// `None`: closed, because no segment can be written.
     segment: Option<Segment>,
+    /// The segment in which a step failed: nothing is written until it was read back and holds all that was told durable.
+    doubtful: Option<Segment>,
     /// The index the next durable entry will have.
     next_index: u64,
     /// The buffer of the last batch, emptied.
     spare: Vec<u8>,
     /// Why the journal is closed, as far as it was said aloud.
-    said: Option<ClosedReason>,
+    said: Vec<ClosedReason>,
     options: JournalOptions,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn JournalObserver>,
@@ -40,7 +43,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Recovers the log: cuts a torn tail of the last segment, and opens it (or the first one) for writing.
+    /// Recovers the log: cuts a torn tail of the last segment, and opens it (or the first one) for writing. Never cuts below
+    /// `signed`, the size of the last checkpoint: what a checkpoint covers was durable.
     pub(super) fn recover(
         queue: Arc<Queue>,
         storage: Box<dyn Storage>,
@@ -48,14 +52,16 @@ impl Writer {
         clock: Arc<dyn Clock>,
         observer: Arc<dyn JournalObserver>,
         lock: File,
+        signed: u64,
     ) -> Result<Self, OpenError> {
         let mut writer = Self {
             queue,
             storage,
             segment: None,
+            doubtful: None,
             next_index: 0,
             spare: Vec::new(),
-            said: None,
+            said: Vec::new(),
             options,
             clock,
             observer,
@@ -63,8 +69,9 @@ impl Writer {
         };
         let names = writer.storage.list().at(JournalStep::Read).map_err(OpenError::Recovery)?;
         match names.iter().filter_map(|name| first_index_of(name)).max() {
+            None if signed > 0 => return Err(OpenError::BelowCheckpoint { entries: 0, signed }),
             None => writer.begin_segment().map_err(OpenError::Recovery)?,
-            Some(first_index) => writer.resume_segment(first_index)?,
+            Some(first_index) => writer.resume_segment(first_index, signed)?,
         }
         writer.queue.reopen(writer.next_index);
         Ok(writer)
@@ -74,7 +81,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut guard = CloseOnExit { queue: Arc::clone(&self.queue), reason: ClosedReason::ThreadDied };
         while self.step() {}
-        if let Some(segment) = self.segment.take()
+        if let Some(mut segment) = self.segment.take()
             && let Err(failure) = segment.seal()
         {
             self.report(&failure);
@@ -106,6 +113,7 @@ impl Writer {
                 let (entries, bytes) = (taken.next_index - taken.first_index, taken.frames.len() as u64);
                 self.next_index = taken.next_index;
                 self.queue.counters.synced(entries, bytes);
+                self.queue.is_durable_up_to(self.next_index);
                 taken.batch.settle(Settled::Durable);
                 self.queue.waiters.settled();
                 self.observer.synced(entries, bytes, elapsed);
@@ -121,9 +129,10 @@ impl Writer {
             !segment.is_empty() && segment.bytes() + frames.len() as u64 > self.options.segment_bytes
         };
         if self.segment.as_ref().is_some_and(full) {
-            if let Some(segment) = self.segment.take() {
+            if let Some(segment) = &mut self.segment {
                 segment.seal()?;
             }
+            self.segment = None;
             self.begin_segment()?;
         }
         match &mut self.segment {
@@ -140,12 +149,7 @@ impl Writer {
         self.queue.close(self.next_index, closed_by(failure));
         taken.batch.settle(Settled::Failed);
         self.queue.waiters.settled();
-        if let Some(segment) = self.segment.take()
-            && let Err(failure) = segment.seal()
-        {
-            // The next segment's name says where this one ends, cut or not.
-            self.report(&failure);
-        }
+        self.doubtful = self.segment.take();
         self.reopen();
     }
 
@@ -160,10 +164,10 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
-        match self.begin_segment() {
+        match self.settle_doubt().and_then(|()| self.begin_segment()) {
             Ok(()) => {
                 self.queue.reopen(self.next_index);
-                self.said = None;
+                self.said.clear();
                 tracing::warn!(first_index = self.next_index, "journal goes on in a new segment");
             }
             Err(failure) => {
@@ -173,25 +177,54 @@ impl Writer {
         }
     }
 
+    /// Seals the segment in which a step failed and reads it back. While it lacks what was told durable, or cannot be read,
+    /// the journal stays closed: a disk that loses what it acknowledged is given nothing more.
+    fn settle_doubt(&mut self) -> Result<(), StepFailure> {
+        let Some(mut segment) = self.doubtful.take() else { return Ok(()) };
+        if let Err(failure) = segment.seal() {
+            // The next segment's name says where this one ends, cut or not.
+            self.report(&failure);
+        }
+        match segment.verify(self.next_index) {
+            Ok(how) => {
+                tracing::warn!(
+                    next_index = self.next_index,
+                    read = how.word(),
+                    "journal sealed a segment: all answered entries are in it"
+                );
+                Ok(())
+            }
+            Err(failure) => {
+                self.doubtful = Some(segment);
+                Err(failure)
+            }
+        }
+    }
+
     fn begin_segment(&mut self) -> Result<(), StepFailure> {
         let header = Header { origin: self.queue.origin().to_string(), first_index: self.next_index };
-        self.segment = Some(Segment::create(&*self.storage, &header, self.options.step_bytes)?);
+        self.segment = Some(Segment::create(&*self.storage, header, self.options.step_bytes)?);
+        self.queue.segment_begun();
         Ok(())
     }
 
     /// Reads the last segment, and no other.
-    fn resume_segment(&mut self, first_index: u64) -> Result<(), OpenError> {
+    fn resume_segment(&mut self, first_index: u64, signed: u64) -> Result<(), OpenError> {
         let name = name_of(first_index);
         let mut file = self.storage.open(&name).at(JournalStep::Read).map_err(OpenError::Recovery)?;
-        let bytes = file.read_from_disk().at(JournalStep::Read).map_err(OpenError::Recovery)?;
+        let OnDisk { bytes, .. } =
+            file.read_from_disk().at(JournalStep::Read).map_err(OpenError::Recovery)?;
         let expected = Header { origin: self.queue.origin().to_string(), first_index };
-        if Header::parse(&bytes) != Some(expected) {
+        if Header::parse(&bytes).as_ref() != Some(&expected) {
             return Err(OpenError::Segment(name));
         }
         let mut frames = Frames::new(&bytes, first_index);
         frames.by_ref().for_each(drop);
+        if frames.index() < signed {
+            return Err(OpenError::BelowCheckpoint { entries: frames.index(), signed });
+        }
         let (valid, length) = (frames.offset() as u64, bytes.len() as u64);
-        let segment = Segment::resume(file, valid, length, self.options.step_bytes);
+        let segment = Segment::resume(file, expected, valid, length, self.options.step_bytes);
         self.segment = Some(segment.map_err(OpenError::Recovery)?);
         self.next_index = frames.index();
         Ok(())
@@ -202,7 +235,8 @@ impl Writer {
         self.queue.counters.failures.fetch_add(1, Ordering::Relaxed);
         self.observer.failed(failure.step, failure.source.kind());
         let reason = closed_by(failure);
-        if self.said.replace(reason) != Some(reason) {
+        if !self.said.contains(&reason) {
+            self.said.push(reason);
             tracing::error!(
                 step = failure.step.word(),
                 error = %failure.source,

@@ -1,0 +1,150 @@
+//! Entries as lines of JSON, for whoever reads a log with other tools. What a line holds is what the entry holds in the clear, and
+//! its commitments in hexadecimal: no identifier, because none is in the log.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::fsck::hex;
+use crate::audit::entry::{
+    Access, AccessEntry, AccessOutcome, AnswerEntry, AuthorisedBy, Entry, LeafName, RefusalEntry,
+};
+use crate::domain::claim::GroundKind;
+use crate::domain::decision::{CriterionKind, Decision, Outcome, Reason};
+use crate::domain::partner::PartnerId;
+use crate::domain::question::Purpose;
+use crate::hashing::tree_leaf;
+
+/// Which entries are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Dated at this moment or later.
+    pub from: Option<Timestamp>,
+    /// Dated before this moment.
+    pub to: Option<Timestamp>,
+    /// Of this partner.
+    pub partner: Option<PartnerId>,
+}
+
+impl Selection {
+    /// Says whether an entry is wanted.
+    pub fn wants(&self, entry: &Entry) -> bool {
+        let at = entry.at();
+        self.from.is_none_or(|from| at >= from)
+            && self.to.is_none_or(|to| at < to)
+            && self.partner.as_ref().is_none_or(|partner| partner == entry.partner())
+    }
+}
+
+/// One entry as a line. `docs/evidence.md` names the fields.
+#[derive(Debug, Serialize)]
+pub struct ExportLine<'a> {
+    origin: &'a str,
+    index: u64,
+    /// The entry's place in the tree: SHA-256(0x00 ‖ entry).
+    leaf_hash: String,
+    at: Timestamp,
+    partner: &'a str,
+    #[serde(flatten)]
+    what: What<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+enum What<'a> {
+    Answer(Box<AnswerLine<'a>>),
+    Refusals { purpose: Option<Purpose>, reason: &'a str, count: u32 },
+    Access { accessed_origin: &'a str, accessed_index: u64, outcome: AccessOutcome },
+}
+
+#[derive(Debug, Serialize)]
+struct AnswerLine<'a> {
+    purpose: Purpose,
+    ground: GroundKind,
+    subject_is_party: bool,
+    authorised_by: AuthorisedBy,
+    decision: Decision,
+    charged: bool,
+    criteria: Vec<CriterionLine>,
+    position: PositionLine,
+    known_at: Timestamp,
+    policy_version: &'a str,
+    case_category: &'a str,
+    subject_pseudonym: String,
+    question_digest: String,
+    case_digest: String,
+    request_digest: Option<String>,
+    nonce: String,
+    leaves: Vec<LeafName>,
+    root: String,
+}
+
+#[derive(Debug, Serialize)]
+struct CriterionLine {
+    kind: CriterionKind,
+    outcome: Outcome,
+    reason: Option<Reason>,
+}
+
+#[derive(Debug, Serialize)]
+struct PositionLine {
+    epoch: u32,
+    partition: u16,
+    seq: u64,
+}
+
+impl<'a> ExportLine<'a> {
+    /// Takes an entry apart; `bytes` are the entry's own.
+    pub fn of(origin: &'a str, index: u64, bytes: &[u8], entry: &'a Entry) -> Self {
+        Self {
+            origin,
+            index,
+            leaf_hash: hex(&tree_leaf(bytes)),
+            at: entry.at(),
+            partner: entry.partner().as_str(),
+            what: match entry {
+                Entry::Answer(answer) => What::Answer(Box::new(AnswerLine::of(answer))),
+                Entry::Refusals(RefusalEntry { purpose, reason, count, .. }) => {
+                    What::Refusals { purpose: *purpose, reason, count: *count }
+                }
+                Entry::Access(AccessEntry { access: Access::Receipt { origin, index }, outcome, .. }) => {
+                    What::Access { accessed_origin: origin, accessed_index: *index, outcome: *outcome }
+                }
+            },
+        }
+    }
+}
+
+impl<'a> AnswerLine<'a> {
+    fn of(answer: &'a AnswerEntry<'static>) -> Self {
+        let criteria = answer.criteria.iter().map(|criterion| CriterionLine {
+            kind: criterion.kind,
+            outcome: criterion.outcome,
+            reason: criterion.reason,
+        });
+        let position = answer.position;
+        Self {
+            purpose: answer.purpose,
+            ground: answer.ground,
+            subject_is_party: answer.subject_is_party,
+            authorised_by: answer.authorised_by,
+            decision: answer.decision,
+            charged: answer.charged,
+            criteria: criteria.collect(),
+            position: PositionLine {
+                epoch: position.epoch,
+                partition: position.partition,
+                seq: position.seq,
+            },
+            known_at: answer.known_at,
+            policy_version: &answer.policy_version,
+            case_category: &answer.case_category,
+            subject_pseudonym: hex(&answer.subject.0),
+            question_digest: hex(&answer.question.0),
+            case_digest: hex(&answer.case.0),
+            request_digest: answer.request.map(|digest| hex(&digest.0)),
+            nonce: hex(&answer.nonce),
+            leaves: answer.leaves.iter().collect(),
+            root: hex(&answer.root),
+        }
+    }
+}

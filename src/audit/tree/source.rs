@@ -1,0 +1,77 @@
+//! The ports: logs on this machine's disk, read on threads that may block.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::stored::{StoredLog, StoredLogError};
+use crate::evidence::ports::{LogSource, LogUnavailable, Logs, SignedCheckpoint};
+use crate::verification::ports::Later;
+
+/// A log on disk. File reads run on the runtime's blocking threads, never on a core's loop.
+pub struct DiskLog {
+    log: Arc<StoredLog>,
+    runtime: Handle,
+}
+
+impl DiskLog {
+    /// Reads a log on a runtime's blocking threads.
+    pub fn new(log: Arc<StoredLog>, runtime: Handle) -> Self {
+        Self { log, runtime }
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&StoredLog) -> Result<T, StoredLogError> + Send + 'static,
+    ) -> Later<'_, Result<T, LogUnavailable>> {
+        let log = Arc::clone(&self.log);
+        let answer = self.runtime.spawn_blocking(move || question(&log));
+        Box::pin(async move {
+            match answer.await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(StoredLogError::NotYet)) | Err(_) => Err(LogUnavailable),
+                Ok(Err(error)) => {
+                    tracing::warn!(origin = %self.log.origin(), %error, "the evidence log cannot be read");
+                    Err(LogUnavailable)
+                }
+            }
+        })
+    }
+}
+
+impl LogSource for DiskLog {
+    fn origin(&self) -> &str {
+        self.log.origin()
+    }
+
+    fn checkpoint(&self) -> Later<'_, Result<Option<SignedCheckpoint>, LogUnavailable>> {
+        let checkpoint = self.log.checkpoint().map(|checkpoint| checkpoint.as_ref().clone());
+        Box::pin(std::future::ready(Ok(checkpoint)))
+    }
+
+    fn entry(&self, index: u64) -> Later<'_, Result<Option<Vec<u8>>, LogUnavailable>> {
+        self.ask(move |log| log.entry(index))
+    }
+
+    fn inclusion(&self, index: u64, size: u64) -> Later<'_, Result<Vec<[u8; 32]>, LogUnavailable>> {
+        self.ask(move |log| log.inclusion(index, size))
+    }
+}
+
+/// All logs a replica can read.
+pub struct AllLogs {
+    logs: Vec<Arc<dyn LogSource>>,
+}
+
+impl AllLogs {
+    /// Collects them; of two with one name the first counts.
+    pub fn new(logs: Vec<Arc<dyn LogSource>>) -> Self {
+        Self { logs }
+    }
+}
+
+impl Logs for AllLogs {
+    fn log(&self, origin: &str) -> Option<Arc<dyn LogSource>> {
+        self.logs.iter().find(|log| log.origin() == origin).cloned()
+    }
+}
