@@ -2688,6 +2688,9 @@ pub enum ErrorReason {
     MethodNotKnown = 23,
     /// UNIMPLEMENTED. The message is compressed; send it as it is.
     CompressionNotAccepted = 24,
+    /// NOT_FOUND. None of your answers stands there, or was given to this request_id. Whether somebody else's does is not told.
+    /// An answer given by another replica less than a second ago may be missed: ask once more.
+    EntryNotFound = 25,
     /// RESOURCE_EXHAUSTED. The rate of your contract is spent. RetryInfo says when to come back.
     RateExceeded = 30,
     /// RESOURCE_EXHAUSTED. A quota of your contract is spent. QuotaFailure names the window, RetryInfo its end.
@@ -2701,7 +2704,8 @@ pub enum ErrorReason {
     DeadlineExceeded = 41,
     /// UNAVAILABLE. The registry cannot be read now. RetryInfo says when.
     RegistryUnavailable = 42,
-    /// UNAVAILABLE. The answer could not be put on record, so it is not given: no record, no disclosure.
+    /// UNAVAILABLE. The answer could not be put on record, so it is not given: no record, no disclosure. For a receipt also: the log
+    /// cannot be read, or has not been signed up to the entry yet. RetryInfo says when.
     EvidenceUnavailable = 43,
     /// UNAVAILABLE. The reading could not be kept fresh enough.
     FreshnessUnavailable = 44,
@@ -2735,6 +2739,7 @@ impl ErrorReason {
             Self::IdempotencyConflict => "ERROR_REASON_IDEMPOTENCY_CONFLICT",
             Self::MethodNotKnown => "ERROR_REASON_METHOD_NOT_KNOWN",
             Self::CompressionNotAccepted => "ERROR_REASON_COMPRESSION_NOT_ACCEPTED",
+            Self::EntryNotFound => "ERROR_REASON_ENTRY_NOT_FOUND",
             Self::RateExceeded => "ERROR_REASON_RATE_EXCEEDED",
             Self::QuotaExceeded => "ERROR_REASON_QUOTA_EXCEEDED",
             Self::InFlightExceeded => "ERROR_REASON_IN_FLIGHT_EXCEEDED",
@@ -2771,6 +2776,7 @@ impl ErrorReason {
             "ERROR_REASON_IDEMPOTENCY_CONFLICT" => Some(Self::IdempotencyConflict),
             "ERROR_REASON_METHOD_NOT_KNOWN" => Some(Self::MethodNotKnown),
             "ERROR_REASON_COMPRESSION_NOT_ACCEPTED" => Some(Self::CompressionNotAccepted),
+            "ERROR_REASON_ENTRY_NOT_FOUND" => Some(Self::EntryNotFound),
             "ERROR_REASON_RATE_EXCEEDED" => Some(Self::RateExceeded),
             "ERROR_REASON_QUOTA_EXCEEDED" => Some(Self::QuotaExceeded),
             "ERROR_REASON_IN_FLIGHT_EXCEEDED" => Some(Self::InFlightExceeded),
@@ -3049,6 +3055,47 @@ pub struct DescribeContractResponse {
     #[prost(enumeration = "Environment", tag = "2")]
     pub environment: i32,
 }
+/// Which answer's receipt.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetReceiptRequest {
+    /// Exactly one must be set.
+    #[prost(oneof = "get_receipt_request::Answer", tags = "1, 2")]
+    pub answer: ::core::option::Option<get_receipt_request::Answer>,
+}
+/// Nested message and enum types in `GetReceiptRequest`.
+pub mod get_receipt_request {
+    /// Exactly one must be set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Answer {
+        /// Where the answer stands in the log, as the answer itself said (VerifyResponse.evidence).
+        #[prost(message, tag = "1")]
+        Evidence(super::Evidence),
+        /// The idempotency key you sent with the question, 8 to 64 characters. If the question was asked again with the same key,
+        /// the newest answer's receipt is given. For a connection that broke before the answer came.
+        #[prost(string, tag = "2")]
+        RequestId(::prost::alloc::string::String),
+    }
+}
+/// A receipt.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetReceiptResponse {
+    /// The file, as it is to be kept (C2SP tlog-proof, extension .tlog-proof; `drivegate receipt verify` reads it, and
+    /// docs/evidence.md specifies every byte). It holds the log entry, the inclusion proof, the signed checkpoint with the
+    /// witnesses' cosignatures, and one salt for each value that you sent or were shown. With a salt, whoever has the file can try
+    /// out values: keep it as you keep the data itself, or strike the salts before you pass it on (`drivegate receipt strike`).
+    #[prost(string, tag = "1")]
+    pub receipt: ::prost::alloc::string::String,
+    /// Where the answer stands in the log.
+    #[prost(message, optional, tag = "2")]
+    pub evidence: ::core::option::Option<Evidence>,
+    /// True: the driver's record was erased before this receipt was given, so it holds no salts. It still proves that the entry
+    /// is in the log; what was asked and answered can no longer be shown from it. Receipts given before can still be opened.
+    #[prost(bool, tag = "3")]
+    pub subject_erased: bool,
+    /// Which world the answer speaks of.
+    #[prost(enumeration = "Environment", tag = "4")]
+    pub environment: i32,
+}
 /// Generated client implementations.
 pub mod verification_service_client {
     #![allow(
@@ -3225,6 +3272,39 @@ pub mod verification_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Gives you the receipt of an answer you were given: a file that proves, without us and for as long as you keep it, what was
+        /// answered, when, and that it was on record. Fetch it when the matter needs it, or right after the answer.
+        /// Only answers to your own certificate's partner have one for you: anything else (another partner's entry, one that does not
+        /// exist, a log nobody knows) is refused as ENTRY_NOT_FOUND, 1.1 s after the request arrived. Set a deadline of 2 s or none.
+        /// An answer younger than a second may have to wait for the checkpoint that covers it; if that does not come within 1 s,
+        /// UNAVAILABLE with RetryInfo. That you were given the receipt is on record before it leaves.
+        /// Spends the rate meter, never the quota.
+        pub async fn get_receipt(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetReceiptRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetReceiptResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/drivegate.v1.VerificationService/GetReceipt",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("drivegate.v1.VerificationService", "GetReceipt"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3264,6 +3344,20 @@ pub mod verification_service_server {
             request: tonic::Request<super::DescribeContractRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DescribeContractResponse>,
+            tonic::Status,
+        >;
+        /// Gives you the receipt of an answer you were given: a file that proves, without us and for as long as you keep it, what was
+        /// answered, when, and that it was on record. Fetch it when the matter needs it, or right after the answer.
+        /// Only answers to your own certificate's partner have one for you: anything else (another partner's entry, one that does not
+        /// exist, a log nobody knows) is refused as ENTRY_NOT_FOUND, 1.1 s after the request arrived. Set a deadline of 2 s or none.
+        /// An answer younger than a second may have to wait for the checkpoint that covers it; if that does not come within 1 s,
+        /// UNAVAILABLE with RetryInfo. That you were given the receipt is on record before it leaves.
+        /// Spends the rate meter, never the quota.
+        async fn get_receipt(
+            &self,
+            request: tonic::Request<super::GetReceiptRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetReceiptResponse>,
             tonic::Status,
         >;
     }
@@ -3469,6 +3563,52 @@ pub mod verification_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DescribeContractSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/drivegate.v1.VerificationService/GetReceipt" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetReceiptSvc<T: VerificationService>(pub Arc<T>);
+                    impl<
+                        T: VerificationService,
+                    > tonic::server::UnaryService<super::GetReceiptRequest>
+                    for GetReceiptSvc<T> {
+                        type Response = super::GetReceiptResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetReceiptRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as VerificationService>::get_receipt(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetReceiptSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

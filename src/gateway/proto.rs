@@ -1,4 +1,4 @@
-//! The generated contract (`proto/generated`, kept by `tests/it/generated.rs`). Only `gateway` and the client side of `cli` name these types.
+//! The generated contract (`proto/generated`, made by `proto/compiler`). Only `gateway` and the client side of `cli` name these types.
 
 #![allow(
     clippy::all,

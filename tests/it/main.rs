@@ -23,7 +23,6 @@ mod durability;
 mod export;
 mod fail_closed;
 mod files;
-mod generated;
 mod harness;
 mod import;
 mod known;
