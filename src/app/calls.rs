@@ -106,6 +106,10 @@ impl CallObserver for CallReporter {
 struct TracedCall(RequestSpan);
 
 impl CallSpan for TracedCall {
+    fn traceresponse(&self) -> String {
+        self.0.traceparent().to_string()
+    }
+
     fn finished(&mut self, call: &FinishedCall<'_>) {
         if let Some(purpose) = call.purpose {
             self.0.purpose(purpose);

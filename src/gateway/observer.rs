@@ -28,6 +28,9 @@ pub trait CallObserver: Send + Sync + 'static {
 
 /// A traced call. Dropping it ends the span.
 pub trait CallSpan: Send + Sync {
+    /// Returns the trace and this span in it, as the caller shall be told.
+    fn traceresponse(&self) -> String;
+
     /// Adds how the call ended.
     fn finished(&mut self, call: &FinishedCall<'_>);
 }

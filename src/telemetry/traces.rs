@@ -207,7 +207,7 @@ impl RequestSpan {
         self.0.add_event(name, Vec::new());
     }
 
-    /// Returns the `traceparent` to send along with what this request causes.
+    /// Returns this span's place in its trace: a `traceparent` for what this request causes, a `traceresponse` for its caller.
     pub fn traceparent(&self) -> TraceParent {
         let context = self.0.span_context();
         TraceParent {

@@ -94,7 +94,8 @@ fn marked_identifiers_leave_no_trace(log_format: &str) {
     ]);
     deployment.try_run(&["registry", "stats", "--dir", text(&folder)]);
     assert!(gateway.stop(), "the gateway stops as it should");
-    fs::write(deployment.everything().join("heard"), heard + &pages).expect("it can be written");
+    fs::write(deployment.everything().join("heard"), format!("{heard}{pages}")).expect("it can be written");
+    assert!(heard.contains("traceresponse"), "a traced caller is told its part of the trace");
     let spans = collector.taken();
     assert!(
         contains(&spans, b"rental") && contains(&spans, b"REQUEST_MALFORMED"),

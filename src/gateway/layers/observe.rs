@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -19,6 +19,9 @@ use crate::gateway::refusal::Refusal;
 use crate::gateway::routes::method_of;
 use crate::identity::Connection;
 use crate::verification::ports::Deadline;
+
+/// Tells a traced caller its part of the trace (W3C Trace Context Level 2, `traceresponse`).
+const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
 /// What the outermost layer needs.
 pub(in crate::gateway) struct ObserveOptions {
@@ -56,9 +59,9 @@ pub(in crate::gateway) struct Observed<S> {
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for Observed<S>
+impl<S, B, R> Service<Request<B>> for Observed<S>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>, Response = Response<R>>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -114,16 +117,24 @@ pin_project! {
     }
 }
 
-impl<F: Future> Future for ObservedFuture<F> {
+impl<F, R, E> Future for ObservedFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let output = this.inner.poll(task);
-        if output.is_ready()
+        let mut output = this.inner.poll(task);
+        if let Poll::Ready(outcome) = &mut output
             && let Some(mut end) = this.end.take()
         {
             end.completed = true;
+            if let (Ok(response), Some(span)) = (outcome, &end.span)
+                && let Ok(part) = HeaderValue::try_from(span.traceresponse())
+            {
+                response.headers_mut().insert(TRACERESPONSE, part);
+            }
         }
         output
     }
