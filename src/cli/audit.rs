@@ -2,6 +2,7 @@
 
 mod export;
 mod fsck;
+mod key;
 mod place;
 mod progress;
 mod prove;
@@ -30,6 +31,8 @@ enum Task {
     Export(export::Export),
     /// Proves that the log of A entries is the beginning of the log of B entries (RFC 6962), and checks the proof.
     Prove(prove::Prove),
+    /// Prints the log's public key line: what whoever verifies receipts and checkpoints needs, once.
+    Key(key::Key),
     /// Counts answers and refusals by partner and purpose, and holds a bill against the counts. Exit code 2: too much was billed.
     Stats(stats::Stats),
 }
@@ -44,6 +47,7 @@ impl AuditCommand {
             Task::Fsck(fsck) => fsck.run(),
             Task::Export(export) => export.run(),
             Task::Prove(prove) => prove.run(),
+            Task::Key(key) => key.run(),
             Task::Stats(stats) => stats.run(),
         }
     }
