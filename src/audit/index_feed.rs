@@ -61,11 +61,7 @@ pub struct IndexFeed {
 
 impl IndexFeed {
     /// Prepares the feed.
-    pub fn new(
-        journal: Arc<Journal>,
-        index: Arc<dyn LookUpIndex>,
-        observer: Arc<dyn FeedObserver>,
-    ) -> Self {
+    pub fn new(journal: Arc<Journal>, index: Arc<dyn LookUpIndex>, observer: Arc<dyn FeedObserver>) -> Self {
         Self { journal, index, observer, files: None, near: None }
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 
 use super::store::wait;
 use crate::evidence::ports::{Found, LookUp, LookUpIndex, SubjectHandle};
@@ -164,7 +164,8 @@ pub(super) fn it_agrees_with_a_plain_list(index: &dyn LookUpIndex) {
     for _ in 0..300 {
         let log = random.random_range(0..3);
         let (origin, from) = (origins[log], cursors[log]);
-        let to = from + random.random_range(0..if random.random_bool(0.03) { 600 } else { 12 });
+        let size_max = if random.random_bool(0.03) { 600 } else { 12 };
+        let to = from + random.random_range(0..size_max);
         let mut look_ups = Vec::new();
         for entry in from..to {
             if random.random_bool(0.9) {

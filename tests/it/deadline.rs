@@ -92,7 +92,8 @@ fn framed() -> Bytes {
     framed.freeze()
 }
 
-fn connector(deployment: &Deployment) -> tokio_rustls::TlsConnector {
+/// Makes connections of the rental desk.
+pub(crate) fn connector(deployment: &Deployment) -> tokio_rustls::TlsConnector {
     let pki = deployment.folder().join("pki");
     let mut roots = RootCertStore::empty();
     roots

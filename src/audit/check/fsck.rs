@@ -6,10 +6,13 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::tiles::{Difference, TileCheck};
 use super::tree::TreeHash;
 use crate::audit::entry::Entry;
 use crate::audit::journal::{Flaw, LogWalk, ReadError};
+use crate::audit::note::last_checkpoint;
 use crate::domain::closed_set::closed_set;
+use crate::hashing::tree_leaf;
 
 /// How far an answer's moment may lie before one that stands earlier in the log. A call takes two seconds at most, and a clock
 /// that is set back is set by less; what is further off was dated back, or the clock was.
@@ -34,6 +37,10 @@ closed_set! {
         TreeDiffers = 5, "tree-differs";
         /// A checkpoint covers more entries than there are.
         EntriesMissing = 6, "entries-missing";
+        /// The log's own checkpoint or key cannot be used: not signed, not by this log, not readable.
+        NotSigned = 7, "not-signed";
+        /// A file of hashes that is served is not what the entries make.
+        TilesDiffer = 8, "tiles-differ";
     }
 }
 
@@ -64,7 +71,7 @@ pub struct TreeHead {
 pub struct FsckOptions {
     /// The auditor's own moment.
     pub now: Timestamp,
-    /// Tree heads that were signed, in any order.
+    /// Tree heads that were signed, in any order, beside the log's own last checkpoint, which is always looked at.
     pub heads: Vec<TreeHead>,
     /// A gateway may be writing: an end that looks torn is looked at for a second before it is called so.
     pub may_grow: bool,
@@ -122,6 +129,8 @@ pub fn check(
     let log = LogWalk::open(folder, origin)?;
     let mut log = if options.may_grow { log } else { log.at_rest() };
     let mut checker = Checker::new(options);
+    // Before the entries: a gateway may sign more while they are read.
+    checker.read_checkpoint(&folder.join(log.origin()), log.origin());
     let walked = log.walk(|index, bytes| {
         checker.entry(index, bytes);
         progress(bytes.len() as u64);
@@ -171,12 +180,13 @@ struct Checker {
     latest: Timestamp,
     findings: Vec<Finding>,
     findings_more: u64,
+    /// The files of hashes, when the log has a checkpoint.
+    tiles: Option<TileCheck>,
 }
 
 impl Checker {
-    fn new(mut options: FsckOptions) -> Self {
-        options.heads.sort_by_key(|head| std::cmp::Reverse(head.size));
-        let mut checker = Self {
+    fn new(options: FsckOptions) -> Self {
+        Self {
             tree: TreeHash::default(),
             now: options.now,
             heads: options.heads,
@@ -186,13 +196,32 @@ impl Checker {
             latest: Timestamp::MIN,
             findings: Vec::new(),
             findings_more: 0,
-        };
-        checker.compare_heads();
-        checker
+            tiles: None,
+        }
+    }
+
+    /// Reads the log's own last checkpoint, whose size also says how far the files of hashes reach.
+    fn read_checkpoint(&mut self, of_origin: &Path, origin: &str) {
+        match last_checkpoint(of_origin, origin) {
+            Ok(None) => {}
+            Ok(Some(checkpoint)) => {
+                self.tiles = Some(TileCheck::new(of_origin, checkpoint.size));
+                let found = "the log's checkpoint".to_owned();
+                self.heads.push(TreeHead { size: checkpoint.size, root: checkpoint.root, found });
+            }
+            Err(error) => {
+                let message = format!(
+                    "the log's checkpoint cannot be relied on: {error}; nothing says what was signed"
+                );
+                self.find(FindingKind::NotSigned, 0, message);
+            }
+        }
+        self.heads.sort_by_key(|head| std::cmp::Reverse(head.size));
+        self.compare_heads();
     }
 
     fn entry(&mut self, index: u64, bytes: &[u8]) {
-        self.tree.push(bytes);
+        self.hash(bytes);
         match Entry::decode(bytes) {
             Ok(entry) => self.date(index, &entry),
             Err(error) => {
@@ -200,6 +229,22 @@ impl Checker {
             }
         }
         self.compare_heads();
+    }
+
+    /// Adds the entry to the tree, and compares what it completes with the files that are served.
+    fn hash(&mut self, bytes: &[u8]) {
+        let size = self.tree.size() + 1;
+        let (tiles, mut differences) = (&mut self.tiles, Vec::new());
+        self.tree.push_leaf_telling(tree_leaf(bytes), |height, hash| {
+            differences.extend(tiles.as_mut().and_then(|tiles| tiles.compare(size, height, hash)));
+        });
+        for Difference { level, index } in differences {
+            let message = format!(
+                "tree/level-{level} is not what the entries from {index} on make; it is made again from them when `tree` is \
+                 moved away, all but `checkpoint`, and the gateway started"
+            );
+            self.find(FindingKind::TilesDiffer, index, message);
+        }
     }
 
     fn date(&mut self, index: u64, entry: &Entry) {

@@ -11,8 +11,11 @@ use tempfile::TempDir;
 use tlog_tiles::tlog::{node_hash, record_hash};
 
 use super::*;
-use crate::audit::entry::{AnswerEntry, AuthorisedBy, Entry, LeafSet, RefusalEntry, SubjectPseudonym};
+use crate::audit::entry::{
+    AnswerEntry, AuthorisedBy, CaseDigest, Entry, HiddenHandle, LeafSet, RefusalEntry, SubjectPseudonym,
+};
 use crate::audit::journal::{Journal, JournalOptions, NoObserver, ReadError};
+use crate::audit::tree::{LogTree, TreeOptions};
 use crate::domain::claim::GroundKind;
 use crate::domain::decision::Decision;
 use crate::domain::partner::PartnerId;
@@ -64,6 +67,8 @@ fn answer_of(name: &str, number: u64, seconds: i64) -> AnswerEntry<'static> {
         nonce: [7; 16],
         subject: SubjectPseudonym([8; 16]),
         question: QuestionDigest([9; 16]),
+        handle: HiddenHandle([11; 16]),
+        case: CaseDigest([12; 16]),
         leaves: LeafSet::default(),
         root: [10; 32],
         request: None,
@@ -283,6 +288,59 @@ fn signed_heads_are_held_against_the_tree_at_their_size() {
     let report = fsck_against(folder.path(), vec![head(17, 16), head(60, 50)]);
     let found: Vec<_> = report.findings.iter().map(|finding| (finding.kind, finding.index)).collect();
     assert_eq!(found, [(FindingKind::TreeDiffers, 16), (FindingKind::EntriesMissing, 50)]);
+}
+
+/// Signs the log of a folder as a gateway does when it stops.
+fn sign(folder: &Path) {
+    let options = JournalOptions::new(folder, "gw-1");
+    let journal = Journal::open(options, Arc::new(Still), Arc::new(NoObserver)).unwrap();
+    let tree = LogTree::open(&journal, TreeOptions::default(), Arc::new(Still)).unwrap();
+    journal.close();
+    tree.close();
+}
+
+/// Goal: what is served beside the entries cannot change unseen either. Method: every byte of checkpoint, public key and
+/// hashes of a signed log is flipped, in turn.
+#[test]
+fn every_byte_of_checkpoint_key_and_hashes_flipped_is_found() {
+    let entries: Vec<_> = (0..300).map(|number| answer(number, 0)).collect();
+    let folder = log_of(&entries, 1 << 20);
+    sign(folder.path());
+    let report = fsck(folder.path());
+    assert_eq!((report.findings.as_slice(), report.heads_confirmed), (&[][..], 1));
+    let of_origin = segments(folder.path()).remove(0).parent().unwrap().to_path_buf();
+    for (name, step) in [("tree/checkpoint", 1), ("verifier", 1), ("tree/level-0", 37), ("tree/level-1", 1)] {
+        let path = of_origin.join(name);
+        let good = std::fs::read(&path).unwrap();
+        assert!(!good.is_empty(), "{name}");
+        for at in (0..good.len()).step_by(step) {
+            let mut bad = good.clone();
+            // No other letter case: a hexadecimal key id is compared as a number.
+            bad[at] ^= 1 << (at % 5);
+            std::fs::write(&path, &bad).unwrap();
+            // A line's last end is not signed, and reads the same with other white space.
+            let is_end = name == "verifier" && at + 1 == good.len();
+            assert!(is_end || !fsck(folder.path()).is_sound(), "byte {at} of {name}");
+        }
+        std::fs::write(&path, &good).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(fsck(folder.path()).is_sound(), name == "tree/checkpoint", "without {name}");
+        std::fs::write(&path, &good).unwrap();
+    }
+    assert!(fsck(folder.path()).is_sound());
+}
+
+#[test]
+fn entries_cut_off_below_the_checkpoint_are_missed() {
+    let entries: Vec<_> = (0..40).map(|number| answer(number, 0)).collect();
+    let folder = log_of(&entries, 1 << 20);
+    sign(folder.path());
+    let path = segments(folder.path()).remove(0);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - (entries[0].len() + 8)]).unwrap();
+    let found: Vec<_> =
+        fsck(folder.path()).findings.iter().map(|finding| (finding.kind, finding.index)).collect();
+    assert_eq!(found, [(FindingKind::EntriesMissing, 39)]);
 }
 
 #[test]

@@ -18,10 +18,17 @@ impl TreeHash {
 
     /// Adds the next entry's leaf hash.
     pub fn push_leaf(&mut self, leaf: [u8; 32]) {
+        self.push_leaf_telling(leaf, |_, _| {});
+    }
+
+    /// Adds the next entry's leaf hash, and tells the hash of every perfect subtree that it completes, by height: 0 is the leaf.
+    pub fn push_leaf_telling(&mut self, leaf: [u8; 32], mut told: impl FnMut(u32, &[u8; 32])) {
         let mut node = leaf;
-        for _ in 0..self.size.trailing_ones() {
+        told(0, &node);
+        for height in 1..=self.size.trailing_ones() {
             if let Some(left) = self.subtrees.pop() {
                 node = tree_node(&left, &node);
+                told(height, &node);
             }
         }
         self.subtrees.push(node);

@@ -102,8 +102,10 @@ impl LogWalk {
             Some(origin) => origin.to_owned(),
             None => current_origin(folder).map_err(no_log)?.ok_or(ReadError::NoLog)?,
         };
+        // A folder beside the file `origin`, and no other.
+        let is_name = Path::new(&origin).file_name().is_some_and(|name| *name == *origin);
         let folder = folder.join(&origin);
-        if origin.contains('/') || !folder.is_dir() {
+        if !is_name || !folder.is_dir() {
             return Err(ReadError::NoLog);
         }
         Ok(Self { origin, folder, segment: Vec::new(), looks: LOOKS })

@@ -72,8 +72,8 @@ fn print(report: &FsckReport) {
 
 fn signed(report: &FsckReport) -> String {
     match report.heads_confirmed {
-        0 => "nothing that was signed was compared".to_owned(),
-        1 => "one checkpoint, and the tree rebuilt is the one it was signed over".to_owned(),
+        0 => "nothing: there is no checkpoint that agrees".to_owned(),
+        1 => "the tree rebuilt is the one the last checkpoint was signed over".to_owned(),
         count => format!("{count} checkpoints, and the tree rebuilt is the one they were signed over"),
     }
 }

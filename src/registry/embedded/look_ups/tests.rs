@@ -1,6 +1,6 @@
 //! What the embedded index must do beyond the suite: stay in few runs, survive being cut off, and be rebuilt when it is damaged.
 
-use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
 
 use super::catalogue::{Catalogue, FAN, Merge, Run};
 use super::chunks::CHUNKS;
