@@ -20,6 +20,7 @@ const PROTOS: &[&str] = &[
 const ELIDED: &[&str] = &[
     "drivegate.v1.ApplyChangesRequest",
     "drivegate.v1.Claim",
+    "drivegate.v1.GetReceiptResponse",
     "drivegate.v1.LicenceChange",
     "drivegate.v1.NumberSet",
     "drivegate.v1.VerifyRequest",

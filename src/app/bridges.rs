@@ -4,11 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::{JournalObserver, JournalStep};
+use crate::audit::{FeedFault, FeedObserver, JournalObserver, JournalStep};
 use crate::cache::{BreakerState, CacheObserver, CodecFault, RecordCodec, RedisFault, StaleCause};
 use crate::domain::licence::Record;
 use crate::domain::subject::SubjectId;
-use crate::identity::{HandshakeObserver, HandshakeOutcome};
+use crate::identity::{HandshakeObserver, HandshakeOutcome, error_chain};
 use crate::registry::codec;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{self, CacheLevel, CacheResult, HandshakeLabel, LimitLabel, RegistryRead};
@@ -86,6 +86,20 @@ impl MetricsBridge {
         if let Some(fault) = redis_fault(cause) {
             self.0.redis_fault(fault);
         }
+    }
+}
+
+impl FeedObserver for MetricsBridge {
+    fn fed(&self, look_ups: u64, behind: u64) {
+        self.0.indexed(look_ups, behind);
+    }
+
+    fn failed(&self, fault: &FeedFault) {
+        self.0.index_failed();
+        tracing::error!(
+            causes = error_chain(fault),
+            "look-ups cannot be taken into the index; it is tried again"
+        );
     }
 }
 

@@ -24,6 +24,9 @@ pub enum StartError {
     /// The evidence log.
     #[error("cannot open the evidence log: without it no answer may leave")]
     Evidence(#[from] audit::OpenError),
+    /// The tree over the evidence log, its keys or its checkpoint.
+    #[error("cannot keep the tree of the evidence log")]
+    Tree(#[from] audit::TreeError),
     /// Redis, as configured.
     #[error("cannot use Redis as configured")]
     Redis(#[from] RedisOptionsFault),

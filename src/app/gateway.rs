@@ -23,7 +23,7 @@ use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
 use super::registry::Registry;
 use super::secrets::load_or_make_key;
-use crate::audit::{Journal, JournalOptions};
+use crate::audit::{AllLogs, DiskLog, IndexFeed, Journal, JournalOptions, LogTree, Opener, TreeOptions};
 use crate::cache::{
     CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable,
 };
@@ -31,6 +31,8 @@ use crate::config::GatewayConfig;
 use crate::config::gateway::{Environment, RedisConfig};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
+use crate::evidence::Receipts;
+use crate::evidence::ports::LookUpIndex;
 use crate::gateway::{Farewells, Gateway, ServeOptions, Streams, proto};
 use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
@@ -48,6 +50,9 @@ const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Threads for everything that is not a call: Redis, the operator, traces. Two, so that one may be busy.
 const BACKGROUND_THREADS: usize = 2;
 
+/// How long the last look-ups may take to get into the index.
+const INDEX_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long the last traces may take to leave.
 const TRACES_WITHIN: Duration = Duration::from_secs(2);
 
@@ -62,6 +67,7 @@ pub struct RunningGateway {
     background_stop: CancellationToken,
     cores: Vec<JoinHandle<()>>,
     accept: Option<JoinHandle<()>>,
+    index_feed: Option<tokio::task::JoinHandle<()>>,
     background: Option<Runtime>,
     drain_max: Duration,
     _watch: Watch,
@@ -78,6 +84,10 @@ pub(super) struct Parts {
     pub(super) probe: RegistryProbe,
     pub(super) facts: Arc<FactCache>,
     pub(super) journal: Arc<Journal>,
+    pub(super) tree: Arc<LogTree>,
+    pub(super) logs: Arc<AllLogs>,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) index: Arc<dyn LookUpIndex>,
     pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
     pub(super) metrics: Arc<Metrics>,
@@ -122,6 +132,18 @@ impl RunningGateway {
         let mut journal_options = JournalOptions::new(&config.evidence.folder, &config.evidence.name);
         journal_options.secret.clone_from(&config.evidence.secret);
         let journal = Journal::open(journal_options, Arc::clone(&clock), Arc::clone(&bridge) as _)?;
+        let tree = Arc::new(LogTree::open(&journal, TreeOptions::default(), Arc::clone(&clock))?);
+        let own = DiskLog::new(Arc::clone(tree.log()), background.handle().clone());
+        let logs = Arc::new(AllLogs::new(vec![Arc::new(own) as _]));
+        let receipts = Arc::new(Receipts {
+            logs: Arc::clone(&logs) as _,
+            index: opened.index(),
+            secrets: opened.secrets(),
+            entries: Arc::new(Opener::new(Arc::clone(journal.secret()))),
+            accesses: Arc::clone(&journal) as _,
+            clock: Arc::clone(&clock),
+            unconfirmed_floor: Duration::from_millis(config.bounds.unconfirmed_floor_ms),
+        });
         let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,
@@ -151,6 +173,10 @@ impl RunningGateway {
             probe: RegistryProbe::default(),
             facts,
             journal,
+            tree,
+            logs,
+            receipts,
+            index: opened.index(),
             intake,
             limits,
             metrics,
@@ -172,6 +198,7 @@ impl RunningGateway {
         let farewells = Arc::<Farewells>::default();
         let gateway = Arc::new(Gateway {
             verification,
+            receipts: Arc::clone(&parts.receipts),
             intake: Arc::clone(&parts.intake),
             streams: Arc::new(Streams::default()),
             roster: Arc::clone(parts.identity.roster()),
@@ -223,6 +250,12 @@ impl RunningGateway {
         let monitor = Monitor::new(Arc::clone(&parts), health_reporter, farewells, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));
         background.spawn(probe_registry(Arc::clone(&parts), background_stop.clone()));
+        let feed = IndexFeed::new(
+            Arc::clone(&parts.journal),
+            Arc::clone(&parts.index),
+            Arc::new(MetricsBridge(Arc::clone(&parts.metrics))),
+        );
+        let index_feed = background.spawn(feed.run(background_stop.clone()));
         let watch = parts.identity.watch()?;
         Ok(Self {
             partner_addr,
@@ -234,6 +267,7 @@ impl RunningGateway {
             background_stop,
             cores,
             accept: Some(accept),
+            index_feed: Some(index_feed),
             background: Some(background),
             drain_max: Duration::from_millis(config.bounds.drain_ms),
             _watch: watch,
@@ -274,8 +308,13 @@ impl RunningGateway {
             }
         }
         self.parts.journal.close();
+        self.parts.tree.close();
         self.background_stop.cancel();
         if let Some(background) = self.background.take() {
+            if let Some(feed) = self.index_feed.take() {
+                // What is not in the index by then is fed at the next start.
+                let _late = background.block_on(async { tokio::time::timeout(INDEX_WITHIN, feed).await });
+            }
             if let Err(error) = background.block_on(self.tracer.shutdown(TRACES_WITHIN)) {
                 tracing::warn!(%error, "the last traces were lost");
             }

@@ -11,11 +11,13 @@ use crate::cache::{FeedWatermark, SlotTable, Watermark};
 use crate::config::GatewayConfig;
 use crate::config::postgres::PostgresConfig;
 use crate::domain::time::Clock;
+use crate::evidence::ports::{LookUpIndex, SubjectSecrets};
 use crate::intake::ports::ChangeStore;
 use crate::registry::embedded::STORE_FILE;
 use crate::registry::postgres::{PostgresOptions, Tables, TailOptions};
 use crate::registry::{
-    EmbeddedRegistry, KeyFault, LicenceStore, PostgresRegistry, RegistryKeys, RegistryOptions,
+    EmbeddedLookUps, EmbeddedRegistry, KeyFault, LicenceStore, PostgresRegistry, RegistryKeys,
+    RegistryOptions,
 };
 
 /// Added to the time Redis keeps values: reading, writing and clocks take their time too.
@@ -23,7 +25,7 @@ const REDIS_MARGIN: Duration = Duration::from_secs(60);
 
 /// An opened registry.
 pub(super) enum Registry {
-    Embedded(Arc<EmbeddedRegistry>),
+    Embedded(Arc<EmbeddedRegistry>, Arc<EmbeddedLookUps>),
     Postgres(Arc<PostgresRegistry>),
 }
 
@@ -39,7 +41,8 @@ impl Registry {
                 ..RegistryOptions::default()
             };
             let opened = EmbeddedRegistry::open(&registry.folder, Arc::new(keys), options)?;
-            return Ok(Self::Embedded(Arc::new(opened)));
+            let look_ups = EmbeddedLookUps::open(&registry.folder)?;
+            return Ok(Self::Embedded(Arc::new(opened), Arc::new(look_ups)));
         };
         let options = postgres_options(postgres)?;
         let keys = postgres_keys(&registry.keys, &options)?;
@@ -50,7 +53,7 @@ impl Registry {
     /// Returns the port.
     pub(super) fn store(&self) -> Arc<dyn LicenceStore> {
         match self {
-            Self::Embedded(registry) => Arc::clone(registry) as _,
+            Self::Embedded(registry, _) => Arc::clone(registry) as _,
             Self::Postgres(registry) => Arc::clone(registry) as _,
         }
     }
@@ -58,15 +61,31 @@ impl Registry {
     /// Returns the embedded registry, if that is the one.
     pub(super) fn embedded(&self) -> Option<Arc<EmbeddedRegistry>> {
         match self {
-            Self::Embedded(registry) => Some(Arc::clone(registry)),
+            Self::Embedded(registry, _) => Some(Arc::clone(registry)),
             Self::Postgres(_) => None,
+        }
+    }
+
+    /// Returns the index over the logs.
+    pub(super) fn index(&self) -> Arc<dyn LookUpIndex> {
+        match self {
+            Self::Embedded(_, look_ups) => Arc::clone(look_ups) as _,
+            Self::Postgres(registry) => Arc::clone(registry) as _,
+        }
+    }
+
+    /// Returns the subjects' secrets.
+    pub(super) fn secrets(&self) -> Arc<dyn SubjectSecrets> {
+        match self {
+            Self::Embedded(registry, _) => Arc::clone(registry) as _,
+            Self::Postgres(registry) => Arc::clone(registry) as _,
         }
     }
 
     /// Returns where the authority's changes go.
     pub(super) fn changes(&self) -> Arc<dyn ChangeStore> {
         match self {
-            Self::Embedded(registry) => Arc::clone(registry) as _,
+            Self::Embedded(registry, _) => Arc::clone(registry) as _,
             Self::Postgres(registry) => Arc::clone(registry) as _,
         }
     }
@@ -74,7 +93,7 @@ impl Registry {
     /// Returns how changes reach this process.
     pub(super) fn watermark(&self) -> Watermark {
         match self {
-            Self::Embedded(_) => Watermark::InProcess,
+            Self::Embedded(..) => Watermark::InProcess,
             Self::Postgres(_) => Watermark::Tailed(Arc::new(FeedWatermark::default())),
         }
     }
@@ -83,7 +102,7 @@ impl Registry {
     pub(super) fn tell(&self, slots: &Arc<SlotTable>, config: &GatewayConfig, clock: &Arc<dyn Clock>) {
         self.store().observe(Arc::clone(slots) as _);
         match self {
-            Self::Embedded(registry) => slots.told_from(registry.head()),
+            Self::Embedded(registry, _) => slots.told_from(registry.head()),
             Self::Postgres(registry) => {
                 registry.tail(Arc::clone(slots) as _, tail_options(config), Arc::clone(clock));
             }
@@ -97,7 +116,7 @@ impl Registry {
     /// epoch name the same readings for every replica, and for this one after a restart.
     pub(super) fn redis_scope(&self) -> Vec<u8> {
         match self {
-            Self::Embedded(_) => rand::random::<[u8; 16]>().to_vec(),
+            Self::Embedded(..) => rand::random::<[u8; 16]>().to_vec(),
             Self::Postgres(registry) => {
                 [&registry.id()[..], &registry.heads_known().epoch.to_be_bytes()[..]].concat()
             }

@@ -1,10 +1,13 @@
-//! `drivegate audit`: what an auditor does with a log, from its files alone. Reads, and never writes; a gateway may be running.
+//! `drivegate audit`: what an auditor does with a log, from its files alone. Reads, and never writes a log; a gateway may be running, but for
+//! `reindex` of an embedded registry.
 
 mod export;
 mod fsck;
+mod key;
 mod place;
 mod progress;
 mod prove;
+mod reindex;
 mod stats;
 
 use std::process::ExitCode;
@@ -14,7 +17,7 @@ use clap::{Args, Subcommand};
 /// Checks and reads the evidence log: is it whole, what does it say, and does a bill agree with it?
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  drivegate audit fsck DIR\n  drivegate audit stats DIR --bill bill.csv\n  drivegate audit export DIR --partner rental-demo --from 2026-11-01T00:00:00Z > entries.ndjson\n  drivegate audit prove 1000 2000 DIR\nDIR is a deployment folder, or the folder of a log. All of them may run beside a gateway."
+    after_help = "Examples:\n  drivegate audit fsck DIR\n  drivegate audit stats DIR --bill bill.csv\n  drivegate audit export DIR --partner rental-demo --from 2026-11-01T00:00:00Z > entries.ndjson\n  drivegate audit prove 1000 2000 DIR\nDIR is a deployment folder, or the folder of a log. All of them may run beside a gateway; `reindex` only where the registry is on PostgreSQL."
 )]
 pub struct AuditCommand {
     #[command(subcommand)]
@@ -30,6 +33,10 @@ enum Task {
     Export(export::Export),
     /// Proves that the log of A entries is the beginning of the log of B entries (RFC 6962), and checks the proof.
     Prove(prove::Prove),
+    /// Prints the log's public key line: what whoever verifies receipts and checkpoints needs, once.
+    Key(key::Key),
+    /// Makes the index of look-ups again from the logs: forgets what it knew of them, and feeds it with every entry.
+    Reindex(reindex::Reindex),
     /// Counts answers and refusals by partner and purpose, and holds a bill against the counts. Exit code 2: too much was billed.
     Stats(stats::Stats),
 }
@@ -44,6 +51,8 @@ impl AuditCommand {
             Task::Fsck(fsck) => fsck.run(),
             Task::Export(export) => export.run(),
             Task::Prove(prove) => prove.run(),
+            Task::Key(key) => key.run(),
+            Task::Reindex(reindex) => reindex.run(),
             Task::Stats(stats) => stats.run(),
         }
     }

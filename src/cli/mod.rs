@@ -12,6 +12,7 @@ mod lines_in;
 pub mod load;
 pub mod partner;
 pub mod pki;
+pub mod receipt;
 pub mod registry;
 pub mod serve;
 pub mod terminal;
@@ -39,6 +40,7 @@ enum Command {
     Serve(serve::ServeCommand),
     Check(check::CheckCommand),
     Verify(Box<verify::VerifyCommand>),
+    Receipt(Box<receipt::ReceiptCommand>),
     Registry(registry::RegistryCommand),
     Authority(authority::AuthorityCommand),
     Audit(audit::AuditCommand),
@@ -59,6 +61,7 @@ impl Cli {
             Command::Serve(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Verify(command) => command.run(),
+            Command::Receipt(command) => command.run(),
             Command::Registry(command) => command.run(),
             Command::Authority(command) => command.run(),
             Command::Audit(command) => command.run(),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::domain::partner::PartnerId;
 use crate::domain::subject::{NumberPseudonym, SubjectId, SubjectSecret};
-use crate::verification::ports::{EntryAt, Later};
+use crate::verification::ports::{EntryAt, EvidenceUnavailable, Later};
 
 /// A log that can be read: this replica's own, or another's. Implemented by `audit`.
 pub trait LogSource: Send + Sync + 'static {
@@ -137,4 +137,84 @@ pub struct IndexUnavailable;
 pub trait SubjectSecrets: Send + Sync + 'static {
     /// Returns a subject's secret; `None` when there is no such subject, or no longer.
     fn secret(&self, subject: SubjectId) -> Later<'_, Result<Option<SubjectSecret>, IndexUnavailable>>;
+}
+
+/// Reads and opens entries, with the log's secret. Implemented by `audit`.
+pub trait Entries: Send + Sync + 'static {
+    /// Digests an idempotency key of a partner, as [`LookUp::request`] holds it.
+    fn request_digest(&self, partner: &PartnerId, request_id: &str) -> [u8; 16];
+
+    /// Reads the entry of an answer; `None` when it is something else.
+    fn answered(&self, entry: &[u8]) -> Option<Answered>;
+
+    /// Makes the receipt of an answer. `secret` is that of the subject the handle names, if the registry has it.
+    ///
+    /// # Errors
+    /// [`ReceiptImpossible`]: entry, secret and log do not belong together. A person should look.
+    fn receipt(&self, parts: ReceiptParts<'_>) -> Result<MadeReceipt, ReceiptImpossible>;
+}
+
+/// An answer on record, as far as giving its receipt depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Who asked.
+    pub partner: PartnerId,
+    /// Whom it is about.
+    pub subject: SubjectHandle,
+    /// Whether the claim was confirmed.
+    pub confirmed: bool,
+}
+
+/// What a receipt is made of.
+#[derive(Clone, Debug)]
+pub struct ReceiptParts<'a> {
+    /// The entry's bytes.
+    pub entry: &'a [u8],
+    /// Its number.
+    pub index: u64,
+    /// The proof that it is in the tree of the checkpoint.
+    pub proof: Vec<[u8; 32]>,
+    /// A checkpoint that covers it.
+    pub checkpoint: &'a SignedCheckpoint,
+    /// The subject's secret.
+    pub secret: Option<&'a SubjectSecret>,
+}
+
+/// A receipt, ready to leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeReceipt {
+    /// The file (C2SP `tlog-proof`).
+    pub text: String,
+    /// The subject's secret was destroyed: nothing can be opened any more.
+    pub erased: bool,
+}
+
+/// Entry, secret and log do not belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("entry, secret and checkpoint do not belong together")]
+pub struct ReceiptImpossible;
+
+/// The log of this replica, into which accesses go. Implemented by `audit`.
+pub trait AccessLog: Send + Sync + 'static {
+    /// Appends the entry of an access; the future completes when it is durable. No record, no disclosure.
+    fn record_access(
+        &self,
+        access: &AccessToRecord<'_>,
+    ) -> Later<'static, Result<EntryAt, EvidenceUnavailable>>;
+
+    /// Returns the log's name and how many entries are durable in it.
+    fn written(&self) -> (&str, u64);
+}
+
+/// An access: a partner is given the receipt of an entry of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessToRecord<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// To whom.
+    pub partner: &'a PartnerId,
+    /// Of which entry.
+    pub place: &'a EntryAt,
+    /// Nothing could be opened.
+    pub erased: bool,
 }

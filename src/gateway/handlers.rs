@@ -7,17 +7,21 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::context::CallContext;
-use super::convert::{RequestRules, answer_message, contract_message, limits_message, parse_request};
+use super::convert::{
+    RequestRules, answer_message, contract_message, limits_message, parse_receipt_request, parse_request,
+    receipt_message,
+};
 use super::proto::verification_service_server::VerificationService;
 use super::proto::{
     DescribeContractRequest, DescribeContractResponse, Environment, GetLimitsRequest, GetLimitsResponse,
-    VerifyRequest, VerifyResponse,
+    GetReceiptRequest, GetReceiptResponse, VerifyRequest, VerifyResponse,
 };
 use super::refusal::{LimitFields, Refusal};
 use crate::admission::Meters;
 use crate::domain::licence::NumberRules;
 use crate::domain::partner::Contract;
 use crate::domain::time::Clock;
+use crate::evidence::{ReceiptCaller, Receipts};
 use crate::identity::Roster;
 use crate::verification::ports::Deadline;
 use crate::verification::{self, Caller, Verification};
@@ -26,6 +30,7 @@ use crate::verification::{self, Caller, Verification};
 #[derive(Clone)]
 pub(super) struct Handlers {
     pub(super) verification: Arc<Verification>,
+    pub(super) receipts: Arc<Receipts>,
     pub(super) meters: Arc<dyn Meters>,
     pub(super) roster: Arc<Roster>,
     pub(super) clock: Arc<dyn Clock>,
@@ -77,6 +82,21 @@ impl VerificationService for Handlers {
             contract: Some(contract_message(&contract, expires_at)),
             environment: self.environment.into(),
         }))
+    }
+
+    async fn get_receipt(
+        &self,
+        request: Request<GetReceiptRequest>,
+    ) -> Result<Response<GetReceiptResponse>, Status> {
+        let (call, contract) = caller(&request)?;
+        let asked = parse_receipt_request(request.into_inner())
+            .map_err(|faults| call.refuse(Refusal::Malformed(faults)))?;
+        let standing = || call.connection.standing(&self.roster, self.clock.now());
+        let caller = ReceiptCaller { partner: &contract.partner, standing: &standing };
+        match self.receipts.receipt(caller, &asked).await {
+            Ok(receipt) => Ok(Response::new(receipt_message(receipt, self.environment))),
+            Err(cause) => Err(call.refuse(cause.into())),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::proto::ErrorReason;
 use crate::admission::{LimitExceeded, LimitWindow, Meters, ratelimit};
 use crate::domain::partner::{Contract, Standing};
 use crate::domain::policy::AuthoriseRefusal;
+use crate::evidence::NoReceipt;
 use crate::verification::NoAnswer;
 use crate::verification::ports::LookUpError;
 
@@ -41,6 +42,8 @@ pub(super) enum Refusal {
     Compressed,
     /// No such method.
     MethodNotKnown,
+    /// None of the partner's answers stands there.
+    EntryNotFound,
     /// A limit of the contract is reached; with the fields that say what is left of all of them.
     Limit(LimitExceeded, Option<Box<LimitFields>>),
     /// Too many different questions about one subject.
@@ -60,6 +63,8 @@ pub(super) enum Refusal {
     RegistryUnavailable,
     /// The answer could not be recorded.
     EvidenceUnavailable,
+    /// The log cannot be read, or is not signed far enough yet.
+    LogUnavailable,
     /// The facts could not be kept fresh.
     FreshnessUnavailable,
     /// Our fault.
@@ -100,6 +105,19 @@ impl From<NoAnswer> for Refusal {
                 Self::FreshnessUnavailable
             }
             NoAnswer::NoEvidence => Self::EvidenceUnavailable,
+        }
+    }
+}
+
+impl From<NoReceipt> for Refusal {
+    fn from(cause: NoReceipt) -> Self {
+        match cause {
+            NoReceipt::NotFound => Self::EntryNotFound,
+            NoReceipt::StandingLost(standing) => Self::Standing(standing),
+            NoReceipt::NoLog => Self::LogUnavailable,
+            NoReceipt::NoIndex => Self::RegistryUnavailable,
+            NoReceipt::NoEvidence => Self::EvidenceUnavailable,
+            NoReceipt::Damaged => Self::Internal,
         }
     }
 }
@@ -145,6 +163,7 @@ impl Refusal {
                 (Code::Unimplemented, Why::CompressionNotAccepted, "compressed messages are not accepted")
             }
             Self::MethodNotKnown => (Code::Unimplemented, Why::MethodNotKnown, "no such method"),
+            Self::EntryNotFound => (Code::NotFound, Why::EntryNotFound, "none of your answers stands there"),
             Self::Limit(exceeded, _) => limit_row(exceeded.window),
             Self::Variation { .. } => (
                 Code::ResourceExhausted,
@@ -163,6 +182,9 @@ impl Refusal {
             }
             Self::EvidenceUnavailable => {
                 (Code::Unavailable, Why::EvidenceUnavailable, "the answer cannot be put on record now")
+            }
+            Self::LogUnavailable => {
+                (Code::Unavailable, Why::EvidenceUnavailable, "the evidence log cannot be read now")
             }
             Self::FreshnessUnavailable => {
                 (Code::Unavailable, Why::FreshnessUnavailable, "the reading cannot be kept fresh enough now")
@@ -228,6 +250,7 @@ impl Refusal {
             | Self::Draining
             | Self::RegistryUnavailable
             | Self::EvidenceUnavailable
+            | Self::LogUnavailable
             | Self::FreshnessUnavailable => {
                 details.set_retry_info(Some(RETRY_AFTER_TROUBLE));
             }
@@ -241,6 +264,7 @@ impl Refusal {
             | Self::MethodNotPermitted
             | Self::Compressed
             | Self::MethodNotKnown
+            | Self::EntryNotFound
             | Self::IdempotencyConflict
             | Self::DeadlineExceeded
             | Self::Internal => {}

@@ -33,6 +33,7 @@ pub(super) fn method_of(path: &str) -> Method {
         "/drivegate.v1.VerificationService/Verify" => Method::Verify,
         "/drivegate.v1.VerificationService/GetLimits" => Method::GetLimits,
         "/drivegate.v1.VerificationService/DescribeContract" => Method::DescribeContract,
+        "/drivegate.v1.VerificationService/GetReceipt" => Method::GetReceipt,
         APPLY_CHANGES => Method::ApplyChanges,
         path if path.starts_with(HEALTH) => Method::Health,
         _ => Method::Other,

@@ -22,6 +22,7 @@ use super::serve::{Answers, Ends, ServeOptions, serve_core};
 use crate::admission::{Meters, RefusalLog};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
+use crate::evidence::Receipts;
 use crate::identity::{CoreIncoming, Roster};
 use crate::intake::Intake;
 use crate::verification::Verification;
@@ -30,6 +31,8 @@ use crate::verification::Verification;
 pub struct Gateway<H> {
     /// The use case.
     pub verification: Arc<Verification>,
+    /// The use case of receipts.
+    pub receipts: Arc<Receipts>,
     /// The use case of the authority's stream.
     pub intake: Arc<Intake>,
     /// The authority's open streams, over all cores.
@@ -119,6 +122,7 @@ impl<H: Health> Gateway<H> {
     fn handlers(&self) -> Handlers {
         Handlers {
             verification: Arc::clone(&self.verification),
+            receipts: Arc::clone(&self.receipts),
             meters: Arc::clone(&self.meters),
             roster: Arc::clone(&self.roster),
             clock: Arc::clone(&self.clock),

@@ -28,6 +28,8 @@ label! {
         GetLimits = "GetLimits";
         /// `VerificationService/DescribeContract`
         DescribeContract = "DescribeContract";
+        /// `VerificationService/GetReceipt`
+        GetReceipt = "GetReceipt";
         /// `AuthorityService/ApplyChanges`
         ApplyChanges = "ApplyChanges";
         /// `grpc.health.v1.Health`

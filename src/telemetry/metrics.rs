@@ -83,6 +83,7 @@ pub(super) const REASONS: &[&str] = &[
     "IDEMPOTENCY_CONFLICT",
     "COMPRESSION_NOT_ACCEPTED",
     "METHOD_NOT_KNOWN",
+    "ENTRY_NOT_FOUND",
     "RATE_EXCEEDED",
     "QUOTA_EXCEEDED",
     "IN_FLIGHT_EXCEEDED",
@@ -182,6 +183,15 @@ metrics! {
         {}
     JournalRefusalsDropped: Counter "drivegate.journal.refusals_dropped" ["{refusal}"]
         "Refusals not put on record because too many different ones waited. Should be zero."
+        {}
+    IndexLookUps: Counter "drivegate.index.look_ups" ["{look-up}"]
+        "Look-ups taken into the index that finds them by driver, request and case. Healthy: grows with answers."
+        {}
+    IndexBehind: Gauge "drivegate.index.behind" ["{entry}"]
+        "Durable entries of this replica's log that the index has not read. Healthy: a second's answers; it grows under overload only."
+        {}
+    IndexFailures: Counter "drivegate.index.failures" ["{failure}"]
+        "Batches of look-ups that the index could not take in; they are tried again. Should be zero."
         {}
     IntakeChanges: Counter "drivegate.intake.changes" ["{change}"]
         "Changes of the authority by what became of them. Healthy: mostly `applied`; `quarantined` and `rejected` zero."

@@ -163,6 +163,17 @@ impl Metrics {
         self.cells.set(Id::JournalQueue, 0, saturating(entry_count));
     }
 
+    /// Look-ups were taken into the index; so many entries are still to be read.
+    pub fn indexed(&self, look_up_count: u64, behind: u64) {
+        self.cells.add(Id::IndexLookUps, 0, saturating(look_up_count));
+        self.cells.set(Id::IndexBehind, 0, saturating(behind));
+    }
+
+    /// A batch of look-ups could not be taken into the index.
+    pub fn index_failed(&self) {
+        self.cells.add(Id::IndexFailures, 0, 1);
+    }
+
     /// Entries were refused because too many bytes waited.
     pub fn journal_overflowed(&self, count: u64) {
         self.cells.add(Id::JournalOverflows, 0, saturating(count));

@@ -28,6 +28,7 @@ mod harness;
 mod import;
 mod known;
 mod limits;
+mod look_ups;
 mod metrics;
 mod operating;
 mod order;

@@ -76,7 +76,7 @@ fn handle(answer: &AnswerToRecord<'_>) -> SubjectHandle {
 
 fn commit_inputs(to: &mut Commitments, answer: &AnswerToRecord<'_>) {
     let claim = answer.claim;
-    to.commit(LeafName::LicenceNumber, |into| values::licence_number(into, claim));
+    to.commit(LeafName::LicenceNumber, |into| values::licence_number(into, claim.document, &claim.number));
     to.commit(LeafName::FullName, |into| into.extend_from_slice(claim.name.expose().as_bytes()));
     if let Some(number) = &claim.file_number {
         to.commit(LeafName::FileNumber, |into| into.extend_from_slice(number.expose().as_bytes()));

@@ -12,7 +12,7 @@ mod compose;
 mod leaves;
 mod look_up;
 mod refusal;
-mod values;
+pub(in crate::audit) mod values;
 
 pub use access::{Access, AccessEntry, AccessOutcome};
 pub use answer::{

@@ -6,21 +6,21 @@ use std::io::Write as _;
 use jiff::civil::Date;
 
 use super::codec::push_moment;
-use crate::domain::claim::{Claim, ConsentEvidence};
+use crate::domain::claim::ConsentEvidence;
 use crate::domain::decision::Remedy;
 use crate::domain::disclosure::{Pending, Probation};
-use crate::domain::licence::{ClassSet, StateSet, VehicleClass};
+use crate::domain::licence::{ClassSet, DocumentKind, LicenceNumber, StateSet, VehicleClass};
 use crate::domain::question::Question;
 use crate::domain::vehicle::{Vehicle, VehicleKind, VehicleUse};
 
 /// Document kind, then the canonical number.
-pub(super) fn licence_number(into: &mut Vec<u8>, claim: &Claim) {
-    into.push(claim.document.code());
-    into.extend_from_slice(claim.number.expose().as_bytes());
+pub(in crate::audit) fn licence_number(into: &mut Vec<u8>, document: DocumentKind, number: &LicenceNumber) {
+    into.push(document.code());
+    into.extend_from_slice(number.expose().as_bytes());
 }
 
 /// Obtained, expires, digest, notice version.
-pub(super) fn consent(into: &mut Vec<u8>, consent: &ConsentEvidence) {
+pub(in crate::audit) fn consent(into: &mut Vec<u8>, consent: &ConsentEvidence) {
     push_moment(into, consent.obtained_at);
     push_moment(into, consent.expires_at);
     into.extend_from_slice(&consent.evidence_sha256);
@@ -28,7 +28,7 @@ pub(super) fn consent(into: &mut Vec<u8>, consent: &ConsentEvidence) {
 }
 
 /// The purpose's code, then its fields in the order of the proto.
-pub(super) fn question(into: &mut Vec<u8>, question: &Question) {
+pub(in crate::audit) fn question(into: &mut Vec<u8>, question: &Question) {
     into.push(question.purpose().code());
     match question {
         Question::InsuranceClaim { occurred_at, vehicle: driven, edition } => {
@@ -77,33 +77,33 @@ fn vehicle(into: &mut Vec<u8>, vehicle: &Vehicle) {
 }
 
 /// Codes, in the order told.
-pub(super) fn remedies(into: &mut Vec<u8>, remedies: &[Remedy]) {
+pub(in crate::audit) fn remedies(into: &mut Vec<u8>, remedies: &[Remedy]) {
     into.extend(remedies.iter().map(|remedy| remedy.code()));
 }
 
 /// Kind, then the last day.
-pub(super) fn probation(into: &mut Vec<u8>, probation: Probation) {
+pub(in crate::audit) fn probation(into: &mut Vec<u8>, probation: Probation) {
     into.push(probation.kind.code());
     day(into, probation.last_day);
 }
 
 /// Bit 0: violation, bit 1: accident.
-pub(super) fn pending(into: &mut Vec<u8>, pending: Pending) {
+pub(in crate::audit) fn pending(into: &mut Vec<u8>, pending: Pending) {
     into.push(u8::from(pending.violation) | u8::from(pending.accident) << 1);
 }
 
 /// Letters, ascending.
-pub(super) fn states(into: &mut Vec<u8>, states: StateSet) {
+pub(in crate::audit) fn states(into: &mut Vec<u8>, states: StateSet) {
     into.extend(states.letters());
 }
 
 /// Codes, ascending.
-pub(super) fn classes(into: &mut Vec<u8>, classes: ClassSet) {
+pub(in crate::audit) fn classes(into: &mut Vec<u8>, classes: ClassSet) {
     into.extend(VehicleClass::ALL.iter().filter(|class| classes.contains(**class)).map(|class| class.code()));
 }
 
 /// A civil day as `YYYY-MM-DD`.
-pub(super) fn day(into: &mut Vec<u8>, day: Date) {
+pub(in crate::audit) fn day(into: &mut Vec<u8>, day: Date) {
     // Writing into a Vec cannot fail.
     let _ = write!(into, "{:04}-{:02}-{:02}", day.year(), day.month(), day.day());
 }

@@ -101,6 +101,7 @@ impl Refusal {
             R::RequestTooLarge => "send less than 16 KiB",
             R::IdempotencyConflict => "use a new --request-id for another question",
             R::CompressionNotAccepted => "send without compression",
+            R::EntryNotFound => "look at origin and index, or the request id, of an answer of your own",
             R::MethodNotKnown => "compare versions of client and gateway",
             R::RateExceeded | R::InFlightExceeded => "slow down, and come back after the time named",
             R::QuotaExceeded => "wait for the window's end, or ask the operator for a larger quota",

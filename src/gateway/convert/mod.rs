@@ -2,6 +2,7 @@
 
 mod change;
 mod contract;
+mod receipt;
 mod request;
 mod response;
 mod words;
@@ -9,5 +10,6 @@ mod words;
 pub use change::change_message;
 pub(super) use change::{ChangeRules, ParsedChange, acknowledgement, parse_change, rejection};
 pub(super) use contract::{contract_message, limits_message};
+pub(super) use receipt::{parse_receipt_request, receipt_message};
 pub(super) use request::{FieldFault, RequestRules, parse_request};
 pub(super) use response::answer_message;

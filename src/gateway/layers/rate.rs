@@ -30,9 +30,11 @@ impl Gate for RateGate {
         let Some(contract) = call.contract.get() else { return Ok(None) };
         let (partner, allowance) = (&contract.partner, &contract.allowance);
         let passed = match call.method {
-            Method::Verify | Method::DescribeContract | Method::ApplyChanges | Method::Other => {
-                self.meters.spend(partner, allowance)
-            }
+            Method::Verify
+            | Method::DescribeContract
+            | Method::GetReceipt
+            | Method::ApplyChanges
+            | Method::Other => self.meters.spend(partner, allowance),
             Method::GetLimits | Method::Health => self.meters.look(partner, allowance),
         };
         match passed {

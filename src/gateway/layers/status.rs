@@ -133,6 +133,7 @@ pub(in crate::gateway) fn note(log: &dyn RefusalLog, call: &CallContext, refusal
         | Refusal::StreamMessageTooLarge
         | Refusal::Compressed
         | Refusal::MethodNotKnown
+        | Refusal::EntryNotFound
         | Refusal::Limit(..)
         | Refusal::IdempotencyConflict
         | Refusal::Variation { .. } => true,
@@ -141,6 +142,7 @@ pub(in crate::gateway) fn note(log: &dyn RefusalLog, call: &CallContext, refusal
         | Refusal::DeadlineExceeded
         | Refusal::RegistryUnavailable
         | Refusal::EvidenceUnavailable
+        | Refusal::LogUnavailable
         | Refusal::FreshnessUnavailable
         | Refusal::Internal => false,
     };

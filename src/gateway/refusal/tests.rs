@@ -145,6 +145,7 @@ fn request_rows() -> Vec<Row> {
         Row(Refusal::MethodNotPermitted, Code::PermissionDenied, "METHOD_NOT_PERMITTED", nothing()),
         Row(Refusal::Compressed, Code::Unimplemented, "COMPRESSION_NOT_ACCEPTED", nothing()),
         Row(Refusal::MethodNotKnown, Code::Unimplemented, "METHOD_NOT_KNOWN", nothing()),
+        Row(Refusal::EntryNotFound, Code::NotFound, "ENTRY_NOT_FOUND", nothing()),
         Row(Refusal::IdempotencyConflict, Code::Aborted, "IDEMPOTENCY_CONFLICT", nothing()),
     ]
 }
@@ -157,6 +158,7 @@ fn trouble_rows() -> Vec<Row> {
         Row(Refusal::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED", nothing()),
         Row(Refusal::RegistryUnavailable, Code::Unavailable, "REGISTRY_UNAVAILABLE", soon()),
         Row(Refusal::EvidenceUnavailable, Code::Unavailable, "EVIDENCE_UNAVAILABLE", soon()),
+        Row(Refusal::LogUnavailable, Code::Unavailable, "EVIDENCE_UNAVAILABLE", soon()),
         Row(Refusal::FreshnessUnavailable, Code::Unavailable, "FRESHNESS_UNAVAILABLE", soon()),
         Row(Refusal::Internal, Code::Internal, "INTERNAL", nothing()),
     ]
@@ -232,6 +234,20 @@ fn every_way_to_get_no_answer_becomes_its_own_refusal() {
         (NoAnswer::NoFacts(LookUpError::FreshnessUnavailable), "FRESHNESS_UNAVAILABLE"),
         (NoAnswer::NotFreshEnough, "FRESHNESS_UNAVAILABLE"),
         (NoAnswer::NoEvidence, "EVIDENCE_UNAVAILABLE"),
+    ] {
+        assert_eq!(Refusal::from(cause).reason_word(), reason);
+    }
+}
+
+#[test]
+fn every_way_to_get_no_receipt_becomes_its_own_refusal() {
+    for (cause, reason) in [
+        (NoReceipt::NotFound, "ENTRY_NOT_FOUND"),
+        (NoReceipt::StandingLost(Standing::Suspended), "PARTNER_SUSPENDED"),
+        (NoReceipt::NoLog, "EVIDENCE_UNAVAILABLE"),
+        (NoReceipt::NoIndex, "REGISTRY_UNAVAILABLE"),
+        (NoReceipt::NoEvidence, "EVIDENCE_UNAVAILABLE"),
+        (NoReceipt::Damaged, "INTERNAL"),
     ] {
         assert_eq!(Refusal::from(cause).reason_word(), reason);
     }

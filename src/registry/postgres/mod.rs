@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `layout` (which partition, and why), `migrations/` (the tables), [`PostgresRegistry`] (opened, checked
 //! against its keys), `reading` (a look-up is one statement on one server), `writing` and `plan` (a batch is one
-//! transaction), `intake` (so is a batch of the authority's changes), `tail` (how every other replica hears of it), `server`
+//! transaction), `intake` (so is a batch of the authority's changes), `look_ups` (the index over the logs), `tail` (how every other replica hears of it), `server`
 //! (when a new epoch begins).
 //!
 //! Every statement of a look-up or an import names its partition, so that it can be sent to one server of several. Those of the
@@ -14,11 +14,13 @@ mod inspect;
 mod intake;
 mod known;
 mod layout;
+mod look_ups;
 mod options;
 mod plan;
 mod readers;
 mod reading;
 mod schema;
+mod secrets;
 mod server;
 mod stats;
 mod store;

@@ -105,7 +105,10 @@ fn parse_fields(faults: &mut Faults, numbers: &[i32]) -> FieldSet {
     numbers.iter().take(FIELDS_MAX).filter_map(|number| faults.member::<Field>("fields", *number)).collect()
 }
 
-fn parse_request_id(faults: &mut Faults, request_id: String) -> Option<String> {
+pub(in crate::gateway::convert) fn parse_request_id(
+    faults: &mut Faults,
+    request_id: String,
+) -> Option<String> {
     if request_id.is_empty() {
         return None;
     }
