@@ -23,7 +23,7 @@ use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
 use super::registry::Registry;
 use super::secrets::load_or_make_key;
-use crate::audit::{Journal, JournalOptions};
+use crate::audit::{AllLogs, Journal, JournalOptions, LogTree, TreeOptions};
 use crate::cache::{
     CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable,
 };
@@ -55,6 +55,7 @@ const TRACES_WITHIN: Duration = Duration::from_secs(2);
 pub struct RunningGateway {
     partner_addr: SocketAddr,
     admin_addr: SocketAddr,
+    auditor_addr: Option<SocketAddr>,
     admin_socket: PathBuf,
     parts: Arc<Parts>,
     tracer: Arc<Tracer>,
@@ -78,6 +79,8 @@ pub(super) struct Parts {
     pub(super) probe: RegistryProbe,
     pub(super) facts: Arc<FactCache>,
     pub(super) journal: Arc<Journal>,
+    pub(super) tree: Arc<LogTree>,
+    pub(super) logs: Arc<AllLogs>,
     pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
     pub(super) metrics: Arc<Metrics>,
@@ -124,6 +127,8 @@ impl RunningGateway {
             Arc::clone(&clock),
             Arc::clone(&bridge) as _,
         )?;
+        let tree = Arc::new(LogTree::open(&journal, tree_options(config), Arc::clone(&clock))?);
+        let logs = super::logs::open(config, &tree, background.handle())?;
         let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,
@@ -153,6 +158,8 @@ impl RunningGateway {
             probe: RegistryProbe::default(),
             facts,
             journal,
+            tree,
+            logs,
             intake,
             limits,
             metrics,
@@ -220,6 +227,13 @@ impl RunningGateway {
         let replica = ReplicaFacts::of(config, partner_addr, parts.clock.as_ref());
         let operator = Arc::new(GatewayOperator::new(Arc::clone(&parts), replica, drain.clone()));
         let admin_addr = super::listeners::start(config, &operator, &background, &background_stop)?;
+        let auditor_addr = match config.listen.auditor {
+            Some(address) => {
+                Some(super::logs::serve(address, &parts.logs, &background, background_stop.clone())?)
+            }
+            None => None,
+        };
+        super::logs::submit(config, parts.tree.log(), &background, &background_stop)?;
         let monitor = Monitor::new(Arc::clone(&parts), health_reporter, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));
         background.spawn(probe_registry(Arc::clone(&parts), background_stop.clone()));
@@ -227,6 +241,7 @@ impl RunningGateway {
         Ok(Self {
             partner_addr,
             admin_addr,
+            auditor_addr,
             admin_socket: config.listen.admin_socket.clone(),
             parts,
             tracer,
@@ -248,6 +263,11 @@ impl RunningGateway {
     /// Returns where the operator reads health and metrics.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin_addr
+    }
+
+    /// Returns where auditors read the log; `None` when they are not served.
+    pub fn auditor_addr(&self) -> Option<SocketAddr> {
+        self.auditor_addr
     }
 
     /// Returns the operator's socket.
@@ -274,6 +294,7 @@ impl RunningGateway {
             }
         }
         self.parts.journal.close();
+        self.parts.tree.close();
         self.background_stop.cancel();
         if let Some(background) = self.background.take() {
             if let Err(error) = background.block_on(self.tracer.shutdown(TRACES_WITHIN)) {
@@ -398,6 +419,13 @@ fn redis_secrets(secret: &[u8; 32], scope: &[u8]) -> RedisSecrets {
         naming: derive(b"drivegate redis naming v1"),
         sealing: SealingKey::new(1, *derive(b"drivegate redis sealing v1")),
         retired: Vec::new(),
+    }
+}
+
+fn tree_options(config: &GatewayConfig) -> TreeOptions {
+    TreeOptions {
+        checkpoint_every: Duration::from_millis(config.evidence.checkpoint_ms),
+        ..TreeOptions::default()
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) struct Monitor {
 struct Seen {
     reloads: ReloadCounts,
     journal: JournalStats,
+    checkpoints: u64,
 }
 
 impl Monitor {
@@ -46,6 +47,7 @@ impl Monitor {
             self.measure();
             self.follow_reloads();
             self.follow_journal();
+            self.follow_tree();
             let report = self.parts.health(self.drain.is_cancelled());
             let serving = report.is_ready();
             if told != Some(serving) {
@@ -114,6 +116,14 @@ impl Monitor {
         let before = std::mem::replace(&mut self.seen.journal, stats);
         self.parts.metrics.journal_overflowed(stats.overflows - before.overflows);
         self.parts.metrics.journal_refusals_dropped(stats.refusals_dropped - before.refusals_dropped);
+    }
+
+    /// Tells how far the tree is behind the journal.
+    fn follow_tree(&mut self) {
+        let stats = self.parts.tree.stats();
+        self.parts.metrics.tree(stats.signed, stats.behind, stats.waiting, stats.is_stopped);
+        let before = std::mem::replace(&mut self.seen.checkpoints, stats.checkpoints);
+        self.parts.metrics.tree_signed(stats.checkpoints - before);
     }
 }
 

@@ -9,12 +9,14 @@ mod deployment;
 pub mod init;
 mod lines_in;
 pub mod load;
+pub mod log;
 pub mod partner;
 pub mod pki;
 pub mod registry;
 pub mod serve;
 pub mod terminal;
 pub mod verify;
+pub mod witness;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,8 @@ enum Command {
     Authority(authority::AuthorityCommand),
     Partner(partner::PartnerCommand),
     Pki(pki::PkiCommand),
+    Log(log::LogCommand),
+    Witness(witness::WitnessCommand),
     Load(Box<load::LoadCommand>),
 }
 
@@ -61,6 +65,8 @@ impl Cli {
             Command::Authority(command) => command.run(),
             Command::Partner(command) => command.run(),
             Command::Pki(command) => command.run(),
+            Command::Log(command) => command.run(),
+            Command::Witness(command) => command.run(),
             Command::Load(command) => command.run(),
         }
     }
