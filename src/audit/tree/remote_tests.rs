@@ -12,7 +12,7 @@ use tlog_tiles::tlog::{Hash, check_record};
 use tokio_util::sync::CancellationToken;
 
 use super::tests::{
-    append, clock, entry_leaf, eventually, flip, journal_options, log_of, open_tree, origin_of,
+    append, clock, entry_leaf, eventually, flip, journal_options, log_of, open_tree, origin_of, payload,
 };
 use super::witness::request;
 use super::*;
