@@ -124,7 +124,11 @@ fn a_receipt_proves_the_answer_without_the_gateway() {
     assert!(gateway.stop(), "from here on there is no gateway");
 
     for ((request, answer, receipt), name) in given.iter().zip(names) {
-        let file = keep(&deployment, &format!("{}.tlog-proof", receipt.evidence.as_ref().unwrap().entry_index), receipt);
+        let file = keep(
+            &deployment,
+            &format!("{}.tlog-proof", receipt.evidence.as_ref().unwrap().entry_index),
+            receipt,
+        );
         let (holds, said) = verify(&deployment, &file, &key, &[]);
         assert!(holds, "{said}");
         assert_eq!(said["partner"], "rental-demo");
@@ -153,7 +157,8 @@ fn a_receipt_proves_the_answer_without_the_gateway() {
         words.extend(["--open", value]);
     }
     deployment.run(&words);
-    let (holds, said) = verify(&deployment, &shown, &key, &[format!("case-reference={}", request.case_reference)]);
+    let (holds, said) =
+        verify(&deployment, &shown, &key, &[format!("case-reference={}", request.case_reference)]);
     assert!(holds && said["root_checked"] == true, "{said}");
     let (holds, _) = verify(&deployment, &shown, &key, &values[..1]);
     assert!(!holds, "a struck value can no longer be shown");
@@ -239,7 +244,10 @@ fn a_receipt_given_is_an_entry_of_the_log() {
         assert_eq!(access["outcome"], "opened");
     }
     let refused = entries.iter().find(|entry| entry["kind"] == "refusals").expect("a refusal is an entry");
-    assert_eq!((&refused["reason"], &refused["partner"]), (&"ENTRY_NOT_FOUND".into(), &"insurer-demo".into()));
+    assert_eq!(
+        (&refused["reason"], &refused["partner"]),
+        (&"ENTRY_NOT_FOUND".into(), &"insurer-demo".into())
+    );
 }
 
 /// The commands a partner types: fetched to a file of its own, never over another, refused as the gateway says.
@@ -253,8 +261,20 @@ fn the_command_fetches_a_receipt_to_a_file() {
     let (address, index) = (gateway.address().to_string(), evidence.entry_index.to_string());
     let get = |partner: &str, out: &Path| {
         deployment.try_run(&[
-            "receipt", "get", "--dir", folder.to_str().unwrap(), "--server", &address, "--as", partner, "--origin",
-            &evidence.log_origin, "--index", &index, "--out", out.to_str().unwrap(),
+            "receipt",
+            "get",
+            "--dir",
+            folder.to_str().unwrap(),
+            "--server",
+            &address,
+            "--as",
+            partner,
+            "--origin",
+            &evidence.log_origin,
+            "--index",
+            &index,
+            "--out",
+            out.to_str().unwrap(),
         ])
     };
     let out = deployment.everything().join("fetched.tlog-proof");
