@@ -192,6 +192,7 @@ metrics! {
         {}
     IndexFailures: Counter "drivegate.index.failures" ["{failure}"]
         "Batches of look-ups that the index could not take in; they are tried again. Should be zero."
+        {}
     TreeSize: Gauge "drivegate.tree.size" ["{entry}"]
         "Entries the newest signed checkpoint covers. Healthy: as many as the journal holds."
         {}
