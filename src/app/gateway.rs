@@ -23,7 +23,7 @@ use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
 use super::registry::Registry;
 use super::secrets::load_or_make_key;
-use crate::audit::{AllLogs, DiskLog, IndexFeed, Journal, JournalOptions, LogTree, Opener, TreeOptions};
+use crate::audit::{AllLogs, IndexFeed, Journal, JournalOptions, LogTree, Opener, TreeOptions};
 use crate::cache::{
     CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable,
 };
@@ -60,6 +60,7 @@ const TRACES_WITHIN: Duration = Duration::from_secs(2);
 pub struct RunningGateway {
     partner_addr: SocketAddr,
     admin_addr: SocketAddr,
+    auditor_addr: Option<SocketAddr>,
     admin_socket: PathBuf,
     parts: Arc<Parts>,
     tracer: Arc<Tracer>,
@@ -132,9 +133,8 @@ impl RunningGateway {
         let mut journal_options = JournalOptions::new(&config.evidence.folder, &config.evidence.name);
         journal_options.secret.clone_from(&config.evidence.secret);
         let journal = Journal::open(journal_options, Arc::clone(&clock), Arc::clone(&bridge) as _)?;
-        let tree = Arc::new(LogTree::open(&journal, TreeOptions::default(), Arc::clone(&clock))?);
-        let own = DiskLog::new(Arc::clone(tree.log()), background.handle().clone());
-        let logs = Arc::new(AllLogs::new(vec![Arc::new(own) as _]));
+        let tree = Arc::new(LogTree::open(&journal, tree_options(config), Arc::clone(&clock))?);
+        let logs = super::logs::open(config, &tree, background.handle())?;
         let receipts = Arc::new(Receipts {
             logs: Arc::clone(&logs) as _,
             index: opened.index(),
@@ -247,6 +247,13 @@ impl RunningGateway {
         let replica = ReplicaFacts::of(config, partner_addr, parts.clock.as_ref());
         let operator = Arc::new(GatewayOperator::new(Arc::clone(&parts), replica, drain.clone()));
         let admin_addr = super::listeners::start(config, &operator, &background, &background_stop)?;
+        let auditor_addr = match config.listen.auditor {
+            Some(address) => {
+                Some(super::logs::serve(address, &parts.logs, &background, background_stop.clone())?)
+            }
+            None => None,
+        };
+        super::logs::submit(config, parts.tree.log(), &background, &background_stop)?;
         let monitor = Monitor::new(Arc::clone(&parts), health_reporter, farewells, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));
         background.spawn(probe_registry(Arc::clone(&parts), background_stop.clone()));
@@ -260,6 +267,7 @@ impl RunningGateway {
         Ok(Self {
             partner_addr,
             admin_addr,
+            auditor_addr,
             admin_socket: config.listen.admin_socket.clone(),
             parts,
             tracer,
@@ -282,6 +290,11 @@ impl RunningGateway {
     /// Returns where the operator reads health and metrics.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin_addr
+    }
+
+    /// Returns where auditors read the log; `None` when they are not served.
+    pub fn auditor_addr(&self) -> Option<SocketAddr> {
+        self.auditor_addr
     }
 
     /// Returns the operator's socket.
@@ -437,6 +450,13 @@ fn redis_secrets(secret: &[u8; 32], scope: &[u8]) -> RedisSecrets {
         naming: derive(b"drivegate redis naming v1"),
         sealing: SealingKey::new(1, *derive(b"drivegate redis sealing v1")),
         retired: Vec::new(),
+    }
+}
+
+fn tree_options(config: &GatewayConfig) -> TreeOptions {
+    TreeOptions {
+        checkpoint_every: Duration::from_millis(config.evidence.checkpoint_ms),
+        ..TreeOptions::default()
     }
 }
 

@@ -10,6 +10,7 @@ mod deployment;
 pub mod init;
 mod lines_in;
 pub mod load;
+pub mod log;
 pub mod partner;
 pub mod pki;
 pub mod receipt;
@@ -17,6 +18,7 @@ pub mod registry;
 pub mod serve;
 pub mod terminal;
 pub mod verify;
+pub mod witness;
 
 use std::process::ExitCode;
 
@@ -46,6 +48,8 @@ enum Command {
     Audit(audit::AuditCommand),
     Partner(partner::PartnerCommand),
     Pki(pki::PkiCommand),
+    Log(log::LogCommand),
+    Witness(witness::WitnessCommand),
     Load(Box<load::LoadCommand>),
 }
 
@@ -67,6 +71,8 @@ impl Cli {
             Command::Audit(command) => command.run(),
             Command::Partner(command) => command.run(),
             Command::Pki(command) => command.run(),
+            Command::Log(command) => command.run(),
+            Command::Witness(command) => command.run(),
             Command::Load(command) => command.run(),
         }
     }

@@ -33,6 +33,7 @@ mod metrics;
 mod operating;
 mod order;
 mod readme;
+mod receipts;
 mod registry_store;
 mod replicas;
 mod sandbox;
