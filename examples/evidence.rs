@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use drivegate::app::SystemClock;
-use drivegate::audit::check::{FsckOptions, check};
+use drivegate::audit::check::{FsckOptions, TreeHash, check};
 use drivegate::audit::entry::compose;
 use drivegate::audit::keys::LogSecret;
 use drivegate::audit::{
@@ -47,6 +47,8 @@ use jiff::Timestamp;
 use rand::RngExt as _;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+use signed_note::{Note, Signer as _, StandardSigner};
+use tlog_tiles::Checkpoint;
 
 /// Entries built, and raw syncs made, for one figure.
 const BUILDS: u32 = 200_000;
@@ -102,6 +104,13 @@ enum Task {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Proves entries of a tree of so many hashes, without their entries: all leaves are zeros, and lie in a sparse file.
+    Synthetic {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long, default_value_t = 100_000_000)]
+        hashes: u64,
+    },
 }
 
 fn main() {
@@ -112,7 +121,8 @@ fn main() {
         Task::Fill { dir, entries } => fill(&dir, entries),
         Task::Recover { dir } => recover(&dir),
         Task::Fsck { dir } => fsck(&dir),
-        Task::Prove { dir } => prove(&dir),
+        Task::Prove { dir } => prove(&dir, &dir.join("filled")),
+        Task::Synthetic { dir, hashes } => synthetic(&dir, hashes),
     };
     println!("{figures}");
 }
@@ -436,10 +446,45 @@ fn fsck(dir: &Path) -> Value {
     })
 }
 
-fn prove(dir: &Path) -> Value {
-    let folder = dir.join("filled");
-    let origin = drivegate::audit::JournalReader::open(&folder).expect("a log").origin().to_owned();
-    let log = StoredLog::open(&folder, &origin).expect("the log can be read");
+/// Writes the files of a tree whose leaves are all zero, signed with the key of an empty log, and proves from them.
+fn synthetic(dir: &Path, hashes: u64) -> Value {
+    let folder = dir.join("synthetic");
+    let options = JournalOptions::new(&folder, "bench");
+    let journal = Journal::open(options, Arc::new(SystemClock), Arc::new(NoObserver)).expect("the log opens");
+    let tree =
+        LogTree::open(&journal, TreeOptions::default(), Arc::new(SystemClock)).expect("the tree opens");
+    journal.close();
+    tree.close();
+    let of_origin = folder.join(&**journal.origin());
+    let (mut tree, mut levels) = (TreeHash::default(), vec![Vec::new(); 7]);
+    for _ in 0..hashes {
+        tree.push_leaf_telling([0; 32], |height, hash| {
+            if height > 0 && height % 8 == 0 {
+                levels[height as usize / 8].extend_from_slice(hash);
+            }
+        });
+    }
+    for (level, bytes) in levels.iter().enumerate() {
+        let path = of_origin.join(format!("tree/level-{level}"));
+        std::fs::write(&path, bytes).expect("it can be written");
+        if level == 0 {
+            let file = OpenOptions::new().write(true).open(&path).expect("it is there");
+            file.set_len(hashes * 32).expect("it can be sparse");
+        }
+    }
+    let key = std::fs::read_to_string(of_origin.join("signer")).expect("the log has a key");
+    let signer = StandardSigner::new(key.trim_end()).expect("a key");
+    let head = Checkpoint::new(signer.name(), hashes, tlog_tiles::tlog::Hash(tree.root()), "");
+    let mut note = Note::new(&head.expect("a head").to_bytes(), &[]).expect("a note");
+    note.add_sigs(&[&signer]).expect("it can be signed");
+    std::fs::write(of_origin.join("tree/checkpoint"), note.to_bytes()).expect("it can be written");
+    prove(dir, &folder)
+}
+
+fn prove(dir: &Path, folder: &Path) -> Value {
+    let is_real = folder.starts_with(dir.join("filled"));
+    let origin = drivegate::audit::JournalReader::open(folder).expect("a log").origin().to_owned();
+    let log = StoredLog::open(folder, &origin).expect("the log can be read");
     let size = log.checkpoint().expect("it was signed").size;
     let (mut random, mut proofs, mut entries) = (rand::rng(), histogram(), histogram());
     // The first round brings the files into the page cache.
@@ -449,7 +494,9 @@ fn prove(dir: &Path) -> Value {
             let began = Instant::now();
             black_box(log.inclusion(index, size).expect("it is proved"));
             let proved = began.elapsed();
-            black_box(log.entry(index).expect("it can be read"));
+            if is_real {
+                black_box(log.entry(index).expect("it can be read"));
+            }
             if round == 1 {
                 note(&mut proofs, proved);
                 note(&mut entries, began.elapsed() - proved);
@@ -457,7 +504,7 @@ fn prove(dir: &Path) -> Value {
         }
     }
     json!({
-        "task": "prove",
+        "task": if is_real { "prove" } else { "synthetic" },
         "entries": size,
         "proof_p50_us": micros(&proofs, 0.5),
         "proof_p99_us": micros(&proofs, 0.99),

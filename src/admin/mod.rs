@@ -2,6 +2,7 @@
 //!
 //! May know: `domain`, ports of its own. Must not know: generated messages, adapters, use cases.
 
+mod auditor;
 mod backup;
 pub mod client;
 mod connections;
@@ -13,6 +14,9 @@ pub mod report;
 mod socket;
 #[cfg(test)]
 mod testing;
+mod witness;
 
+pub use auditor::AuditorHttp;
 pub use http::{AdminHttp, AdminPages};
 pub use socket::{AdminSocket, SocketError};
+pub use witness::WitnessHttp;

@@ -31,6 +31,71 @@ pub trait Status: Send + Sync + 'static {
     fn metrics_text(&self) -> String;
 }
 
+/// The logs an auditor may read. Reads files: ask where blocking is permitted.
+pub trait PublishedLogs: Send + Sync + 'static {
+    /// Names the logs.
+    fn origins(&self) -> Vec<String>;
+
+    /// Returns a resource of C2SP `tlog-tiles`; `None` when the log has none such, or not any more.
+    fn resource(&self, origin: &str, resource: LogResource) -> Result<Option<Vec<u8>>, LogUnreadable>;
+}
+
+/// What a log publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogResource {
+    /// The newest signed tree head.
+    Checkpoint,
+    /// Hashes.
+    Tile {
+        /// 0: of entries.
+        level: u8,
+        /// Its number in the level.
+        number: u64,
+        /// 256, or fewer in a partial tile.
+        width: u16,
+    },
+    /// Entries.
+    Bundle {
+        /// Its number.
+        number: u64,
+        /// 256, or fewer in a partial bundle.
+        width: u16,
+    },
+}
+
+/// Cosigns checkpoints. Blocks on a disk: ask where blocking is permitted.
+pub trait WitnessDesk: Send + Sync + 'static {
+    /// Answers a request of C2SP `tlog-witness`.
+    fn add_checkpoint(&self, body: &[u8]) -> WitnessAnswer;
+}
+
+/// What a witness answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WitnessAnswer {
+    /// 200: the lines of its cosignatures.
+    Cosigned(Vec<u8>),
+    /// 400.
+    Malformed,
+    /// 404.
+    UnknownLog,
+    /// 403.
+    NotSigned,
+    /// 409: it has cosigned another size, or another tree of that size.
+    Conflict {
+        /// What it has cosigned last.
+        size: u64,
+    },
+    /// 422.
+    NotContinued,
+    /// 503.
+    Unavailable,
+}
+
+/// The log's files cannot be read now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the log cannot be read")]
+pub struct LogUnreadable;
+
 /// Everything that changes state on the operator's word.
 pub trait Operator: Send + Sync + 'static {
     /// Suspends a partner; durable before it returns, and it bites on the next request.

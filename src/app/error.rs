@@ -24,6 +24,22 @@ pub enum StartError {
     /// The evidence log.
     #[error("cannot open the evidence log: without it no answer may leave")]
     Evidence(#[from] audit::OpenError),
+    /// The tree over the evidence log, its keys or its checkpoint.
+    #[error("cannot keep the tree of the evidence log")]
+    Tree(#[from] audit::TreeError),
+    /// The logs beside the one in force.
+    #[error("cannot read the other logs of the evidence folder")]
+    Logs(#[from] audit::ReadError),
+    /// A peer of the evidence log, as configured.
+    #[error("cannot use `evidence.{key}`: {entry}")]
+    Peer {
+        /// Which list.
+        key: &'static str,
+        /// Its URL or key.
+        entry: String,
+        /// Why.
+        source: audit::PeerFault,
+    },
     /// Redis, as configured.
     #[error("cannot use Redis as configured")]
     Redis(#[from] RedisOptionsFault),

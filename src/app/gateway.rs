@@ -24,7 +24,7 @@ use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
 use super::registry::Registry;
 use super::secrets::load_or_make_key;
-use crate::audit::{IndexFeed, Journal, JournalOptions};
+use crate::audit::{AllLogs, IndexFeed, Journal, JournalOptions, LogTree, Opener, TreeOptions};
 use crate::cache::{
     CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable,
 };
@@ -32,6 +32,7 @@ use crate::config::GatewayConfig;
 use crate::config::gateway::{Environment, RedisConfig};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
+use crate::evidence::Receipts;
 use crate::evidence::ports::LookUpIndex;
 use crate::gateway::{Farewells, Gateway, ServeOptions, Streams, proto};
 use crate::identity::{
@@ -60,6 +61,7 @@ const TRACES_WITHIN: Duration = Duration::from_secs(2);
 pub struct RunningGateway {
     partner_addr: SocketAddr,
     admin_addr: SocketAddr,
+    auditor_addr: Option<SocketAddr>,
     admin_socket: PathBuf,
     parts: Arc<Parts>,
     tracer: Arc<Tracer>,
@@ -84,6 +86,9 @@ pub(super) struct Parts {
     pub(super) probe: RegistryProbe,
     pub(super) facts: Arc<FactCache>,
     pub(super) journal: Arc<Journal>,
+    pub(super) tree: Arc<LogTree>,
+    pub(super) logs: Arc<AllLogs>,
+    pub(super) receipts: Arc<Receipts>,
     pub(super) index: Arc<dyn LookUpIndex>,
     pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
@@ -129,6 +134,17 @@ impl RunningGateway {
         let mut journal_options = JournalOptions::new(&config.evidence.folder, &config.evidence.name);
         journal_options.secret.clone_from(&config.evidence.secret);
         let journal = Journal::open(journal_options, Arc::clone(&clock), Arc::clone(&bridge) as _)?;
+        let tree = Arc::new(LogTree::open(&journal, tree_options(config), Arc::clone(&clock))?);
+        let logs = super::logs::open(config, &tree, background.handle())?;
+        let receipts = Arc::new(Receipts {
+            logs: Arc::clone(&logs) as _,
+            index: opened.index(),
+            secrets: opened.secrets(),
+            entries: Arc::new(Opener::new(Arc::clone(journal.secret()))),
+            accesses: Arc::clone(&journal) as _,
+            clock: Arc::clone(&clock),
+            unconfirmed_floor: Duration::from_millis(config.bounds.unconfirmed_floor_ms),
+        });
         let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,
@@ -158,6 +174,9 @@ impl RunningGateway {
             probe: RegistryProbe::default(),
             facts,
             journal,
+            tree,
+            logs,
+            receipts,
             index: opened.index(),
             intake,
             limits,
@@ -180,6 +199,7 @@ impl RunningGateway {
         let farewells = Arc::<Farewells>::default();
         let gateway = Arc::new(Gateway {
             verification,
+            receipts: Arc::clone(&parts.receipts),
             intake: Arc::clone(&parts.intake),
             streams: Arc::new(Streams::default()),
             roster: Arc::clone(parts.identity.roster()),
@@ -228,6 +248,13 @@ impl RunningGateway {
         let replica = ReplicaFacts::of(config, partner_addr, parts.clock.as_ref());
         let operator = Arc::new(GatewayOperator::new(Arc::clone(&parts), replica, drain.clone()));
         let admin_addr = super::listeners::start(config, &operator, &background, &background_stop)?;
+        let auditor_addr = match config.listen.auditor {
+            Some(address) => {
+                Some(super::logs::serve(address, &parts.logs, &background, background_stop.clone())?)
+            }
+            None => None,
+        };
+        super::logs::submit(config, parts.tree.log(), &background, &background_stop)?;
         let monitor = Monitor::new(Arc::clone(&parts), health_reporter, farewells, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));
         background.spawn(probe_registry(Arc::clone(&parts), background_stop.clone()));
@@ -241,6 +268,7 @@ impl RunningGateway {
         Ok(Self {
             partner_addr,
             admin_addr,
+            auditor_addr,
             admin_socket: config.listen.admin_socket.clone(),
             parts,
             tracer,
@@ -263,6 +291,11 @@ impl RunningGateway {
     /// Returns where the operator reads health and metrics.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin_addr
+    }
+
+    /// Returns where auditors read the log; `None` when they are not served.
+    pub fn auditor_addr(&self) -> Option<SocketAddr> {
+        self.auditor_addr
     }
 
     /// Returns the operator's socket.
@@ -289,6 +322,7 @@ impl RunningGateway {
             }
         }
         self.parts.journal.close();
+        self.parts.tree.close();
         self.background_stop.cancel();
         if let Some(background) = self.background.take() {
             if let Some(feed) = self.index_feed.take() {
@@ -421,6 +455,13 @@ fn redis_secrets(secret: &[u8; 32], scope: &[u8]) -> RedisSecrets {
         naming: derive(b"drivegate redis naming v1"),
         sealing: SealingKey::new(1, *derive(b"drivegate redis sealing v1")),
         retired: Vec::new(),
+    }
+}
+
+fn tree_options(config: &GatewayConfig) -> TreeOptions {
+    TreeOptions {
+        checkpoint_every: Duration::from_millis(config.evidence.checkpoint_ms),
+        ..TreeOptions::default()
     }
 }
 

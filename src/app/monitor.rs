@@ -36,6 +36,7 @@ struct Seen {
     journal: JournalStats,
     /// Answers could not be put on record.
     journal_closed: bool,
+    checkpoints: u64,
 }
 
 impl Monitor {
@@ -56,6 +57,7 @@ impl Monitor {
             self.measure();
             self.follow_reloads();
             self.follow_journal();
+            self.follow_tree();
             let report = self.parts.health(self.drain.is_cancelled());
             let serving = report.is_ready();
             if told != Some(serving) {
@@ -126,6 +128,14 @@ impl Monitor {
         let before = std::mem::replace(&mut self.seen.journal, stats);
         self.parts.metrics.journal_overflowed(stats.overflows - before.overflows);
         self.parts.metrics.journal_refusals_dropped(stats.refusals_dropped - before.refusals_dropped);
+    }
+
+    /// Tells how far the tree is behind the journal.
+    fn follow_tree(&mut self) {
+        let stats = self.parts.tree.stats();
+        self.parts.metrics.tree(stats.signed, stats.behind, stats.waiting, stats.is_stopped);
+        let before = std::mem::replace(&mut self.seen.checkpoints, stats.checkpoints);
+        self.parts.metrics.tree_signed(stats.checkpoints - before);
     }
 
     /// Asks open connections to go when answers can no longer be put on record. A failure that the journal got over in a new

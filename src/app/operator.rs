@@ -21,7 +21,7 @@ use crate::admin::report::{
     Condition, HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine,
     QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
-use crate::audit::JournalHealth;
+use crate::audit::{JournalHealth, TreeHealth};
 use crate::cache::FeedAge;
 use crate::config::GatewayConfig;
 use crate::domain::licence::NumberRules;
@@ -42,6 +42,17 @@ impl Parts {
             JournalHealth::Writing => report.healthy("evidence"),
             JournalHealth::Closed(reason) => {
                 report.unhealthy("evidence", Condition::Failing, reason.to_string())
+            }
+        };
+        report = match self.tree.health() {
+            TreeHealth::Following => report.healthy("tree"),
+            TreeHealth::Building { done, of } => report.unhealthy(
+                "tree",
+                Condition::Degraded,
+                format!("made again from the log: {done} of {of} entries; receipts wait until it is done"),
+            ),
+            TreeHealth::Failing(why) | TreeHealth::Stopped(why) => {
+                report.unhealthy("tree", Condition::Degraded, why)
             }
         };
         let faults = self.identity.faults();

@@ -11,7 +11,7 @@ use crate::cache::{FeedWatermark, SlotTable, Watermark};
 use crate::config::GatewayConfig;
 use crate::config::postgres::PostgresConfig;
 use crate::domain::time::Clock;
-use crate::evidence::ports::LookUpIndex;
+use crate::evidence::ports::{LookUpIndex, SubjectSecrets};
 use crate::intake::ports::ChangeStore;
 use crate::registry::embedded::STORE_FILE;
 use crate::registry::postgres::{PostgresOptions, Tables, TailOptions};
@@ -70,6 +70,14 @@ impl Registry {
     pub(super) fn index(&self) -> Arc<dyn LookUpIndex> {
         match self {
             Self::Embedded(_, look_ups) => Arc::clone(look_ups) as _,
+            Self::Postgres(registry) => Arc::clone(registry) as _,
+        }
+    }
+
+    /// Returns the subjects' secrets.
+    pub(super) fn secrets(&self) -> Arc<dyn SubjectSecrets> {
+        match self {
+            Self::Embedded(registry, _) => Arc::clone(registry) as _,
             Self::Postgres(registry) => Arc::clone(registry) as _,
         }
     }

@@ -3,6 +3,7 @@
 
 mod export;
 mod fsck;
+mod key;
 mod place;
 mod progress;
 mod prove;
@@ -32,6 +33,8 @@ enum Task {
     Export(export::Export),
     /// Proves that the log of A entries is the beginning of the log of B entries (RFC 6962), and checks the proof.
     Prove(prove::Prove),
+    /// Prints the log's public key line: what whoever verifies receipts and checkpoints needs, once.
+    Key(key::Key),
     /// Makes the index of look-ups again from the logs: forgets what it knew of them, and feeds it with every entry.
     Reindex(reindex::Reindex),
     /// Counts answers and refusals by partner and purpose, and holds a bill against the counts. Exit code 2: too much was billed.
@@ -48,6 +51,7 @@ impl AuditCommand {
             Task::Fsck(fsck) => fsck.run(),
             Task::Export(export) => export.run(),
             Task::Prove(prove) => prove.run(),
+            Task::Key(key) => key.run(),
             Task::Reindex(reindex) => reindex.run(),
             Task::Stats(stats) => stats.run(),
         }

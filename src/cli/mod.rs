@@ -10,12 +10,15 @@ mod deployment;
 pub mod init;
 mod lines_in;
 pub mod load;
+pub mod log;
 pub mod partner;
 pub mod pki;
+pub mod receipt;
 pub mod registry;
 pub mod serve;
 pub mod terminal;
 pub mod verify;
+pub mod witness;
 
 use std::process::ExitCode;
 
@@ -39,11 +42,14 @@ enum Command {
     Serve(serve::ServeCommand),
     Check(check::CheckCommand),
     Verify(Box<verify::VerifyCommand>),
+    Receipt(Box<receipt::ReceiptCommand>),
     Registry(registry::RegistryCommand),
     Authority(authority::AuthorityCommand),
     Audit(audit::AuditCommand),
     Partner(partner::PartnerCommand),
     Pki(pki::PkiCommand),
+    Log(log::LogCommand),
+    Witness(witness::WitnessCommand),
     Load(Box<load::LoadCommand>),
 }
 
@@ -59,11 +65,14 @@ impl Cli {
             Command::Serve(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Verify(command) => command.run(),
+            Command::Receipt(command) => command.run(),
             Command::Registry(command) => command.run(),
             Command::Authority(command) => command.run(),
             Command::Audit(command) => command.run(),
             Command::Partner(command) => command.run(),
             Command::Pki(command) => command.run(),
+            Command::Log(command) => command.run(),
+            Command::Witness(command) => command.run(),
             Command::Load(command) => command.run(),
         }
     }

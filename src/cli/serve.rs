@@ -109,6 +109,7 @@ fn announce(gateway: &RunningGateway) {
         "event": "ready",
         "partners": gateway.partner_addr().to_string(),
         "admin": gateway.admin_addr().to_string(),
+        "auditor": gateway.auditor_addr().map(|address| address.to_string()),
         "admin_socket": gateway.admin_socket(),
     });
     say(&ready.to_string());

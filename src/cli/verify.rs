@@ -12,17 +12,16 @@ pub(crate) mod refusal;
 pub(crate) mod request;
 pub(crate) mod words;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use miette::{IntoDiagnostic as _, miette};
+use miette::IntoDiagnostic as _;
 use tonic::Request;
 use tonic::transport::Channel;
 
 use self::arguments::{Call, Question};
-use self::connection::{ConnectionArgs, Credentials, Target};
+use self::connection::{ConnectionArgs, PartnerArgs, Target};
 use self::refusal::Refusal;
 use super::terminal::{Terminal, say, say_json, tell};
 use crate::app::SystemClock;
@@ -60,17 +59,8 @@ pub struct VerifyCommand {
     #[command(flatten)]
     connection: ConnectionArgs,
 
-    /// The partner that asks: its certificate and key in the folder given with --dir.
-    #[arg(long = "as", global = true, value_name = "PARTNER", help_heading = "Connection", conflicts_with_all = ["cert", "key"])]
-    partner: Option<String>,
-
-    /// The partner's certificate chain (PEM).
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection", requires = "key")]
-    cert: Option<PathBuf>,
-
-    /// The partner's key (PEM).
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    partner: PartnerArgs,
 
     /// How long to wait for the answer, in milliseconds; the gateway is told.
     #[arg(long, global = true, value_name = "MS", default_value_t = 2_000)]
@@ -125,7 +115,7 @@ impl VerifyCommand {
 
     async fn ask(self) -> miette::Result<Ended> {
         let terminal = if self.json { Terminal::plain() } else { Terminal::detect() };
-        let tls = self.credentials()?.tls().into_diagnostic()?;
+        let tls = self.partner.credentials(&self.connection)?.tls().into_diagnostic()?;
         let target = Target::new(&self.connection.server, self.connection.server_name.as_deref());
         let call = self.question.into_call(SystemClock.now(), read_line)?;
         let channel = target.channel(&tls).await.into_diagnostic()?;
@@ -139,27 +129,6 @@ impl VerifyCommand {
                 shown.show(&refusal.render(terminal), || refusal.to_json());
                 Ok(if refusal.is_refusal() { Ended::Refused } else { Ended::Failed })
             }
-        }
-    }
-
-    fn credentials(&self) -> miette::Result<Credentials> {
-        let dir = self.connection.dir.as_deref();
-        let of_partner = match (dir, &self.partner) {
-            (Some(dir), Some(partner)) => Some(Credentials::of_partner(dir, partner)),
-            (None, Some(_)) => {
-                return Err(miette!(help = "add --dir DIR", "--as names a partner of a deployment folder"));
-            }
-            _ => None,
-        };
-        let ca = self.connection.ca.clone().or_else(|| dir.map(|dir| dir.join("pki").join("ca.pem")));
-        let files = self.cert.clone().zip(self.key.clone());
-        let certificate = of_partner.and_then(|of| of.certificate).or(files);
-        match (ca, certificate) {
-            (Some(ca), Some(certificate)) => Ok(Credentials { ca, certificate: Some(certificate) }),
-            _ => Err(miette!(
-                help = "give --dir DIR --as PARTNER, or --ca FILE --cert FILE --key FILE",
-                "a partner proves itself with a certificate"
-            )),
         }
     }
 }
@@ -207,7 +176,7 @@ async fn carry_out(
     }
 }
 
-fn timed<T>(message: T, timeout: Duration) -> Request<T> {
+pub(crate) fn timed<T>(message: T, timeout: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     request

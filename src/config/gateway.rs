@@ -73,6 +73,8 @@ pub struct ListenConfig {
     pub partners: SocketAddr,
     /// For the operator: read-only health, metrics, status. Never expose it.
     pub admin: SocketAddr,
+    /// For auditors, witnesses and peers: the signed log, read-only (C2SP tlog-tiles over HTTP). Absent: not served.
+    pub auditor: Option<SocketAddr>,
     /// For the operator: the socket that changes state, mode 0600.
     pub admin_socket: PathBuf,
     /// Cores that serve connections; 0: all.
@@ -84,6 +86,7 @@ impl Default for ListenConfig {
         Self {
             partners: SocketAddr::from(([127, 0, 0, 1], 8443)),
             admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            auditor: None,
             admin_socket: PathBuf::from("data/admin.sock"),
             cores: 0,
         }
@@ -206,11 +209,34 @@ pub struct EvidenceConfig {
     /// The secret that all replicas of a deployment share, 32 random bytes, mode 0600; made by the operator. Absent: the folder
     /// has one of its own, and no other replica can make receipts of this one's answers.
     pub secret: Option<PathBuf>,
+    /// The shortest time between two signed checkpoints. 500 ms: whoever waits for one waits for less than a second.
+    pub checkpoint_ms: u64,
+    /// The logs of the other replicas, so that any of them gives receipts of all.
+    pub peers: Vec<LogAddress>,
+    /// Witnesses that cosign the log's checkpoints (C2SP tlog-witness).
+    pub witnesses: Vec<LogAddress>,
+}
+
+/// A log, or a witness, elsewhere.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogAddress {
+    /// Where it is read or asked: `http://host:port`, with a path where it needs one.
+    pub url: String,
+    /// Its public key: the line in its file `verifier`.
+    pub verifier: String,
 }
 
 impl Default for EvidenceConfig {
     fn default() -> Self {
-        Self { folder: PathBuf::from("data/log"), name: "localhost".to_owned(), secret: None }
+        Self {
+            folder: PathBuf::from("data/log"),
+            name: "localhost".to_owned(),
+            secret: None,
+            checkpoint_ms: 500,
+            peers: Vec::new(),
+            witnesses: Vec::new(),
+        }
     }
 }
 
@@ -365,6 +391,11 @@ impl GatewayConfig {
             !production || bounds.unconfirmed_floor_ms >= 5,
             "bounds.unconfirmed_floor_ms",
             "must be at least 5 in production: without a floor the time tells why a subject was not confirmed",
+        )?;
+        demand(
+            (50..=1_000).contains(&self.evidence.checkpoint_ms),
+            "evidence.checkpoint_ms",
+            "must be 50 to 1000",
         )?;
         demand(bounds.drain_ms <= 600_000, "bounds.drain_ms", "must be at most 600000")?;
         demand(

@@ -8,6 +8,7 @@ pub mod partner;
 pub mod postgres;
 pub mod rules;
 mod secret;
+pub mod witness;
 
 pub use gateway::GatewayConfig;
 pub use hex::{hex, unhex};

@@ -193,6 +193,21 @@ metrics! {
     IndexFailures: Counter "drivegate.index.failures" ["{failure}"]
         "Batches of look-ups that the index could not take in; they are tried again. Should be zero."
         {}
+    TreeSize: Gauge "drivegate.tree.size" ["{entry}"]
+        "Entries the newest signed checkpoint covers. Healthy: as many as the journal holds."
+        {}
+    TreeBehind: Gauge "drivegate.tree.behind" ["{entry}"]
+        "Durable entries no checkpoint covers yet. Healthy: what half a second brings."
+        {}
+    TreeWaiting: Gauge "drivegate.tree.waiting" ["ms"]
+        "How long entries have been waiting for a checkpoint; 0 when none is. Healthy: below 1000."
+        {}
+    TreeCheckpoints: Counter "drivegate.tree.checkpoints" ["{checkpoint}"]
+        "Checkpoints signed. Healthy: grows while answers are given."
+        {}
+    TreeStopped: Gauge "drivegate.tree.stopped" ["{log}"]
+        "1 when the log's files do not continue what was signed, and nothing more is signed. Should always be zero."
+        {}
     IntakeChanges: Counter "drivegate.intake.changes" ["{change}"]
         "Changes of the authority by what became of them. Healthy: mostly `applied`; `quarantined` and `rejected` zero."
         { "outcome": ChangeLabel::WORDS }

@@ -184,6 +184,20 @@ impl Metrics {
         self.cells.add(Id::JournalRefusalsDropped, 0, saturating(count));
     }
 
+    /// The tree over the journal is so far.
+    pub fn tree(&self, size: u64, behind: u64, waiting: Duration, is_stopped: bool) {
+        self.cells.set(Id::TreeSize, 0, saturating(size));
+        self.cells.set(Id::TreeBehind, 0, saturating(behind));
+        let waiting_ms = u64::try_from(waiting.as_millis()).unwrap_or(u64::MAX);
+        self.cells.set(Id::TreeWaiting, 0, saturating(waiting_ms));
+        self.cells.set(Id::TreeStopped, 0, i64::from(is_stopped));
+    }
+
+    /// Checkpoints were signed.
+    pub fn tree_signed(&self, count: u64) {
+        self.cells.add(Id::TreeCheckpoints, 0, saturating(count));
+    }
+
     /// So many changes of the authority came to this.
     pub fn changes(&self, outcome: ChangeLabel, count: u64) {
         self.cells.add(Id::IntakeChanges, outcome as usize, saturating(count));

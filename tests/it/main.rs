@@ -10,6 +10,7 @@
 
 mod architecture;
 mod asks;
+mod auditing;
 mod authority;
 mod bad_input;
 mod canary;
@@ -32,6 +33,7 @@ mod metrics;
 mod operating;
 mod order;
 mod readme;
+mod receipts;
 mod registry_store;
 mod replicas;
 mod sandbox;

@@ -76,9 +76,6 @@ impl LogStats {
     }
 
     fn line(&mut self, partner: &PartnerId, purpose: Option<Purpose>) -> &mut Line {
-        if !self.lines.contains_key(partner) {
-            self.lines.insert(partner.clone(), [Line::default(); PURPOSES]);
-        }
         let lines = self.lines.entry(partner.clone()).or_default();
         &mut lines[place_of(purpose)]
     }

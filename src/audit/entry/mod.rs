@@ -37,6 +37,8 @@ pub const ENTRY_BYTES_MAX: usize = 350;
 pub const ENTRY_VERSION: u8 = 1;
 
 #[cfg(test)]
+pub(in crate::audit) mod testing;
+#[cfg(test)]
 mod tests;
 
 const KIND_ANSWER: u8 = 1;

@@ -48,13 +48,13 @@ const GOLDEN_ACCESS: &str = concat!(
 );
 
 /// Everything an answer borrows.
-struct Case {
+pub(super) struct Case {
     partner: PartnerId,
     claim: Claim,
     question: Question,
     ruling: Ruling,
     disclosure: Disclosure,
-    secret: SubjectSecret,
+    pub(super) secret: SubjectSecret,
     log: LogSecret,
 }
 
@@ -62,7 +62,7 @@ fn moment(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn case() -> Case {
+pub(super) fn case() -> Case {
     let rules = NumberRules { accept_test_numbers: true };
     Case {
         partner: "rental-demo".parse().unwrap(),
@@ -143,8 +143,12 @@ impl Case {
         bytes
     }
 
+    pub(super) fn confirmed_answer(&self) -> AnswerToRecord<'_> {
+        self.answer(SubjectToRecord::Confirmed(&SUBJECT, &self.secret))
+    }
+
     fn confirmed(&self) -> Vec<u8> {
-        self.bytes(&self.answer(SubjectToRecord::Confirmed(&SUBJECT, &self.secret)))
+        self.bytes(&self.confirmed_answer())
     }
 }
 

@@ -166,7 +166,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// An origin becomes a folder's name: nothing but what we write ourselves may pass.
-fn is_origin(origin: &str) -> bool {
+pub(in crate::audit) fn is_origin(origin: &str) -> bool {
     origin.rsplit_once('-').is_some_and(|(name, random)| {
         is_name(name) && random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit())
     })

@@ -28,6 +28,7 @@ mod faulty;
 mod tests;
 
 pub use entries::{EntryFiles, Place, Walk};
+pub(in crate::audit) use folder::is_origin;
 pub use handle::Journal;
 pub use options::{JournalOptions, OpenError};
 pub use queue::Durable;

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use signed_note::Note;
+use tlog_tiles::Checkpoint;
 
 use super::openings::{LeafOpening, push_openings, read_openings};
 use crate::audit::entry::{AnswerEntry, DecodeError, Entry};
@@ -52,7 +53,7 @@ pub enum ReceiptFault {
     #[error("line 2 (`extra`): the entry is not that of an answer")]
     NotAnAnswer,
     /// The checkpoint is no signed note.
-    #[error("the checkpoint is not a signed note (C2SP signed-note)")]
+    #[error("what follows the empty line is not a signed checkpoint (C2SP tlog-checkpoint, signed-note)")]
     Note,
     /// Read, but not written in the one way a receipt is written.
     #[error("not written as receipts are written: a line has blanks, zeros or characters too many")]
@@ -188,8 +189,10 @@ fn answer_in(entry: &[u8]) -> Result<AnswerEntry<'static>, ReceiptFault> {
     }
 }
 
-/// Takes a note that reads and writes back as it is.
+/// Takes a signed checkpoint that reads and writes back as it is: origin, size, root, and nothing else.
 fn checked_note(text: &str) -> Result<String, ReceiptFault> {
     let note = Note::from_bytes(text.as_bytes()).map_err(|_| ReceiptFault::Note)?;
-    if note.to_bytes() == text.as_bytes() { Ok(text.to_owned()) } else { Err(ReceiptFault::Note) }
+    let checkpoint = Checkpoint::from_bytes(note.text()).map_err(|_| ReceiptFault::Note)?;
+    let is_plain = checkpoint.extension().is_empty() && checkpoint.to_bytes() == note.text();
+    if is_plain && note.to_bytes() == text.as_bytes() { Ok(text.to_owned()) } else { Err(ReceiptFault::Note) }
 }

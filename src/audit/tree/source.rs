@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use super::peer::PeerLog;
+use super::shelf::Shelf;
 use super::stored::{StoredLog, StoredLogError};
 use crate::evidence::ports::{LogSource, LogUnavailable, Logs, SignedCheckpoint};
 use crate::verification::ports::Later;
@@ -58,15 +60,29 @@ impl LogSource for DiskLog {
     }
 }
 
-/// All logs a replica can read.
+/// All logs a replica can read: those of its folder, and its peers'.
 pub struct AllLogs {
+    shelf: Shelf,
     logs: Vec<Arc<dyn LogSource>>,
 }
 
 impl AllLogs {
-    /// Collects them; of two with one name the first counts.
-    pub fn new(logs: Vec<Arc<dyn LogSource>>) -> Self {
-        Self { logs }
+    /// Collects them; of two with one name the one on disk counts. Files are read on the runtime's blocking threads.
+    pub fn new(shelf: Shelf, peers: Vec<PeerLog>, runtime: &Handle) -> Self {
+        let on_disk = shelf.origins().filter_map(|origin| shelf.log(origin));
+        let mut logs: Vec<Arc<dyn LogSource>> = Vec::new();
+        for log in on_disk {
+            logs.push(Arc::new(DiskLog::new(Arc::clone(log), runtime.clone())));
+        }
+        for peer in peers {
+            logs.push(Arc::new(peer));
+        }
+        Self { shelf, logs }
+    }
+
+    /// Returns the logs on disk.
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 }
 

@@ -204,6 +204,22 @@ impl StoredLog {
         self.checkpoint.store(Some(Arc::new(checkpoint)));
     }
 
+    /// Adds a witness' line to a checkpoint, if it is still the newest.
+    pub(super) fn add_cosignature(&self, checkpoint: &SignedCheckpoint, line: &[u8]) {
+        loop {
+            let current = self.checkpoint.load_full();
+            let is_same =
+                |now: &&Arc<SignedCheckpoint>| now.size == checkpoint.size && now.root == checkpoint.root;
+            let Some(now) = current.as_ref().filter(is_same) else { return };
+            let note = [&now.note, line].concat().into();
+            let cosigned = SignedCheckpoint { note, ..now.as_ref().clone() };
+            let before = self.checkpoint.compare_and_swap(&current, Some(Arc::new(cosigned)));
+            if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, now)) {
+                return;
+            }
+        }
+    }
+
     /// Says how far hashes can be read.
     pub(super) fn hashed_up_to(&self, size: u64) {
         self.hashed.store(size, Ordering::Release);

@@ -30,7 +30,7 @@ impl Clock for RealClock {
     }
 }
 
-fn clock() -> Arc<dyn Clock> {
+pub(super) fn clock() -> Arc<dyn Clock> {
     Arc::new(RealClock(Instant::now()))
 }
 
@@ -110,11 +110,11 @@ fn roots_and_proofs_are_those_of_the_standard_for_every_size() {
     for size in 1..=600 {
         let upto = &leaves[..size];
         assert_eq!(tiles.root(size as u64).unwrap(), naive_root(upto), "root of {size}");
-        for index in [0, size / 3, size / 2, size - 1] {
+        for index in [size / 3, size - 1] {
             let proof = tiles.inclusion(index as u64, size as u64).unwrap();
             assert_eq!(proof, naive_path(index, upto), "entry {index} of {size}");
         }
-        for old in [1, size / 2, size.saturating_sub(1), size] {
+        for old in [size / 2, size - 1] {
             if old > 0 {
                 let proof = tiles.consistency(old as u64, size as u64).unwrap();
                 assert_eq!(proof, naive_consistency(old, upto, true), "{old} in {size}");
@@ -179,7 +179,7 @@ fn files_that_are_too_short_are_not_gone_on_with() {
     }
 }
 
-fn journal_options(folder: &Path) -> JournalOptions {
+pub(super) fn journal_options(folder: &Path) -> JournalOptions {
     JournalOptions { segment_bytes: 20_000, step_bytes: 4096, ..JournalOptions::new(folder, "gw-1") }
 }
 
@@ -187,38 +187,42 @@ fn open_journal(folder: &Path) -> Arc<Journal> {
     Journal::open(journal_options(folder), clock(), Arc::new(NoObserver)).unwrap()
 }
 
-fn quick() -> TreeOptions {
+pub(super) fn quick() -> TreeOptions {
     TreeOptions { checkpoint_every: Duration::from_millis(5), look_every: Duration::from_millis(1) }
 }
 
-fn open_tree(journal: &Arc<Journal>) -> LogTree {
+pub(super) fn open_tree(journal: &Arc<Journal>) -> LogTree {
     LogTree::open(journal, quick(), clock()).unwrap()
 }
 
-fn payload(number: u64) -> Vec<u8> {
+pub(super) fn payload(number: u64) -> Vec<u8> {
     format!("entry {number} {}", "x".repeat(90)).into_bytes()
 }
 
-fn append(journal: &Journal, numbers: std::ops::Range<u64>) {
-    let end = numbers.end;
-    for number in numbers {
-        let _durable = journal.append(&payload(number)).unwrap();
+pub(super) fn append(journal: &Journal, numbers: std::ops::Range<u64>) {
+    let mut from = numbers.start;
+    while from < numbers.end {
+        let end = numbers.end.min(from + 100);
+        for number in from..end {
+            let _durable = journal.append(&payload(number)).unwrap();
+        }
+        eventually("the entries are durable", || journal.durable() == end);
+        from = end;
     }
-    eventually("the entries are durable", || journal.durable() == end);
 }
 
-fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(super) fn eventually(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..4000 {
         if condition() {
             return;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(2));
     }
     panic!("never happened: {what}");
 }
 
 /// A log of so many entries, closed.
-fn log_of(count: u64) -> (TempDir, PathBuf) {
+pub(super) fn log_of(count: u64) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let journal = open_journal(folder.path());
     let tree = open_tree(&journal);
@@ -230,7 +234,7 @@ fn log_of(count: u64) -> (TempDir, PathBuf) {
     (folder, of_origin)
 }
 
-fn entry_leaf(number: u64) -> [u8; 32] {
+pub(super) fn entry_leaf(number: u64) -> [u8; 32] {
     record_hash(&payload(number)).0
 }
 
@@ -238,11 +242,11 @@ fn naive_log_root(count: u64) -> [u8; 32] {
     naive_root(&(0..count).map(entry_leaf).collect::<Vec<_>>())
 }
 
-fn origin_of(of_origin: &Path) -> String {
+pub(super) fn origin_of(of_origin: &Path) -> String {
     of_origin.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-fn flip(path: &Path, at: u64) {
+pub(super) fn flip(path: &Path, at: u64) {
     let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
@@ -357,11 +361,11 @@ fn a_root_that_does_not_continue_the_checkpoint_is_never_signed() {
     for name in ["signer", "verifier", "tree/checkpoint"] {
         fs::copy(of_origin.join(name), of_other.join(name)).unwrap();
     }
-    drop((folder, other));
     // The checkpoint is of another origin: the journal refuses it.
     let fault = last_checkpoint(&of_other, &origin_of(&of_other));
     assert!(matches!(fault, Err(NoteFault::Key)));
     assert_eq!(before.size, 300);
+    drop((folder, other));
 
     let (folder, of_origin) = log_of(300);
     let first = fs::read_dir(&of_origin).unwrap().map(|file| file.unwrap().path());

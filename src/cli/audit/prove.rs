@@ -36,21 +36,21 @@ impl Prove {
         bar.finish();
         let proof = proof.map_err(|error| match error {
             ProveError::Read(error) => unreadable(&folder, error),
-            ProveError::TooFew(_) => advised(error, "`drivegate audit fsck` says how many entries there are"),
+            ProveError::TooFew(_) => advised(&error, "`drivegate audit fsck` says how many entries there are"),
             ProveError::Sizes | ProveError::Removed(_) | ProveError::Flawed(_) | ProveError::Unsound => {
                 Report::from_err(error)
             }
         })?;
         if self.json {
-            say_json(&in_json(&proof))
+            say_json(&in_json(&proof));
         } else {
-            print(&proof)
+            print(&proof);
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn advised(error: ProveError, help: &'static str) -> Report {
+fn advised(error: &ProveError, help: &'static str) -> Report {
     miette::miette!(help = help, "{error}")
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use miette::miette;
 use tonic::transport::Channel;
 
 use crate::identity::client::{ClientError, ClientStream, ClientTls};
@@ -36,6 +37,50 @@ pub struct ConnectionArgs {
     /// Certificates of the authority that signed the gateway's certificate (PEM) [default: DIR/pki/ca.pem].
     #[arg(long, global = true, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct PartnerArgs {
+    /// The partner that asks: its certificate and key in the folder given with --dir.
+    #[arg(long = "as", global = true, value_name = "PARTNER", conflicts_with_all = ["cert", "key"])]
+    pub partner: Option<String>,
+
+    /// The partner's certificate chain (PEM).
+    #[arg(long, global = true, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+
+    /// The partner's key (PEM).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
+impl PartnerArgs {
+    /// Finds what the partner proves itself with.
+    ///
+    /// # Errors
+    /// Says which arguments are missing.
+    pub fn credentials(&self, connection: &ConnectionArgs) -> miette::Result<Credentials> {
+        let dir = connection.dir.as_deref();
+        let of_partner = match (dir, &self.partner) {
+            (Some(dir), Some(partner)) => Some(Credentials::of_partner(dir, partner)),
+            (None, Some(_)) => {
+                return Err(miette!(help = "add --dir DIR", "--as names a partner of a deployment folder"));
+            }
+            _ => None,
+        };
+        let ca = connection.ca.clone().or_else(|| dir.map(|dir| dir.join("pki").join("ca.pem")));
+        let files = self.cert.clone().zip(self.key.clone());
+        let certificate = of_partner.and_then(|of| of.certificate).or(files);
+        match (ca, certificate) {
+            (Some(ca), Some(certificate)) => Ok(Credentials { ca, certificate: Some(certificate) }),
+            _ => Err(miette!(
+                help = "give --dir DIR --as PARTNER, or --ca FILE --cert FILE --key FILE",
+                "a partner proves itself with a certificate"
+            )),
+        }
+    }
 }
 
 /// What a partner proves itself with.

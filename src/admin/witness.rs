@@ -1,0 +1,74 @@
+//! The witness' listener: `POST /add-checkpoint` of C2SP `tlog-witness`, and nothing else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::connections::{self, Manners};
+use super::ports::{WitnessAnswer, WitnessDesk};
+
+/// The longest life of a connection.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
+/// The largest request: 63 hashes and a checkpoint with a hundred signatures.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// The listener, bound.
+pub struct WitnessHttp {
+    listener: TcpListener,
+    local: SocketAddr,
+}
+
+impl WitnessHttp {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// When it cannot be bound.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let local = listener.local_addr()?;
+        Ok(Self { listener, local })
+    }
+
+    /// Returns the address bound.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Answers until told to stop.
+    pub async fn serve(self, desk: Arc<dyn WitnessDesk>, stop: CancellationToken) {
+        let manners = Manners::AnyVersion { age_max: CONNECTION_AGE_MAX };
+        let accept = || async { self.listener.accept().await.map(|(stream, _)| stream) };
+        let router = Router::new()
+            .route("/add-checkpoint", post(add_checkpoint))
+            .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+            .with_state(desk);
+        connections::serve(accept, router, manners, stop).await;
+    }
+}
+
+async fn add_checkpoint(State(desk): State<Arc<dyn WitnessDesk>>, body: Bytes) -> Response {
+    let answer = tokio::task::spawn_blocking(move || desk.add_checkpoint(&body)).await;
+    let status = |code: StatusCode| (code, format!("{}\n", code.canonical_reason().unwrap_or_default()));
+    match answer {
+        Ok(WitnessAnswer::Cosigned(lines)) => lines.into_response(),
+        Ok(WitnessAnswer::Conflict { size }) => {
+            let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("text/x.tlog.size"))];
+            (StatusCode::CONFLICT, kind, format!("{size}\n")).into_response()
+        }
+        Ok(WitnessAnswer::Malformed) => status(StatusCode::BAD_REQUEST).into_response(),
+        Ok(WitnessAnswer::UnknownLog) => status(StatusCode::NOT_FOUND).into_response(),
+        Ok(WitnessAnswer::NotSigned) => status(StatusCode::FORBIDDEN).into_response(),
+        Ok(WitnessAnswer::NotContinued) => status(StatusCode::UNPROCESSABLE_ENTITY).into_response(),
+        Ok(WitnessAnswer::Unavailable) | Err(_) => status(StatusCode::SERVICE_UNAVAILABLE).into_response(),
+    }
+}
