@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use clap::Parser;
 
 use super::*;
@@ -119,7 +121,8 @@ fn limits_and_contract_need_no_subject() {
 #[test]
 fn a_partner_needs_credentials() {
     let told = |line: &[&str]| {
-        parse(line).unwrap().credentials().map_err(|report| report.help().unwrap().to_string())
+        let verify = parse(line).unwrap();
+        verify.partner.credentials(&verify.connection).map_err(|report| report.help().unwrap().to_string())
     };
     assert_eq!(told(&["limits", "--as", "rental-demo"]).unwrap_err(), "add --dir DIR");
     assert!(told(&["limits", "--dir", "demo"]).unwrap_err().starts_with("give --dir DIR --as PARTNER"));
