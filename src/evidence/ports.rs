@@ -86,7 +86,7 @@ pub trait LookUpIndex: Send + Sync + 'static {
     fn cursor(&self, origin: &str) -> Later<'_, Result<u64, IndexUnavailable>>;
 
     /// Takes in the look-ups among the entries `from` to `to` (exclusive) of a log and moves its cursor to `to`, both or
-    /// neither, durably. Entries that are no look-ups are simply not in `look_ups`. If the cursor is not at `from`, nothing
+    /// neither. A crash may take the last batches back, rows and cursor together: they are fed again. Entries that are no look-ups are simply not in `look_ups`. If the cursor is not at `from`, nothing
     /// happens and the cursor is returned, else `to`.
     fn take_in(
         &self,
@@ -107,7 +107,8 @@ pub trait LookUpIndex: Send + Sync + 'static {
         limit: usize,
     ) -> Later<'_, Result<Vec<Found>, IndexUnavailable>>;
 
-    /// Finds the entries of one request, oldest first (one, unless it was answered again after its charge was forgotten).
+    /// Finds the entries of one request, oldest first (one, unless it was answered again after its charge was forgotten); the
+    /// last 64 if there are more.
     fn by_request(&self, request: [u8; 16]) -> Later<'_, Result<Vec<Found>, IndexUnavailable>>;
 
     /// Finds the entries of one case of a partner, newest first, at most `limit`, strictly before `before`.

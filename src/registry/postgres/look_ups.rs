@@ -31,10 +31,10 @@ const END: &str = "DELETE FROM look_up_log l WHERE origin IS NULL \
 const SWEEP_ROWS: i64 = 10_000;
 
 const BY_SUBJECT: &str = "SELECT l.at_us, o.origin, l.entry_index FROM look_up l JOIN look_up_log o ON o.id = l.log \
-     WHERE l.subject = $1 AND l.at_us <= $2 AND (l.at_us, o.origin, l.entry_index) < ($2, $3 COLLATE \"C\", $4) \
+     WHERE l.subject = $1 AND o.origin IS NOT NULL AND l.at_us <= $2 AND (l.at_us, o.origin, l.entry_index) < ($2, $3 COLLATE \"C\", $4) \
      ORDER BY l.at_us DESC, o.origin DESC, l.entry_index DESC LIMIT $5";
 const BY_CASE: &str = "SELECT l.at_us, o.origin, l.entry_index FROM look_up l JOIN look_up_log o ON o.id = l.log \
-     WHERE l.case_digest = $1 AND l.at_us <= $2 AND (l.at_us, o.origin, l.entry_index) < ($2, $3 COLLATE \"C\", $4) \
+     WHERE l.case_digest = $1 AND o.origin IS NOT NULL AND l.at_us <= $2 AND (l.at_us, o.origin, l.entry_index) < ($2, $3 COLLATE \"C\", $4) \
      ORDER BY l.at_us DESC, o.origin DESC, l.entry_index DESC LIMIT $5";
 const BY_REQUEST: &str = "SELECT l.at_us, o.origin, l.entry_index FROM look_up l JOIN look_up_log o ON o.id = l.log \
      WHERE l.request = $1 AND o.origin IS NOT NULL \
