@@ -12,7 +12,7 @@ mod filling;
 pub(in crate::registry) mod intake;
 pub(in crate::registry) mod merge;
 mod newcomer;
-mod prefetch;
+mod preparing;
 mod progress;
 mod readers;
 mod stats;
