@@ -36,7 +36,7 @@ use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
     Watch,
 };
-use crate::intake::{Intake, IntakeOptions};
+use crate::intake::Intake;
 use crate::limits::{LimitOptions, LocalLimits};
 use crate::registry::{EmbeddedRegistry, LicenceStore};
 use crate::telemetry::Metrics;
@@ -140,7 +140,7 @@ impl RunningGateway {
             opened.changes(),
             Arc::clone(&clock),
             Arc::new(IntakeReporter(Arc::clone(&metrics))),
-            IntakeOptions::default(),
+            opened.intake_options(),
             background.handle(),
         );
         let accepts_test_numbers = config.environment == Environment::Sandbox;

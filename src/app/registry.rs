@@ -11,6 +11,7 @@ use crate::cache::{FeedWatermark, SlotTable, Watermark};
 use crate::config::GatewayConfig;
 use crate::config::postgres::PostgresConfig;
 use crate::domain::time::Clock;
+use crate::intake::IntakeOptions;
 use crate::intake::ports::ChangeStore;
 use crate::registry::embedded::STORE_FILE;
 use crate::registry::postgres::{PostgresOptions, Tables, TailOptions};
@@ -68,6 +69,18 @@ impl Registry {
         match self {
             Self::Embedded(registry) => Arc::clone(registry) as _,
             Self::Postgres(registry) => Arc::clone(registry) as _,
+        }
+    }
+
+    /// Returns the bounds of the intake: a commit of the embedded store waits for one disk alone and is shared by as many as wait, while one of
+    /// PostgreSQL holds the heads of its partitions against other replicas.
+    pub(super) fn intake_options(&self) -> IntakeOptions {
+        let defaults = IntakeOptions::default();
+        match self {
+            Self::Embedded(_) => {
+                IntakeOptions { batch_changes_max: 2 * defaults.batch_changes_max, ..defaults }
+            }
+            Self::Postgres(_) => defaults,
         }
     }
 
