@@ -1,7 +1,7 @@
 //! Measures the PostgreSQL store beside the same select over bare sqlx. `scripts/bench-postgres` starts a server and runs it.
 //!
 //! ```text
-//! cargo run --release --example postgres -- URL [drivers] [seconds]
+//! cargo run --release --example postgres -- URL [drivers] [seconds] [--intake]
 //! ```
 //!
 //! The database must be empty. Prints one JSON object a line.
@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use drivegate::domain::licence::{ChangeKind, DocumentKind, LicenceNumber};
 use drivegate::domain::subject::{NumberPseudonym, Position, SubjectId};
 use drivegate::domain::time::{Clock, Effective};
+use drivegate::intake::ports::{ChangeId, ChangeStore as _, FeedName, IncomingChange, StatedChange};
 use drivegate::registry::generator::Population;
 use drivegate::registry::postgres::{PostgresOptions, TailOptions};
 use drivegate::registry::store::wait;
@@ -37,14 +38,15 @@ use sqlx::{Connection as _, Row as _};
 const PARTITIONS: u16 = 16;
 const ROUNDS: usize = 5;
 const AS_OF: jiff::civil::Date = jiff::civil::date(2026, 11, 1);
-/// The store's own look-up.
+/// The look-up as one writes it, with the partition as a parameter.
 const SELECT: &str = "SELECT h.epoch, h.seq, n.subject, r.sealed FROM feed_head h \
      LEFT JOIN number n ON n.partition = $1 AND n.pseudonym = $2 \
      LEFT JOIN record r ON r.partition = $1 AND r.subject = n.subject \
      WHERE h.partition = $1";
 
 fn main() {
-    let mut words = std::env::args().skip(1);
+    let (flags, words): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|word| word.starts_with("--"));
+    let mut words = words.into_iter();
     let url = words.next().expect("the URL of an empty database");
     let drivers: usize = words.next().map_or(100_000, |count| count.parse().expect("a number of drivers"));
     let seconds: f64 = words.next().map_or(2.0, |count| count.parse().expect("seconds a round"));
@@ -60,6 +62,9 @@ fn main() {
     look_ups(&runtime, &url, &store, &people, round);
     changes(&runtime, &url, &store, &people, round);
     feed(&store, &options, &keys, &people);
+    if flags.iter().any(|flag| flag == "--intake") {
+        intake(&runtime, &store, &people);
+    }
 }
 
 /// A driver as the measurements know one.
@@ -352,6 +357,35 @@ fn changes(
                 "journal_bytes_per_change": journal as f64 / told as f64})
         );
     }
+}
+
+/// Changes of the authority, of subjects it speaks of for the first time.
+fn intake(runtime: &tokio::runtime::Runtime, store: &PostgresRegistry, people: &[Person]) {
+    const PER_TRANSACTION: usize = 4_096;
+    let source = FeedName::parse("authority-demo/bench").unwrap();
+    let now = jiff::Timestamp::from_second(1_900_000_000).unwrap();
+    let incoming = |(index, person): (usize, &Person)| {
+        let kind = ChangeKind::PointsSet { points: 7 };
+        IncomingChange {
+            source: source.clone(),
+            id: ChangeId::parse(&format!("bench-{index}")).unwrap(),
+            sequence: 1,
+            document: DocumentKind::ResidentId,
+            number: person.number.clone(),
+            content: Some(StatedChange { effective: Effective::At(now), recorded_at: now, kind }),
+        }
+    };
+    let changes: Vec<_> = people.iter().enumerate().map(incoming).collect();
+    let began = Instant::now();
+    for batch in changes.chunks(PER_TRANSACTION) {
+        let taken = runtime.block_on(store.take(batch.to_vec(), now)).unwrap();
+        assert_eq!(taken.applied, batch.len() as u64);
+    }
+    println!(
+        "{}",
+        json!({"what": "intake", "changes": changes.len(), "batch": PER_TRANSACTION,
+            "per_second": changes.len() as f64 / began.elapsed().as_secs_f64()})
+    );
 }
 
 async fn journal(url: &str) -> i64 {

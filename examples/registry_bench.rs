@@ -10,6 +10,7 @@
     reason = "a program of its own that prints figures"
 )]
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use clap::Parser;
 use drivegate::app::SystemClock;
 use drivegate::domain::licence::{ChangeKind, DocumentKind, LicenceNumber};
 use drivegate::domain::time::{Clock as _, Effective, civil_day};
+use drivegate::intake::ports::{ChangeId, ChangeStore as _, FeedName, IncomingChange, StatedChange};
 use drivegate::registry::embedded::{Reader, STORE_FILE};
 use drivegate::registry::generator::Population;
 use drivegate::registry::{
@@ -39,9 +41,13 @@ const WARM_SET: usize = 100_000;
 const WARM_READS: usize = 200_000;
 const COLD_READS: usize = 400;
 const DIRECT_READS: usize = 400;
-const CHANGES_PER_COMMIT: usize = 4_000;
-const COMMITS: usize = 15;
-const LONE_CHANGES: usize = 100;
+/// Durable changes measured at each number of them in a commit.
+const CHANGES: usize = 64_000;
+const CHANGES_PER_COMMIT: [usize; 3] = [4_000, 8_000, 16_000];
+const LONE_CHANGES: usize = 1_000;
+/// Changes of the authority, and in one transaction: what two streams have unacknowledged.
+const INCOMING: usize = 64_000;
+const INCOMING_PER_COMMIT: usize = 8_192;
 const PAGE: usize = 4_096;
 
 #[derive(Parser)]
@@ -61,6 +67,9 @@ struct Options {
     /// Memory the engine may use for pages, in MiB; the gateway's default unless given.
     #[arg(long)]
     cache_mib: Option<usize>,
+    /// Also measures the intake: changes of the authority, by (source, id, sequence).
+    #[arg(long)]
+    intake: bool,
 }
 
 fn main() -> miette::Result<()> {
@@ -83,11 +92,17 @@ fn main() -> miette::Result<()> {
     let mut chance = StdRng::seed_from_u64(7);
     let [warm, there] = bench.warm(&mut chance)?;
     let rss = rss_anon_mib()?;
-    let changes = bench.changes(&mut chance)?;
-    let lone = bench.lone_changes(&mut chance)?;
+    let mut round = 0;
+    let mut changes = serde_json::Map::new();
+    for per_commit in CHANGES_PER_COMMIT {
+        let rate = bench.changes(&mut chance, per_commit, &mut round)?;
+        changes.insert(per_commit.to_string(), rate.into());
+    }
+    let [lone, seen] = bench.lone_changes(&mut chance, &mut round)?;
+    let intake = if options.intake { Some(bench.intake(&mut chance)?) } else { None };
     let cold = bench.cold(&store, &mut chance)?;
     let direct = direct_pairs(&store, &bench.clock, &mut chance)?;
-    let changes_cold = bench.changes(&mut chance)?;
+    let changes_cold = bench.changes(&mut chance, CHANGES_PER_COMMIT[0], &mut round)?;
     let told = json!({
         "open_ms": opened.as_millis(),
         "file_bytes": store.metadata().into_diagnostic()?.len(),
@@ -100,6 +115,8 @@ fn main() -> miette::Result<()> {
         "changes_per_second": changes,
         "changes_per_second_cold": changes_cold,
         "lone_change_us": percentiles(lone),
+        "acknowledged_to_seen_in_feed_us": percentiles(seen),
+        "intake_changes_per_second": intake,
     });
     println!("{told}");
     Ok(())
@@ -171,21 +188,65 @@ impl Bench {
         drivers.iter().map(look_up).collect()
     }
 
-    fn changes(&self, chance: &mut StdRng) -> miette::Result<u64> {
-        let mut took = Duration::ZERO;
-        for round in 0..COMMITS {
-            let batch = (0..CHANGES_PER_COMMIT)
-                .map(|_| Ok(points(self.pick(chance)?, &self.clock, round)))
+    /// Durable changes a second, so many to a commit. No two of one subject say the same: `round` counts on.
+    fn changes(&self, chance: &mut StdRng, per_commit: usize, round: &mut usize) -> miette::Result<u64> {
+        let (mut took, mut done) = (Duration::ZERO, 0);
+        while done < CHANGES {
+            let batch = (0..per_commit)
+                .map(|_| Ok(points(self.pick(chance)?, &self.clock, *round)))
                 .collect::<miette::Result<Vec<_>>>()?;
             took += self.apply(&batch)?;
+            (done, *round) = (done + per_commit, *round + 1);
         }
-        Ok((COMMITS * CHANGES_PER_COMMIT) as u64 * 1_000_000 / took.as_micros().max(1) as u64)
+        Ok(done as u64 * 1_000_000 / took.as_micros().max(1) as u64)
     }
 
-    fn lone_changes(&self, chance: &mut StdRng) -> miette::Result<Vec<Duration>> {
-        (0..LONE_CHANGES)
-            .map(|round| self.apply(&[points(self.pick(chance)?, &self.clock, COMMITS + round)]))
-            .collect()
+    /// Changes alone in their commit: until each is acknowledged, and from then until a reader of the feed has it.
+    fn lone_changes(&self, chance: &mut StdRng, round: &mut usize) -> miette::Result<[Vec<Duration>; 2]> {
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..LONE_CHANGES {
+            times[0].push(self.apply(&[points(self.pick(chance)?, &self.clock, *round)])?);
+            *round += 1;
+            let (acknowledged, head) = (self.clock.since_boot(), self.registry.head());
+            let rows = self.registry.feed_after(head.seq - 1, 10).into_diagnostic()?;
+            times[1].push(since(&self.clock, acknowledged));
+            if rows.last().map(|row| row.position) != Some(head) {
+                return Err(miette!("an acknowledged change is not in the feed"));
+            }
+        }
+        Ok(times)
+    }
+
+    /// Changes of the authority a second, durable and acknowledged, of subjects it speaks of for the first time.
+    fn intake(&self, chance: &mut StdRng) -> miette::Result<u64> {
+        let source = FeedName::parse("authority-demo/bench").ok_or_else(|| miette!("a feed's name"))?;
+        let mut seen = HashSet::new();
+        let mut took = Duration::ZERO;
+        let mut done = 0;
+        while done < INCOMING.min(self.count as usize / 2) {
+            let mut batch = Vec::with_capacity(INCOMING_PER_COMMIT);
+            while batch.len() < INCOMING_PER_COMMIT.min(self.count as usize / 4) {
+                let Driver { document, number } = self.pick(chance)?;
+                if seen.insert(number.expose().to_owned()) {
+                    let id = ChangeId::parse(&format!("bench-{}", seen.len())).into_diagnostic()?;
+                    let now = self.clock.now();
+                    let kind = ChangeKind::PointsSet { points: 7 };
+                    let content =
+                        StatedChange { effective: Effective::On(civil_day(now)), recorded_at: now, kind };
+                    let (source, content) = (source.clone(), Some(content));
+                    batch.push(IncomingChange { source, id, sequence: 1, document, number, content });
+                }
+            }
+            let (count, begin) = (batch.len(), self.clock.since_boot());
+            let taken =
+                self.runtime.block_on(self.registry.take(batch, self.clock.now())).into_diagnostic()?;
+            took += since(&self.clock, begin);
+            if taken.applied != count as u64 {
+                return Err(miette!("of {count} changes {} were applied", taken.applied));
+            }
+            done += count;
+        }
+        Ok(done as u64 * 1_000_000 / took.as_micros().max(1) as u64)
     }
 
     fn apply(&self, batch: &[Submission]) -> miette::Result<Duration> {

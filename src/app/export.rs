@@ -8,13 +8,13 @@ use tokio::sync::mpsc;
 use super::chunks::Chunks;
 use super::operator::Turn;
 use crate::admin::ports::ExportBody;
-use crate::registry::{EmbeddedRegistry, export};
+use crate::registry::{LicenceStore, export};
 
 /// Chunks read ahead of what the operator has taken.
 const CHUNKS_AHEAD: usize = 4;
 
 /// Begins an export; what it gives breaks off with an error if the registry does.
-pub(super) fn start(registry: Arc<EmbeddedRegistry>, turn: Turn) -> ExportBody {
+pub(super) fn start(registry: Arc<dyn LicenceStore>, turn: Turn) -> ExportBody {
     let (chunks, body) = mpsc::channel(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let _turn = turn;

@@ -39,7 +39,7 @@ use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
     Watch,
 };
-use crate::intake::{Intake, IntakeOptions};
+use crate::intake::Intake;
 use crate::limits::{LimitOptions, LocalLimits};
 use crate::registry::{EmbeddedRegistry, LicenceStore};
 use crate::telemetry::Metrics;
@@ -161,7 +161,7 @@ impl RunningGateway {
             opened.changes(),
             Arc::clone(&clock),
             Arc::new(IntakeReporter(Arc::clone(&metrics))),
-            IntakeOptions::default(),
+            opened.intake_options(),
             background.handle(),
         );
         let accepts_test_numbers = config.environment == Environment::Sandbox;

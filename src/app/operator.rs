@@ -286,10 +286,8 @@ impl Operator for GatewayOperator {
     }
 
     fn export(&self) -> Later<'_, Result<ExportBody, OperatorError>> {
-        let begun = self.kept_here().and_then(|registry| {
-            let turn = Turn::take(&self.exporting).ok_or(OperatorError::Busy { what: "export" })?;
-            Ok(export::start(registry, turn))
-        });
+        let turn = Turn::take(&self.exporting).ok_or(OperatorError::Busy { what: "export" });
+        let begun = turn.map(|turn| export::start(Arc::clone(&self.parts.registry), turn));
         Box::pin(std::future::ready(begun))
     }
 }
@@ -331,6 +329,7 @@ fn run_import(
             import::ImportProgress::Rejected { line, reason } => {
                 ImportProgress::Rejected { line, reason: reason.to_string() }
             }
+            import::ImportProgress::LoadedAtOnce => return,
         };
         // The operator left: what was read so far still goes in, and a re-run finishes it.
         let _left = progress.blocking_send(step);

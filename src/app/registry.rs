@@ -12,6 +12,7 @@ use crate::config::GatewayConfig;
 use crate::config::postgres::PostgresConfig;
 use crate::domain::time::Clock;
 use crate::evidence::ports::{LookUpIndex, SubjectSecrets};
+use crate::intake::IntakeOptions;
 use crate::intake::ports::ChangeStore;
 use crate::registry::embedded::STORE_FILE;
 use crate::registry::postgres::{PostgresOptions, Tables, TailOptions};
@@ -87,6 +88,18 @@ impl Registry {
         match self {
             Self::Embedded(registry, _) => Arc::clone(registry) as _,
             Self::Postgres(registry) => Arc::clone(registry) as _,
+        }
+    }
+
+    /// Returns the bounds of the intake: a commit of the embedded store waits for one disk alone and is shared by as many as wait, while one of
+    /// PostgreSQL holds the heads of its partitions against other replicas.
+    pub(super) fn intake_options(&self) -> IntakeOptions {
+        let defaults = IntakeOptions::default();
+        match self {
+            Self::Embedded(_) => {
+                IntakeOptions { batch_changes_max: 2 * defaults.batch_changes_max, ..defaults }
+            }
+            Self::Postgres(_) => defaults,
         }
     }
 

@@ -18,7 +18,7 @@ pub struct PostgresConfig {
     pub standby_url: Option<SecretText>,
     /// A file whose first line is the standby's URL.
     pub standby_url_file: Option<PathBuf>,
-    /// Connections for look-ups, kept open. 16 keep four cores of a server busy.
+    /// Connections for look-ups, kept open. 4: look-ups that find them all busy go together.
     #[serde(default = "default_readers")]
     pub readers: usize,
     /// Connections for changes, at most. 4: they wait for the disk.
@@ -36,7 +36,7 @@ pub struct PostgresConfig {
     /// How long rows of the feed are kept. 168 hours: a week.
     #[serde(default = "default_feed_hours")]
     pub feed_hours: u64,
-    /// Prepared statements kept per connection; 0 behind a pooler that shares connections between transactions.
+    /// Prepared statements kept per connection, those of look-ups beside; 0 behind a pooler that shares connections between transactions.
     #[serde(default = "default_statements_prepared")]
     pub statements_prepared: usize,
     /// Partitions of a registry that is made: a power of two up to 256, for ever.
@@ -48,7 +48,7 @@ pub struct PostgresConfig {
 }
 
 fn default_readers() -> usize {
-    16
+    4
 }
 
 fn default_writers() -> u32 {

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use super::embedded::{EmbeddedRegistry, FeedRow, RegistryError, RegistryStats};
+use super::embedded::{BulkLoad, EmbeddedRegistry, FeedRow, RegistryError, RegistryStats};
+use super::export::Records;
 use super::keys::RegistryKeys;
 use super::submission::{Outcome, Submission};
 use crate::domain::subject::Position;
 use crate::verification::ports::{ChangeObserver, Later, RecordSource};
 
-/// A licence store. Look-ups are its [`RecordSource`].
-pub trait LicenceStore: RecordSource {
+/// A licence store. Look-ups are its [`RecordSource`]; [`Records`] goes through everything, at one moment.
+pub trait LicenceStore: RecordSource + Records {
     /// Applies a batch in one durable transaction. Outcomes stand in the batch's order; a rejected submission leaves the
     /// others untouched. When this completes, every observer has heard of every change.
     ///
@@ -33,6 +34,15 @@ pub trait LicenceStore: RecordSource {
     /// As [`Self::apply_since`], outside an import.
     fn apply<'a>(&'a self, batch: &'a [Submission]) -> Later<'a, Result<Vec<Outcome>, RegistryError>> {
         self.apply_since(batch, None)
+    }
+
+    /// Begins a first load, of all histories at once; `None` where there is no such way: this store has none, or holds subjects already. No other
+    /// change goes in while it is under way.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    fn first_load(&self) -> Result<Option<BulkLoad<'_>>, RegistryError> {
+        Ok(None)
     }
 
     /// Tells an observer of every change this process makes, before its writer hears that it is durable. Changes of other
@@ -114,6 +124,14 @@ impl LicenceStore for EmbeddedRegistry {
     ) -> Later<'a, Result<Vec<Outcome>, RegistryError>> {
         let began = began.and_then(|heads| heads.positions().first().copied());
         Box::pin(std::future::ready(self.apply_after(batch, began)))
+    }
+
+    fn first_load(&self) -> Result<Option<BulkLoad<'_>>, RegistryError> {
+        match self.bulk_load() {
+            Ok(load) => Ok(Some(load)),
+            Err(RegistryError::NotEmpty | RegistryError::InMemory) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn observe(&self, observer: Arc<dyn ChangeObserver>) {

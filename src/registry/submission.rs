@@ -87,7 +87,14 @@ impl NewSubject {
             let effective = birth_day.map_or(first.effective, Effective::On);
             let lacks = |says: fn(&ChangeKind) -> bool| !changes.iter().any(|change| says(&change.kind));
             let mut say = |kind| whole.push(NewChange { effective, recorded_at, kind });
-            if lacks(|kind| matches!(kind, ChangeKind::NumberSet { .. })) {
+            // A record names every number it is found by, whatever others it names.
+            let is_named = changes.iter().any(|change| match &change.kind {
+                ChangeKind::NumberSet { document: kind, number: named } => {
+                    (*kind, named) == (document, &number)
+                }
+                _ => false,
+            });
+            if !is_named {
                 say(ChangeKind::NumberSet { document, number: number.clone() });
             }
             if lacks(|kind| matches!(kind, ChangeKind::NameSet { .. })) {

@@ -1,11 +1,14 @@
 //! What every licence store must do, whatever it stands on. A store runs the suite with one line.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use jiff::civil::date;
 
 use super::embedded::FeedRow;
+use super::export::export;
+use super::import::read_end;
 use super::store::{LicenceStore, wait};
 use super::submission::{Extent, NewChange, NewSubject, Outcome, Rejection, Submission};
 use super::{EmbeddedRegistry, RegistryKeys, RegistryOptions};
@@ -336,6 +339,68 @@ pub(super) fn a_number_twice_in_one_import_is_a_duplicate(store: &dyn LicenceSto
     assert_eq!(import(&[licensed(ONE)]), [Outcome::Unchanged], "it was there before");
 }
 
+/// Every licence as a line, in order of the lines: stores go through them each in an order of its own.
+fn exported(store: &dyn LicenceStore) -> Vec<String> {
+    let mut text = Vec::new();
+    let end = export(store, &mut text, &mut |_| {}).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    assert_eq!(read_end(lines.pop().unwrap().as_bytes()), Some(end));
+    assert_eq!(
+        (lines.remove(0).contains("begin"), lines.len() as u64, end.left_out),
+        (true, end.subjects, 0)
+    );
+    lines.sort_unstable();
+    lines
+}
+
+pub(super) fn an_export_says_what_the_embedded_store_says(store: &dyn LicenceStore) {
+    let embedded = embedded::fresh();
+    let mut batch = population(150);
+    batch.extend([licensed(ONE), licensed(THREE)]);
+    let renumbered = ChangeKind::NumberSet { document: DocumentKind::ResidentId, number: number(TWO) };
+    let renumbered = more(ONE, change("2020-01-01T00:00:00Z", renumbered));
+    let stores: [&dyn LicenceStore; 2] = [store, &embedded];
+    let [here, there] = stores.map(|store| {
+        assert!(exported(store).is_empty());
+        apply(store, &batch);
+        apply(store, std::slice::from_ref(&renumbered));
+        exported(store)
+    });
+    assert_eq!(here.len(), batch.len());
+    assert_eq!(here, there);
+}
+
+pub(super) fn an_export_is_of_one_moment(store: &dyn LicenceStore) {
+    let before = population(30);
+    apply(store, &before);
+    let mut seen = 0;
+    let later_at = moment("2025-06-01T00:00:00Z");
+    let walked = store.walk(&mut |record| {
+        if seen == 0 {
+            let points = change("2025-06-01T00:00:00Z", ChangeKind::PointsSet { points: 3 });
+            let (document, number) = (before[0].document, before[0].number.clone());
+            let later = Submission { document, number, extent: Extent::Continuation, changes: vec![points] };
+            assert!(matches!(apply(store, &[licensed(ONE)])[0], Outcome::Created(_)));
+            assert!(matches!(apply(store, &[later])[0], Outcome::Appended(_)));
+        }
+        seen += 1;
+        let history = record.unwrap().history;
+        assert!(history.changes().iter().all(|change| change.recorded_at != later_at));
+        ControlFlow::Continue(())
+    });
+    walked.unwrap();
+    assert_eq!(seen, before.len());
+    let mut some = 0;
+    let walked = store.walk(&mut |_| {
+        some += 1;
+        if some == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    walked.unwrap();
+    assert_eq!(some, 7, "it ends when enough was seen");
+    assert!(matches!(apply(store, &[licensed(TWO)])[0], Outcome::Created(_)), "and holds nobody up");
+}
+
 fn population(count: usize) -> Vec<Submission> {
     let drivers = super::generator::Population::new(7, date(2025, 1, 1)).take(count);
     drivers.map(NewSubject::into_submission).collect()
@@ -375,6 +440,8 @@ macro_rules! partition_suite {
             a_number_that_comes_into_being_is_told_where_its_absence_was_read
             writers_at_once_lose_nothing_and_take_nothing_twice
             a_number_twice_in_one_import_is_a_duplicate
+            an_export_says_what_the_embedded_store_says
+            an_export_is_of_one_moment
         }
     };
 }
@@ -384,7 +451,7 @@ pub(super) use {exact_suite, licence_store_suite, partition_suite};
 mod embedded {
     use super::*;
 
-    fn fresh() -> EmbeddedRegistry {
+    pub(super) fn fresh() -> EmbeddedRegistry {
         let keys = Arc::new(RegistryKeys::ephemeral().unwrap());
         EmbeddedRegistry::in_memory(keys, RegistryOptions::default()).unwrap()
     }

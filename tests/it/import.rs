@@ -210,6 +210,8 @@ fn a_full_disk_ends_the_import_and_the_same_command_finishes_it() {
 #[test]
 fn a_killed_import_leaves_whole_batches_and_is_finished_by_the_same_command() {
     let sandbox = Sandbox::new();
+    // The first few are there already: into an empty registry nothing goes before it is known how much comes.
+    assert_eq!(sandbox.import(&sandbox.generated(5), &[]).status.code(), Some(0));
     let file = sandbox.generated(10_000);
     let bytes = bytes_of(&file);
     let mut import = sandbox.import_from_pipe();
@@ -246,6 +248,34 @@ fn a_killed_import_leaves_whole_batches_and_is_finished_by_the_same_command() {
     rest = Sandbox::new();
     assert_eq!(rest.import(&file, &[]).status.code(), Some(0));
     assert_eq!(rest.exported(), expected, "as if it had never been killed");
+}
+
+/// Goal: a first load of many lines is there whole or not at all, and the same command redoes it. Method: kill -9 when all but the last
+/// hundred lines are read; then a run to the end.
+#[test]
+fn a_killed_first_load_leaves_nothing_and_is_redone_by_the_same_command() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.generated(16_500);
+    let bytes = bytes_of(&file);
+    let mut import = sandbox.import_from_pipe();
+    let begun = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(16_400);
+    feed(&mut import, &bytes[..begun.expect("it has more lines").0]);
+    let loading = sandbox.folder().join("data/registry.loading");
+    for _ in 0..1_200 {
+        if loading.is_dir() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(loading.is_dir(), "it is under way");
+    import.kill().and_then(|()| import.wait()).expect("it was running");
+    assert_eq!(sandbox.subjects(), 0);
+    assert!(!loading.exists(), "what it left is gone");
+    let done = sandbox.import(&file, &[]);
+    assert!(said(&done).contains("16500 new, 0 extended, 0 unchanged, 0 refused"), "{}", said(&done));
+    assert_eq!(sandbox.subjects(), 16_500);
+    let again = sandbox.import(&file, &[]);
+    assert!(said(&again).contains("0 new, 0 extended, 16500 unchanged, 0 refused"), "{}", said(&again));
 }
 
 #[test]

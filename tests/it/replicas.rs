@@ -195,15 +195,28 @@ fn a_check_looks_into_the_database_and_changes_nothing() {
     };
     let (fine, said) = check(&deployment);
     assert!(fine && said.contains("none yet on PostgreSQL"), "{said}");
+    let folder = deployment.folder();
+    let done =
+        deployment.try_run(&["registry", "export", folder.to_str().expect("text"), "--with-identifiers"]);
+    assert!(!done.status.success(), "nothing to export, and nothing is made for it");
     assert_eq!(server.sql(&database, "SELECT count(*) FROM pg_class WHERE relname = 'registry'"), "0");
 
-    let folder = deployment.folder();
     deployment.run(&["registry", "generate", "--count", "5", "--into", folder.to_str().expect("text")]);
     let (fine, said) = check(&deployment);
     assert!(fine && said.contains("in 16 partitions"), "{said}");
     let stats = deployment.run(&["registry", "stats", "--json", "--dir", folder.to_str().expect("text")]);
     let stats: serde_json::Value = serde_json::from_slice(&stats.stdout).expect("JSON");
     assert_eq!((stats["subjects"].as_u64(), stats["unreadable"].as_u64()), (Some(5), Some(0)));
+
+    // What it holds comes out as lines, and goes in elsewhere.
+    let folder = folder.to_str().expect("text");
+    let exported = deployment.run(&["registry", "export", folder, "--with-identifiers"]);
+    let exported = String::from_utf8(exported.stdout).expect("UTF-8");
+    let elsewhere = super::files::Sandbox::new();
+    let file = elsewhere.file("all.ndjson", exported.as_bytes());
+    assert_eq!(elsewhere.import(&file, &[]).status.code(), Some(0));
+    assert_eq!(elsewhere.exported(), super::files::licences(&exported));
+    assert_eq!(elsewhere.subjects(), 5);
 
     std::fs::remove_file(keys_of(&deployment)).expect("they were made");
     let (fine, said) = check(&deployment);

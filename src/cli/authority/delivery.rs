@@ -17,7 +17,7 @@ use crate::identity::client::{ClientError, ClientTls};
 /// Changes in one message: as many as the contract admits.
 const CHANGES_PER_MESSAGE: usize = 128;
 /// Changes kept until they are acknowledged: twice what the gateway reads ahead, so that it never waits for us.
-const UNACKNOWLEDGED_MAX: usize = 2_048;
+const UNACKNOWLEDGED_MAX: usize = 8_192;
 /// Messages on their way.
 const MESSAGES_AHEAD: usize = 4;
 /// What is held is settled after five seconds; then it is asked about once more.

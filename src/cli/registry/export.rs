@@ -13,20 +13,20 @@ use clap::Args;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
 use super::interrupt::Interrupt;
-use super::opening::{OpenFault, must_exist, open_embedded};
+use super::opening::{OpenFault, open_existing};
 use super::progress::licence_counter;
 use crate::admin::client::AdminClient;
 use crate::cli::deployment::Places;
 use crate::cli::terminal::tell;
 use crate::registry::import::{FileEnd, read_end};
-use crate::registry::{EmbeddedRegistry, RegistryError, export};
+use crate::registry::{LicenceStore, RegistryError, export};
 
 /// The longest end line.
 const END_LINE_MAX: usize = 256;
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// The deployment folder. A running gateway is asked over its socket.
+    /// The deployment folder. A running gateway is asked over its socket, unless the registry stands on PostgreSQL.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// Writes to this file, mode 0600; standard output unless given, which must not be a terminal.
@@ -49,7 +49,6 @@ impl Export {
             ));
         }
         let places = Places::of(&self.dir)?;
-        must_exist(&places)?;
         let end = match &self.to {
             Some(file) => self.to_file(&places, file)?,
             None => to_standard_output(&places)?,
@@ -119,8 +118,8 @@ fn to_standard_output(places: &Places) -> miette::Result<FileEnd> {
 
 /// Exports from the store, or from the gateway that holds it open.
 fn write(places: &Places, out: impl Write) -> miette::Result<FileEnd> {
-    match open_embedded(places) {
-        Ok(registry) => write_here(&registry, out),
+    match open_existing(places) {
+        Ok(registry) => write_here(registry.as_ref(), out),
         Err(OpenFault::Registry(RegistryError::Locked(_))) => {
             write_through_gateway(&places.admin_socket, out)
         }
@@ -128,7 +127,7 @@ fn write(places: &Places, out: impl Write) -> miette::Result<FileEnd> {
     }
 }
 
-fn write_here(registry: &EmbeddedRegistry, out: impl Write) -> miette::Result<FileEnd> {
+fn write_here(registry: &dyn LicenceStore, out: impl Write) -> miette::Result<FileEnd> {
     let bar = licence_counter();
     let ended = export::export(registry, &mut BufWriter::new(out), &mut |_| bar.inc(1));
     bar.finish_and_clear();

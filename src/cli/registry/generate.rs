@@ -100,7 +100,8 @@ impl Generate {
         let mut stages = StageBar::new();
         let report = load.finish(&mut |progress| stages.show(progress));
         stages.finish();
-        if !report.into_diagnostic()?.duplicates.is_empty() {
+        let report = report.into_diagnostic()?;
+        if !report.duplicates.is_empty() || !report.numbers_taken.is_empty() {
             return Err(not_taken(Rejection::DuplicateNumber));
         }
         registry.close_and_shrink().into_diagnostic()

@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
 use super::interrupt::Interrupt;
-use super::opening::{OpenFault, open_store, today};
+use super::opening::{OpenFault, open_embedded, open_store, today};
 use super::progress::{byte_bar, pace};
 use crate::admin::client::{AdminClient, AdminClientError};
 use crate::admin::report;
@@ -24,7 +24,7 @@ use crate::domain::time::Clock as _;
 use crate::registry::import::{
     Encoding, ImportFormat, ImportOptions, ImportProgress, ImportReport, Importer, RejectsFile,
 };
-use crate::registry::{LicenceStore, RegistryError};
+use crate::registry::{EmbeddedRegistry, LicenceStore, RegistryError};
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
@@ -83,10 +83,11 @@ impl Import {
         let path = lines_in::rejects_path(self.rejects.as_deref(), &self.file);
         let rejects = RejectsFile::at(&path).into_diagnostic();
         let rejects = rejects.wrap_err_with(|| format!("cannot replace {}", path.display()))?;
-        let mut watch = Watch { bar, rejects, unwritten: None, so_far: String::new() };
+        let mut watch = Watch { at_once: false, bar, rejects, unwritten: None, so_far: String::new() };
         let began = SystemClock.since_boot();
-        let told = match open_store(&places) {
-            Ok(registry) => import_here(registry.as_ref(), input, options, &mut watch),
+        let told = match open(&places) {
+            Ok(Opened::Elsewhere(registry)) => import_here(registry.as_ref(), input, options, &mut watch),
+            Ok(Opened::Here(registry)) => import_alone(registry, input, options.alone(), &mut watch),
             Err(OpenFault::Registry(RegistryError::Locked(_))) => {
                 if options.format == ImportFormat::Csv && self.as_of.is_some() {
                     return Err(miette!(
@@ -123,8 +124,23 @@ impl Import {
     }
 }
 
+/// A store nobody else works on, or one that others may share.
+enum Opened {
+    Here(EmbeddedRegistry),
+    Elsewhere(Box<dyn LicenceStore>),
+}
+
+fn open(places: &Places) -> Result<Opened, OpenFault> {
+    match places.postgres {
+        Some(_) => open_store(places).map(Opened::Elsewhere),
+        None => open_embedded(places).map(Opened::Here),
+    }
+}
+
 /// What is shown and kept of an import while it runs.
 struct Watch {
+    /// It came in as a first load.
+    at_once: bool,
     bar: ProgressBar,
     rejects: RejectsFile,
     unwritten: Option<std::io::Error>,
@@ -186,12 +202,28 @@ fn import_here(
     let mut progress = |progress| match progress {
         ImportProgress::Advanced(report) => watch.advanced(counts(&report)),
         ImportProgress::Rejected { line, reason } => watch.rejected(line, &reason.to_string()),
+        ImportProgress::LoadedAtOnce => watch.at_once = true,
     };
     let report = Importer::new(registry, options).import(input, &mut progress).into_diagnostic();
     let report = report.wrap_err(
         "the import ended early; what was committed stays, run the same command again to finish it",
     )?;
     Ok(Told { summary: counts(&report), lines: report.lines, rejected: report.rejected })
+}
+
+/// Imports where nobody else works. A first load leaves room behind its rows, which is given back.
+fn import_alone(
+    registry: EmbeddedRegistry,
+    input: impl Read,
+    options: ImportOptions,
+    watch: &mut Watch,
+) -> miette::Result<Told> {
+    let told = import_here(&registry, input, options, watch)?;
+    if watch.at_once {
+        let shrunk = registry.close_and_shrink().into_diagnostic();
+        shrunk.wrap_err("every line is in, but the room behind them cannot be given back")?;
+    }
+    Ok(told)
 }
 
 /// Imports through the gateway that holds the registry open.

@@ -23,6 +23,9 @@ pub(super) enum OpenFault {
     Keys(KeyFault),
     #[error("cannot open the registry on PostgreSQL")]
     Postgres(#[source] crate::app::StartError),
+    #[error("there is no registry at {place}")]
+    #[diagnostic(help("make one: drivegate registry generate --count 1000 --into DIR"))]
+    Nowhere { place: String },
     #[error(transparent)]
     #[diagnostic(help("a running gateway holds its registry open; stop it first"))]
     Registry(RegistryError),
@@ -64,12 +67,24 @@ pub(super) fn today() -> Date {
     civil_day(SystemClock.now())
 }
 
-/// Opens the store of a deployment that must have one.
-pub(super) fn open_existing(places: &Places) -> miette::Result<Box<dyn LicenceStore>> {
-    if places.postgres.is_none() {
-        must_exist(places)?;
+/// Opens the store of a deployment that must have one; makes none.
+pub(super) fn open_existing(places: &Places) -> Result<Box<dyn LicenceStore>, OpenFault> {
+    let exists = match &places.postgres {
+        Some(postgres) => {
+            let options = crate::app::postgres_options(postgres).map_err(OpenFault::Postgres)?;
+            PostgresRegistry::exists(&options).map_err(OpenFault::Registry)?
+        }
+        None => places.store().exists(),
+    };
+    if exists { open_store(places) } else { Err(OpenFault::Nowhere { place: place_of(places) }) }
+}
+
+/// Says where a registry would lie. Never shows a URL: it may hold a password.
+fn place_of(places: &Places) -> String {
+    match places.postgres {
+        Some(_) => "the server of registry.postgres".to_owned(),
+        None => places.store().display().to_string(),
     }
-    Ok(open_store(places)?)
 }
 
 /// Says how to make an embedded registry where there is none, and that one on PostgreSQL is kept by PostgreSQL's own tools.
@@ -80,13 +95,8 @@ pub(super) fn must_exist(places: &Places) -> miette::Result<()> {
             "this deployment's registry stands on PostgreSQL"
         ));
     }
-    let store = places.store();
-    if store.exists() {
+    if places.store().exists() {
         return Ok(());
     }
-    Err(miette!(
-        help = "make one: drivegate registry generate --count 1000 --into DIR",
-        "there is no registry at {}",
-        store.display()
-    ))
+    Err(OpenFault::Nowhere { place: place_of(places) }.into())
 }

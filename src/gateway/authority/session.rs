@@ -23,8 +23,9 @@ use crate::gateway::refusal::Refusal;
 use crate::gateway::serve::Line;
 use crate::intake::{IntakeUnavailable, Ticket};
 
-/// Changes of one stream that may be unacknowledged: some 50 ms of a feed at 20,000 a second.
-const UNACKNOWLEDGED_MAX: usize = 1_024;
+/// Changes of one stream that may be unacknowledged: two commits of the embedded store at a time are shared by 2,000 each, and 64 such
+/// streams hold some 130 MB.
+const UNACKNOWLEDGED_MAX: usize = 4_096;
 /// Changes in one message.
 const CHANGES_PER_MESSAGE_MAX: usize = 128;
 /// How often an idle stream's standing is read.

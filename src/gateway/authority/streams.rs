@@ -9,7 +9,7 @@ use crate::domain::partner::PartnerId;
 
 /// Streams of one partner at once, over all its connections: one that works, one that takes over, and two more.
 const STREAMS_PER_PARTNER_MAX: u32 = 4;
-/// Streams of all authorities at once: each may hold 1,024 changes in memory.
+/// Streams of all authorities at once: each may hold 4,096 changes in memory.
 const STREAMS_MAX: u32 = 64;
 /// When to try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@ mod known;
 pub(in crate::registry) mod state;
 #[cfg(test)]
 mod tests;
+mod warming;
 mod writer;
 
 use std::collections::HashMap;
@@ -84,6 +85,7 @@ impl Shared {
     fn take_changes(&self, batch: Vec<IncomingChange>, now: Timestamp) -> Result<Taken, RegistryError> {
         let count = batch.len();
         let numbers = by_number(&self.keys, batch);
+        warming::warm(self, &numbers);
         self.write_intake(|writer| {
             let mut taken = Taken::default();
             let mut outcomes = vec![Outcome::Rejected(RejectReason::Malformed); count];

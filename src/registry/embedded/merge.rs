@@ -3,6 +3,7 @@
 use jiff::civil::Date;
 
 use crate::domain::licence::{Change, ChangeKind};
+use crate::domain::subject::Position;
 use crate::registry::submission::{CHANGES_PER_SUBJECT_MAX, Extent, NewChange, Rejection, Submission};
 
 /// Checks what needs no record: order, bounds, birth.
@@ -22,6 +23,12 @@ pub(in crate::registry) fn check(submission: &Submission) -> Result<(), Rejectio
         Some(birth) => not_before(birth, changes),
         None => Ok(()),
     }
+}
+
+/// Says whether a subject came in with the import that began when the feed stood there.
+pub(in crate::registry) fn came_since(began: Option<Position>, on_record: &[Change]) -> bool {
+    let first = on_record.first().map(|change| change.position);
+    matches!((began, first), (Some(began), Some(first)) if first > began)
 }
 
 /// Finds the changes that are new, given the history on record.

@@ -13,7 +13,7 @@ pub(in crate::registry) mod intake;
 mod look_ups;
 pub(in crate::registry) mod merge;
 mod newcomer;
-mod prefetch;
+mod preparing;
 mod progress;
 mod readers;
 mod secrets;

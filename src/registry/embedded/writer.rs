@@ -1,5 +1,6 @@
 //! The one writer: batches in, durable changes out, observers told in between.
 
+use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -7,9 +8,10 @@ use redb::{ReadableTable as _, Table, WriteTransaction};
 use zeroize::Zeroizing;
 
 use super::error::{RegistryError, Trying as _};
+use super::preparing::{self, Fate, SealedRow};
 use super::store::{EmbeddedRegistry, PARTITION, Shared};
 use super::tables::{FEED, META, META_HEAD, NUMBERS, RECORDS, epoch_and_head};
-use super::{feed, intake, merge, newcomer, prefetch};
+use super::{feed, intake, merge, newcomer};
 use crate::domain::licence::{Change, History, Record};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId};
 use crate::registry::codec;
@@ -41,7 +43,6 @@ impl EmbeddedRegistry {
         began: Option<Position>,
     ) -> Result<Vec<Outcome>, RegistryError> {
         let shared = &*self.shared;
-        prefetch::prefetch(shared, batch);
         let _writing = shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = shared.database.begin_write().trying_to("write")?;
         let (outcomes, written, head) = write_batch(&transaction, shared, batch, began)?;
@@ -76,9 +77,14 @@ pub(super) fn write_batch(
     began: Option<Position>,
 ) -> Result<(Vec<Outcome>, Vec<Written>, u64), RegistryError> {
     let mut batch_writer = BatchWriter::open(transaction, shared, began)?;
+    let mut prepared = batch_writer.take_prepared(shared, batch)?;
     let mut outcomes = Vec::with_capacity(batch.len());
-    for submission in batch {
-        outcomes.push(batch_writer.take(submission)?);
+    for (place, submission) in batch.iter().enumerate() {
+        let outcome = match prepared.remove(&place) {
+            Some(outcome) => outcome,
+            None => batch_writer.take(submission)?,
+        };
+        outcomes.push(outcome);
     }
     // What waited for these subjects must not be forgotten: their answers are in dispute while it waits.
     intake::notice(transaction, &mut batch_writer)?;
@@ -134,6 +140,40 @@ impl<'t> BatchWriter<'t> {
         Ok((written, head.seq))
     }
 
+    /// Takes in what can be worked out ahead; says by its place in the batch what became of it.
+    fn take_prepared(
+        &mut self,
+        shared: &Shared,
+        batch: &[Submission],
+    ) -> Result<HashMap<usize, Outcome>, RegistryError> {
+        let mut fates = preparing::prepare(shared, batch, self.began);
+        let growths = preparing::place(&mut fates, self.head);
+        let unchanged = |(place, fate): (usize, &Option<Fate<'_>>)| {
+            matches!(fate, Some(Fate::Unchanged(_))).then_some((place, Outcome::Unchanged))
+        };
+        let mut outcomes: HashMap<_, _> = fates.iter().enumerate().filter_map(unchanged).collect();
+        let Some(rows) = preparing::seal(shared, growths) else { return Ok(outcomes) };
+        outcomes.extend(rows.iter().map(|row| (row.place, Outcome::Appended(row.position))));
+        self.write_rows(rows)?;
+        Ok(outcomes)
+    }
+
+    /// Writes rows that come in order of their positions: into the feed in that order, into the records in the order of their
+    /// keys, so that the tree's pages are met one after the other.
+    fn write_rows(&mut self, rows: Vec<SealedRow>) -> Result<(), RegistryError> {
+        let mut by_key: Vec<_> = rows.iter().map(|row| (row.subject, &row.sealed)).collect();
+        by_key.sort_unstable_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
+        for (subject, sealed) in by_key {
+            self.records.insert(subject.as_bytes(), sealed.as_slice()).trying_to("write")?;
+        }
+        for SealedRow { subject, position, pseudonyms, .. } in rows {
+            feed::append(&mut self.feed, position, &subject, &pseudonyms)?;
+            self.head = position;
+            self.written.push(Written { subject, pseudonyms, position });
+        }
+        Ok(())
+    }
+
     fn take(&mut self, submission: &Submission) -> Result<Outcome, RegistryError> {
         if let Err(rejection) = merge::check(submission) {
             return Ok(Outcome::Rejected(rejection));
@@ -168,7 +208,7 @@ impl<'t> BatchWriter<'t> {
         let Some(record) = self.record(subject)? else {
             return Ok(Outcome::Rejected(Rejection::RecordUnreadable));
         };
-        if submission.extent == Extent::Whole && self.is_duplicate(&record) {
+        if submission.extent == Extent::Whole && merge::came_since(self.began, record.history.changes()) {
             return Ok(Outcome::Rejected(Rejection::DuplicateNumber));
         }
         let fresh = match merge::fresh(submission, record.history.changes()) {
@@ -184,12 +224,6 @@ impl<'t> BatchWriter<'t> {
             Ok(()) => Outcome::Appended(position),
             Err(rejection) => Outcome::Rejected(rejection),
         })
-    }
-
-    /// Says whether the subject came in with the same import.
-    fn is_duplicate(&self, record: &Record) -> bool {
-        let first = record.history.changes().first().map(|change| change.position);
-        matches!((self.began, first), (Some(began), Some(first)) if first > began)
     }
 
     /// Writes record, index and feed row; nothing at all when rejected.

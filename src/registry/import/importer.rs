@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use jiff::civil::Date;
 
+use super::at_once;
 use super::csv_rows::Header;
 use super::encoding::Encoding;
 use super::error::{HeaderFault, ImportError, LineFault};
@@ -11,6 +12,7 @@ use super::lines::{Line, Lines};
 use super::markers::{Markers, csv_version};
 use super::ndjson;
 use crate::domain::licence::NumberRules;
+use crate::registry::embedded::BulkLoad;
 use crate::registry::store::{FeedHeads, LicenceStore, wait};
 use crate::registry::submission::{Outcome, Submission};
 
@@ -29,12 +31,22 @@ pub struct ImportOptions {
     pub as_of: Date,
     /// Subjects per commit. 4,000 make a commit's sync cheap and a crash's loss small.
     pub batch_size: usize,
+    /// From so many lines on an empty store takes all of them at once, if it can; `None`: never, as beside a gateway's other work.
+    pub first_load_min: Option<usize>,
 }
+
+/// Lines from which a first load pays. They are held in memory until it is known that there are as many.
+const FIRST_LOAD_MIN: usize = 16_000;
 
 impl ImportOptions {
     /// Options for a format, with the usual batch size.
     pub fn new(format: ImportFormat, rules: NumberRules, as_of: Date) -> Self {
-        Self { format, encoding: Encoding::Utf8, rules, as_of, batch_size: 4_000 }
+        Self { format, encoding: Encoding::Utf8, rules, as_of, batch_size: 4_000, first_load_min: None }
+    }
+
+    /// The same where nobody else works on the store: an empty one is loaded at once.
+    pub fn alone(self) -> Self {
+        Self { first_load_min: Some(FIRST_LOAD_MIN), ..self }
     }
 
     /// The same for an input written otherwise.
@@ -74,6 +86,8 @@ pub struct ImportReport {
 pub enum ImportProgress {
     /// A batch is durable; the counts so far.
     Advanced(ImportReport),
+    /// Everything came in at once, as a first load: worth tidying the store's file after.
+    LoadedAtOnce,
     /// A line was not taken.
     Rejected {
         /// Its number in the input, from 1.
@@ -95,10 +109,12 @@ impl<'r> Importer<'r> {
         Self { registry, options }
     }
 
-    /// Imports everything `input` holds. Blocking; each batch is durable before the next one is read.
+    /// Imports everything `input` holds. Blocking; each batch is durable before the next one is read, or everything at once at the end
+    /// ([`ImportOptions::first_load_min`]).
     ///
     /// # Errors
-    /// See [`ImportError`]. What was committed before stays, and running the import again finishes it.
+    /// See [`ImportError`]. What was committed before stays, and running the import again finishes it. What was read whole before a fault of
+    /// the input is committed.
     pub fn import(
         &self,
         input: impl Read,
@@ -115,48 +131,94 @@ impl<'r> Importer<'r> {
             report: ImportReport::default(),
             progress,
         };
-        run.read(Lines::new(BufReader::with_capacity(READ_SIZE, input)))?;
+        let mut lines = Lines::new(BufReader::with_capacity(READ_SIZE, input));
+        if let Some(first_load) = run.begin(&mut lines)? {
+            at_once::load(&mut run, lines, first_load)?;
+        } else {
+            run.read(lines)?;
+        }
         Ok(run.report)
     }
 }
 
-struct Run<'i> {
+pub(super) struct Run<'i> {
     importer: &'i Importer<'i>,
     /// Where the feed stood when the import began: subjects created later came in with it.
     began: FeedHeads,
     header: Option<Header>,
     markers: Markers,
-    batch: Vec<Submission>,
+    pub(super) batch: Vec<Submission>,
     /// The lines the batch's submissions stand in.
-    places: Vec<u64>,
-    report: ImportReport,
-    progress: &'i mut dyn FnMut(ImportProgress),
+    pub(super) places: Vec<u64>,
+    pub(super) report: ImportReport,
+    pub(super) progress: &'i mut dyn FnMut(ImportProgress),
 }
 
-impl Run<'_> {
+impl<'i> Run<'i> {
+    /// Reads ahead where a first load may be meant, and begins it if it is.
+    fn begin(&mut self, lines: &mut Lines<impl BufRead>) -> Result<Option<BulkLoad<'i>>, ImportError> {
+        let Some(count_min) = self.importer.options.first_load_min else { return Ok(None) };
+        // A registry that holds changes has had its first load.
+        if self.began.changes() > 0 {
+            return Ok(None);
+        }
+        match self.fill(lines, count_min) {
+            Ok(false) => {
+                let begun = self.importer.registry.first_load();
+                begun.map_err(|source| ImportError::Registry { line: lines.number(), source })
+            }
+            Ok(true) => Ok(None),
+            Err(error) => {
+                self.commit()?;
+                Err(error)
+            }
+        }
+    }
+
     fn read(&mut self, mut lines: Lines<impl BufRead>) -> Result<(), ImportError> {
         loop {
-            let read = lines.number();
-            let line = lines.next().map_err(|source| ImportError::Read { line: read, source });
-            let line = match line {
-                Ok(line) => line,
-                // What was read whole before the fault goes in.
+            let filled = self.fill(&mut lines, self.importer.options.batch_size.max(1));
+            // What was read whole before a fault goes in.
+            match filled {
+                Ok(is_ended) => {
+                    self.commit()?;
+                    if is_ended {
+                        return self.finish(&lines);
+                    }
+                }
                 Err(error) => {
                     self.commit()?;
                     return Err(error);
                 }
-            };
+            }
+        }
+    }
+
+    /// Judges the input once all of it was read.
+    pub(super) fn finish(&self, lines: &Lines<impl BufRead>) -> Result<(), ImportError> {
+        self.markers.finish(lines.number())
+    }
+
+    /// Reads until so many submissions wait; says whether the input ended before.
+    pub(super) fn fill(
+        &mut self,
+        lines: &mut Lines<impl BufRead>,
+        count_max: usize,
+    ) -> Result<bool, ImportError> {
+        while self.batch.len() < count_max {
+            let read = lines.number();
+            let line = lines.next().map_err(|source| ImportError::Read { line: read, source })?;
             let number = read + 1;
             let parsed = match line {
-                None => break,
-                Some(Line::TooLong) => Some(Err(LineFault::TooLong)),
-                Some(Line::Whole(bytes)) => match self.parse(bytes, number) {
-                    Ok(parsed) => parsed,
-                    Err(error) => {
-                        self.commit()?;
-                        return Err(error);
+                None => {
+                    self.report.bytes = lines.bytes();
+                    if self.header.is_none() && self.importer.options.format == ImportFormat::Csv {
+                        return Err(ImportError::Header(HeaderFault::Unusable));
                     }
-                },
+                    return Ok(true);
+                }
+                Some(Line::TooLong) => Some(Err(LineFault::TooLong)),
+                Some(Line::Whole(bytes)) => self.parse(bytes, number)?,
             };
             // The end of a cut row may look like a whole one: a letter less, a digit less.
             let is_cut = self.importer.options.format == ImportFormat::Csv && !lines.is_ended();
@@ -172,16 +234,8 @@ impl Run<'_> {
             }
             self.report.lines += 1;
             self.markers.count();
-            if self.batch.len() >= self.importer.options.batch_size.max(1) {
-                self.commit()?;
-            }
         }
-        self.report.bytes = lines.bytes();
-        if self.header.is_none() && self.importer.options.format == ImportFormat::Csv {
-            return Err(ImportError::Header(HeaderFault::Unusable));
-        }
-        self.commit()?;
-        self.markers.finish(lines.number())
+        Ok(false)
     }
 
     /// Parses a line; `None` for one that holds no licence: empty, a CSV header, a begin or end line.
@@ -216,25 +270,38 @@ impl Run<'_> {
         })
     }
 
+    /// Commits what was read, a batch at a time.
     fn commit(&mut self) -> Result<(), ImportError> {
-        let line = self.places.last().copied().unwrap_or_default();
-        let applied = wait(self.importer.registry.apply_since(&self.batch, Some(&self.began)));
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut places = std::mem::take(&mut self.places);
+        loop {
+            let count = batch.len().min(self.importer.options.batch_size.max(1));
+            let (later, places_later) = (batch.split_off(count), places.split_off(count));
+            self.commit_batch(&batch, &places)?;
+            if later.is_empty() {
+                return Ok(());
+            }
+            (batch, places) = (later, places_later);
+        }
+    }
+
+    fn commit_batch(&mut self, batch: &[Submission], places: &[u64]) -> Result<(), ImportError> {
+        let line = places.last().copied().unwrap_or_default();
+        let applied = wait(self.importer.registry.apply_since(batch, Some(&self.began)));
         let outcomes = applied.map_err(|source| ImportError::Registry { line, source })?;
-        for (index, outcome) in outcomes.into_iter().enumerate() {
+        for (outcome, place) in outcomes.into_iter().zip(places) {
             match outcome {
                 Outcome::Created(_) => self.report.created += 1,
                 Outcome::Appended(_) => self.report.appended += 1,
                 Outcome::Unchanged => self.report.unchanged += 1,
-                Outcome::Rejected(rejection) => self.reject(self.places[index], rejection.into()),
+                Outcome::Rejected(rejection) => self.reject(*place, rejection.into()),
             }
         }
-        self.batch.clear();
-        self.places.clear();
         (self.progress)(ImportProgress::Advanced(self.report));
         Ok(())
     }
 
-    fn reject(&mut self, line: u64, reason: LineFault) {
+    pub(super) fn reject(&mut self, line: u64, reason: LineFault) {
         self.report.rejected += 1;
         (self.progress)(ImportProgress::Rejected { line, reason });
     }

@@ -2,6 +2,7 @@
 //!
 //! The format is documented in `docs/import-format.md`.
 
+mod at_once;
 mod csv_rows;
 mod encoding;
 mod error;

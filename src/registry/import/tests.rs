@@ -55,6 +55,23 @@ fn counts(report: ImportReport) -> [u64; 5] {
 }
 
 #[test]
+fn a_record_names_the_number_its_line_stands_under_beside_others() {
+    let store = store();
+    let renumbered = format!(
+        r#"{ISSUED},{{"effective":"2020-03-01","recorded_at":"2020-03-01T02:00:00Z","kind":"number-set","document":"resident-id","number":"{TWO}"}}"#
+    );
+    assert_eq!(counts(import(&store, &line(ONE, &renumbered)).0), [1, 1, 0, 0, 0]);
+    let [one, two] = [ONE, TWO].map(|text| read(&store, text).unwrap().record.unwrap());
+    assert_eq!(one.subject, two.subject);
+    let named = |change: &crate::domain::licence::Change| match &change.kind {
+        ChangeKind::NumberSet { number, .. } => Some(number.expose().to_owned()),
+        _ => None,
+    };
+    assert_eq!(one.history.changes().iter().filter_map(named).collect::<Vec<_>>(), [ONE, TWO]);
+    assert!(store.verify(&mut |_| {}).unwrap().is_sound());
+}
+
+#[test]
 fn every_generated_line_comes_back_to_the_same_changes() {
     let drivers: Vec<_> = fixed_drivers(AS_OF).chain(Population::new(3, AS_OF).take(2_000)).collect();
     let mut text = Vec::new();

@@ -30,6 +30,7 @@ mod temporary;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod writing;
 
 pub use layout::PARTITIONS_MAX;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
+use super::layout::Layout;
+
 /// How the store reaches its servers. `Debug` shows no URL: it may hold a password.
 #[derive(Clone)]
 pub struct PostgresOptions {
@@ -13,8 +15,8 @@ pub struct PostgresOptions {
     pub url: String,
     /// A streaming copy of it, whose readings count while they are not behind what this process knows.
     pub standby_url: Option<String>,
-    /// Connections kept open for look-ups: nobody's deadline pays for a handshake. 16 keep four cores of a server busy. A
-    /// standby gets as many.
+    /// Connections kept open for look-ups: nobody's deadline pays for a handshake. 4: as many of a server's cores are busy, and
+    /// look-ups that find them all busy go together. A standby gets as many.
     pub readers: usize,
     /// Connections for changes, at most. 4: they wait for the disk, and for each other where they meet in a partition.
     pub writers_max: u32,
@@ -30,7 +32,8 @@ pub struct PostgresOptions {
     pub write_time_max: Duration,
     /// A transaction the server hears nothing of for so long is rolled back: a gateway that died holds nobody up for longer.
     pub idle_in_transaction_max: Duration,
-    /// Prepared statements kept per connection. 0 behind a pooler that shares connections between transactions.
+    /// Prepared statements kept per connection; for look-ups as many as there are partitions in any case. 0 behind a pooler that
+    /// shares connections between transactions: then nothing is prepared, and look-ups never go together.
     pub statements_prepared_max: usize,
     /// Partitions of a registry that is made: a power of two up to 256, for ever. 16: on one server each table is vacuumed in
     /// 16 parts; on several, as many as there may ever be servers.
@@ -82,7 +85,7 @@ impl PostgresOptions {
         Self {
             url: url.into(),
             standby_url: None,
-            readers: 16,
+            readers: 4,
             writers_max: 4,
             reads_waiting_max: 1_024,
             read_time_max: Duration::from_millis(1_000),
@@ -101,7 +104,7 @@ impl PostgresOptions {
     /// # Errors
     /// [`PostgresOptionsFault`].
     pub fn check(&self) -> Result<(), PostgresOptionsFault> {
-        if super::layout::Layout::of(self.partitions).is_none() {
+        if Layout::of(self.partitions).is_none() {
             return Err(PostgresOptionsFault::Partitions);
         }
         parse(&self.url, "url")?;
@@ -116,9 +119,17 @@ impl PostgresOptions {
         &self,
         url: &str,
         which: &'static str,
+        layout: Layout,
     ) -> Result<PgConnectOptions, PostgresOptionsFault> {
         let options = self.connecting(url, which)?;
-        Ok(options.options([("statement_timeout", milliseconds(self.read_time_max))]))
+        // One for the number of each partition, and one for records that lie elsewhere.
+        let prepared = match self.statements_prepared_max {
+            0 => 0,
+            kept => kept.max(2 * usize::from(layout.partitions())),
+        };
+        Ok(options
+            .statement_cache_capacity(prepared)
+            .options([("statement_timeout", milliseconds(self.read_time_max))]))
     }
 
     /// Prepares connections that write.

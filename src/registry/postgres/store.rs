@@ -13,6 +13,7 @@ use super::known::Known;
 use super::layout::Layout;
 use super::options::{PostgresOptions, PostgresOptionsFault};
 use super::readers::Readers;
+use super::reading::Statements;
 use super::{feed, inspect, intake, schema, server};
 use crate::domain::subject::{NumberPseudonym, Position};
 use crate::registry::embedded::{FeedRow, RegistryError, RegistryStats, StoreError};
@@ -27,7 +28,7 @@ const OWN_THREADS: usize = 2;
 /// A registry in PostgreSQL. Dropping it closes its connections.
 pub struct PostgresRegistry {
     pub(super) shared: Arc<Shared>,
-    primary: Readers,
+    pub(super) primary: Readers,
     standby: Option<Readers>,
     pub(super) runtime: Handle,
     pub(super) tasks: Mutex<Vec<AbortHandle>>,
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) keys: Arc<RegistryKeys>,
     pub(super) id: [u8; 16],
     pub(super) layout: Layout,
+    pub(super) statements: Statements,
     /// The schema it works as: an earlier one than the program's own in tests alone.
     pub(super) schema: i64,
     pub(super) writers: PgPool,
@@ -145,6 +147,7 @@ impl PostgresRegistry {
             remembered: AtomicU64::new(intake::FORGET_EVERY),
             keys,
             id: about.id,
+            statements: Statements::of(about.layout),
             layout: about.layout,
             schema: version,
             observers: RwLock::default(),
@@ -153,11 +156,11 @@ impl PostgresRegistry {
             options,
         });
         let options = &shared.options;
-        let reading = options.reading(&options.url, "url").map_err(misconfigured)?;
+        let reading = options.reading(&options.url, "url", shared.layout).map_err(misconfigured)?;
         let primary = Readers::start(&shared, &reading, Role::Primary);
         let standby = match &options.standby_url {
             Some(url) => {
-                let reading = options.reading(url, "standby_url").map_err(misconfigured)?;
+                let reading = options.reading(url, "standby_url", shared.layout).map_err(misconfigured)?;
                 Some(Readers::start(&shared, &reading, Role::Standby))
             }
             None => None,

@@ -1,6 +1,6 @@
 //! The load itself: workers seal and deal, then the tables are filled.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{MutexGuard, PoisonError};
@@ -22,6 +22,8 @@ use crate::registry::embedded::{merge, newcomer};
 use crate::registry::submission::{Extent, Rejection, Submission};
 use crate::verification::ports::Pseudonyms as _;
 
+/// Bytes that say whose a spilled number is.
+const OWNER_SIZE: usize = 25;
 /// Numbers that may come twice before a load gives up: a file given twice is a mistake, and they are kept in memory.
 const DUPLICATES_MAX: usize = 1_000_000;
 
@@ -44,8 +46,10 @@ pub struct BulkLoad<'r> {
 pub struct BulkReport {
     /// Subjects now on record.
     pub loaded: u64,
-    /// The ordinals of submissions not taken because an earlier one has a number of theirs.
+    /// The ordinals of submissions not taken because an earlier one has, or once had, the number they are known by.
     pub duplicates: Vec<u64>,
+    /// The ordinals of those not taken because an earlier one has another number of theirs.
+    pub numbers_taken: Vec<u64>,
 }
 
 impl EmbeddedRegistry {
@@ -114,8 +118,7 @@ impl<'r> BulkLoad<'r> {
         transaction.commit().trying_to("fill")?;
         shared.epoch.store(epoch, Ordering::Release);
         shared.commits.fetch_add(1, Ordering::Release);
-        dropped.ordinals.sort_unstable();
-        Ok(BulkReport { loaded, duplicates: dropped.ordinals })
+        Ok(dropped.report(loaded))
     }
 
     fn fill_numbers(
@@ -129,10 +132,10 @@ impl<'r> BulkLoad<'r> {
             each_sorted(&self.numbers, |sorted| {
                 let mut last = None;
                 for (pseudonym, owner) in sorted.rows() {
-                    let (ordinal, subject) = parse_owner(owner)?;
+                    let Owner { ordinal, subject, is_known_by } = Owner::parse(owner)?;
                     // Of equal numbers the earliest comes first: the ordinal stands ahead in the payload.
                     if last == Some(*pseudonym) {
-                        dropped.add(subject, ordinal)?;
+                        dropped.add(subject, ordinal, is_known_by)?;
                     } else {
                         append(pseudonym, subject)?;
                     }
@@ -158,7 +161,7 @@ impl<'r> BulkLoad<'r> {
             each_sorted(&self.records, |sorted| {
                 for (subject, sealed) in sorted.rows() {
                     counting.add(1);
-                    if !dropped.subjects.contains(subject) {
+                    if !dropped.subjects.contains_key(subject) {
                         append(subject, sealed)?;
                         continue;
                     }
@@ -204,29 +207,61 @@ fn each_sorted(
     })
 }
 
-fn parse_owner(payload: &[u8]) -> Result<(u64, &[u8; 16]), RegistryError> {
-    const FAULT: RegistryError = RegistryError::Damaged("a spilled number");
-    let (ordinal, subject) = payload.split_first_chunk::<8>().ok_or(FAULT)?;
-    Ok((u64::from_be_bytes(*ordinal), subject.try_into().map_err(|_| FAULT)?))
+/// Whose a spilled number is: ordinal (8) · subject (16) · whether it is the number the submission is known by (1). The ordinal stands
+/// ahead, so that of equal numbers the earliest comes first.
+struct Owner<'p> {
+    ordinal: u64,
+    subject: &'p [u8; 16],
+    is_known_by: bool,
+}
+
+impl<'p> Owner<'p> {
+    fn parse(payload: &'p [u8]) -> Result<Self, RegistryError> {
+        const FAULT: RegistryError = RegistryError::Damaged("a spilled number");
+        let (ordinal, rest) = payload.split_first_chunk::<8>().ok_or(FAULT)?;
+        let (subject, is_known_by) = rest.split_first_chunk::<16>().ok_or(FAULT)?;
+        let [is_known_by] = is_known_by else { return Err(FAULT) };
+        Ok(Self { ordinal: u64::from_be_bytes(*ordinal), subject, is_known_by: *is_known_by == 1 })
+    }
+
+    fn bytes(&self) -> [u8; OWNER_SIZE] {
+        let mut bytes = [0; OWNER_SIZE];
+        bytes[..8].copy_from_slice(&self.ordinal.to_be_bytes());
+        bytes[8..24].copy_from_slice(self.subject);
+        bytes[24] = u8::from(self.is_known_by);
+        bytes
+    }
 }
 
 /// Subjects left out because an earlier one has a number of theirs.
 #[derive(Default)]
 struct Dropped {
-    subjects: HashSet<[u8; 16]>,
-    ordinals: Vec<u64>,
+    /// By subject: where it stood, and whether it is the number it is known by that somebody else has.
+    subjects: HashMap<[u8; 16], (u64, bool)>,
     numbers: Vec<([u8; 16], [u8; 16])>,
 }
 
 impl Dropped {
-    fn add(&mut self, subject: &[u8; 16], ordinal: u64) -> Result<(), RegistryError> {
+    fn add(&mut self, subject: &[u8; 16], ordinal: u64, is_known_by: bool) -> Result<(), RegistryError> {
         if self.subjects.len() >= DUPLICATES_MAX {
             return Err(RegistryError::TooManyDuplicates { count_max: DUPLICATES_MAX });
         }
-        if self.subjects.insert(*subject) {
-            self.ordinals.push(ordinal);
-        }
+        self.subjects.entry(*subject).or_insert((ordinal, false)).1 |= is_known_by;
         Ok(())
+    }
+
+    fn report(self, loaded: u64) -> BulkReport {
+        let mut report = BulkReport { loaded, ..BulkReport::default() };
+        for (ordinal, is_known_by) in self.subjects.into_values() {
+            if is_known_by {
+                report.duplicates.push(ordinal);
+            } else {
+                report.numbers_taken.push(ordinal);
+            }
+        }
+        report.duplicates.sort_unstable();
+        report.numbers_taken.sort_unstable();
+        report
     }
 
     /// Takes back the other numbers of subjects left out.
@@ -253,7 +288,7 @@ pub struct BulkWorker<'l> {
 }
 
 impl BulkWorker<'_> {
-    /// Takes one subject's whole history. `ordinal` says where it stood in the input: of two with the same number the
+    /// Takes one subject's whole history, which names the number it is known by, as a `NewSubject` spells it out. `ordinal` says where it stood in the input: of two with the same number the
     /// lower one stays.
     ///
     /// # Errors
@@ -280,13 +315,11 @@ impl BulkWorker<'_> {
         let sealed = keys.sealing.seal_into(&self.plain, subject, &mut self.sealed);
         sealed.map_err(|_| RegistryError::WrongKeys)?;
         self.records.deal(subject, &self.sealed)?;
-        let mut owner = [0; 24];
-        owner[..8].copy_from_slice(&ordinal.to_be_bytes());
-        owner[8..].copy_from_slice(subject);
         let known_by = keys.pseudonym(submission.document, &submission.number);
         let pseudonyms = newcomer::pseudonyms(keys, Some(known_by), record.history.changes());
         for pseudonym in &pseudonyms {
-            self.numbers.deal(pseudonym.as_bytes(), &owner)?;
+            let owner = Owner { ordinal, subject, is_known_by: *pseudonym == known_by };
+            self.numbers.deal(pseudonym.as_bytes(), &owner.bytes())?;
         }
         self.load.taken.fetch_add(1, Ordering::AcqRel);
         self.load.numbered.fetch_add(pseudonyms.len() as u64, Ordering::AcqRel);

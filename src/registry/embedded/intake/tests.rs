@@ -9,7 +9,7 @@ use crate::domain::time::Effective;
 use crate::intake::ports::{ChangeId, Fate, FeedName, QuarantineReason, StatedChange};
 use crate::registry::embedded::{RegistryOptions, STORE_FILE};
 use crate::registry::generator::{Population, fixed_drivers};
-use crate::registry::suite::{ONE, TWO, licensed, number, read};
+use crate::registry::suite::{ONE, TWO, change, licensed, more, number, read};
 
 const AS_OF: jiff::civil::Date = jiff::civil::date(2026, 11, 1);
 
@@ -192,6 +192,29 @@ fn a_snapshot_loaded_after_its_revocation_is_in_dispute_until_that_is_taken_in()
     store.shared.expire(now()).unwrap();
     assert!(carries(&store, ONE, b'F') && !is_disputed(&store, ONE));
     assert_eq!(store.shared.waiting().unwrap(), WaitingCounts::default());
+}
+
+/// Whoever writes a record makes what waits for it due, once: a gap nobody fills must not be looked at for ever.
+#[test]
+fn what_an_import_made_due_is_due_once() {
+    let store = store();
+    store.apply(&[licensed(ONE)]).unwrap();
+    take(&store, vec![incoming(ONE, 3, stated("2026-01-03T00:00:00Z", revoked()))]);
+    let later = now() + jiff::SignedDuration::from_secs(6);
+    store.shared.expire(later).unwrap();
+    let due = || store.shared.waiting().unwrap().held_until;
+    assert_eq!(due(), None);
+    let points = change("2026-02-01T00:00:00Z", ChangeKind::PointsSet { points: 3 });
+    assert!(matches!(store.apply(&[more(ONE, points)]).unwrap()[0], crate::registry::Outcome::Appended(_)));
+    assert_eq!(due(), Some(Timestamp::UNIX_EPOCH));
+    store.shared.expire(later).unwrap();
+    let counts = store.shared.waiting().unwrap();
+    assert_eq!((counts.held, counts.quarantined, counts.held_until), (0, 1, None));
+    assert!(is_disputed(&store, ONE), "it still waits");
+    let commits = || store.shared.commits.load(std::sync::atomic::Ordering::Acquire);
+    let before = commits();
+    store.shared.expire(later).unwrap();
+    assert_eq!(commits(), before, "nothing is due, nothing is written");
 }
 
 #[test]

@@ -114,9 +114,16 @@ impl<'b, 't> IntakeWriter<'b, 't> {
         now: Timestamp,
         taken: &mut Taken,
     ) -> Result<(), RegistryError> {
-        let Some(case) = self.case(owner, None)? else { return Ok(()) };
+        let Some(case) = self.case(owner, None)? else {
+            // Nothing can be done about a record that cannot be read; it need not be tried again and again.
+            let counts = self.state(owner)?.counts();
+            return self.index(owner, WaitingCounts { held_until: None, ..counts });
+        };
         let planned = self.plan(&case, &[], |dossier| plan(dossier, &[], now))?;
-        self.carry_out(case, planned, now, taken).map(|_none| ())
+        self.carry_out(case, planned, now, taken)?;
+        // It may have been due because of a notice: from here on it is due when its own time comes.
+        let counts = self.state(owner)?.counts();
+        self.index(owner, counts)
     }
 
     /// Carries out what the operator decided. Returns how many changes joined the record.
@@ -340,12 +347,18 @@ impl<'b, 't> IntakeWriter<'b, 't> {
     }
 
     fn index(&mut self, owner: Owner, counts: WaitingCounts) -> Result<(), RegistryError> {
-        if counts.held + counts.quarantined == 0 {
-            self.waiting.remove(&owner.key()).trying_to("write")?;
-        } else {
-            self.waiting.insert(&owner.key(), &super::state::row_of(counts)).trying_to("write")?;
+        let key = owner.key();
+        let there = self.waiting.get(&key).trying_to("read")?.map(|row| *row.value());
+        let waits = counts.held + counts.quarantined > 0;
+        let row = waits.then(|| super::state::row_of(counts));
+        if row == there {
+            return Ok(());
         }
-        Ok(())
+        self.is_changed = true;
+        match row {
+            Some(row) => self.waiting.insert(&key, &row).trying_to("write").map(|_before| ()),
+            None => self.waiting.remove(&key).trying_to("write").map(|_before| ()),
+        }
     }
 }
 
