@@ -96,7 +96,7 @@ impl Registry {
     pub(super) fn intake_options(&self) -> IntakeOptions {
         let defaults = IntakeOptions::default();
         match self {
-            Self::Embedded(_) => {
+            Self::Embedded(..) => {
                 IntakeOptions { batch_changes_max: 2 * defaults.batch_changes_max, ..defaults }
             }
             Self::Postgres(_) => defaults,
