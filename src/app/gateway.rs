@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::bridges::{MetricsBridge, RecordBytes};
 use super::calls::CallReporter;
 use super::clock::SystemClock;
+use super::disk::DiskWatch;
 use super::error::StartError;
 use super::intake::IntakeReporter;
 use super::monitor::Monitor;
@@ -81,6 +82,7 @@ pub(super) struct Parts {
     pub(super) journal: Arc<Journal>,
     pub(super) tree: Arc<LogTree>,
     pub(super) logs: Arc<AllLogs>,
+    pub(super) disk: DiskWatch,
     pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
     pub(super) metrics: Arc<Metrics>,
@@ -160,6 +162,7 @@ impl RunningGateway {
             journal,
             tree,
             logs,
+            disk: DiskWatch::new(config.evidence.folder.clone()),
             intake,
             limits,
             metrics,

@@ -180,6 +180,9 @@ metrics! {
     JournalRefusalsDropped: Counter "drivegate.journal.refusals_dropped" ["{refusal}"]
         "Refusals not put on record because too many different ones waited. Should be zero."
         {}
+    DiskLeft: Gauge "drivegate.journal.disk_left" ["s"]
+        "Time until the log's disk is full at the pace of the last hour, at most ten years. Healthy: weeks; below a day is an alarm."
+        {}
     TreeSize: Gauge "drivegate.tree.size" ["{entry}"]
         "Entries the newest signed checkpoint covers. Healthy: as many as the journal holds."
         {}

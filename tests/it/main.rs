@@ -10,6 +10,7 @@
 
 mod architecture;
 mod asks;
+mod auditor;
 mod authority;
 mod bad_input;
 mod canary;
