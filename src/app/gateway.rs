@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::bridges::{MetricsBridge, RecordBytes};
 use super::calls::CallReporter;
 use super::clock::SystemClock;
+use super::disk::DiskWatch;
 use super::error::StartError;
 use super::intake::IntakeReporter;
 use super::monitor::Monitor;
@@ -90,6 +91,7 @@ pub(super) struct Parts {
     pub(super) logs: Arc<AllLogs>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) index: Arc<dyn LookUpIndex>,
+    pub(super) disk: DiskWatch,
     pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
     pub(super) metrics: Arc<Metrics>,
@@ -178,6 +180,7 @@ impl RunningGateway {
             logs,
             receipts,
             index: opened.index(),
+            disk: DiskWatch::new(config.evidence.folder.clone()),
             intake,
             limits,
             metrics,

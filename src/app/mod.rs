@@ -7,6 +7,7 @@ mod bridges;
 mod calls;
 mod chunks;
 mod clock;
+mod disk;
 mod error;
 mod export;
 mod gateway;

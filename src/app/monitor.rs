@@ -136,6 +136,17 @@ impl Monitor {
         self.parts.metrics.tree(stats.signed, stats.behind, stats.waiting, stats.is_stopped);
         let before = std::mem::replace(&mut self.seen.checkpoints, stats.checkpoints);
         self.parts.metrics.tree_signed(stats.checkpoints - before);
+        let Parts { journal, disk, metrics, clock, .. } = self.parts.as_ref();
+        let written = journal.stats();
+        // Each entry takes a hash beside its frame.
+        if disk.look(clock.since_boot(), written.bytes + written.entries * 33) {
+            let hours = disk.left().as_secs() / 3600;
+            tracing::warn!(
+                hours,
+                "the disk of the evidence log will be full within a day: then no answer leaves"
+            );
+        }
+        metrics.disk_left(disk.left());
     }
 
     /// Asks open connections to go when answers can no longer be put on record. A failure that the journal got over in a new

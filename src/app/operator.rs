@@ -55,6 +55,12 @@ impl Parts {
                 report.unhealthy("tree", Condition::Degraded, why)
             }
         };
+        if self.disk.is_alarmed() {
+            let hours = self.disk.left().as_secs() / 3600;
+            let what =
+                format!("the log's disk will be full in {hours} h: make room, or `drivegate log prune`");
+            report = report.unhealthy("disk", Condition::Degraded, what);
+        }
         let faults = self.identity.faults();
         report = if faults.is_empty() {
             report.healthy("identity")

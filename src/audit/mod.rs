@@ -25,6 +25,6 @@ pub use journal::{
 pub use note::{LogVerifier, NoteFault};
 pub use opener::Opener;
 pub use tree::{
-    AllLogs, DiskLog, LogTree, PeerFault, PeerLog, Shelf, StoredLog, StoredLogError, TreeError, TreeHealth,
-    TreeOptions, TreeStats, Witness, WitnessKey, WitnessRefusal, WitnessSite, WitnessVerifier,
+    AllLogs, DiskLog, LogTree, PeerFault, PeerLog, Prunable, Shelf, StoredLog, StoredLogError, TreeError,
+    TreeHealth, TreeOptions, TreeStats, Witness, WitnessKey, WitnessRefusal, WitnessSite, WitnessVerifier,
 };

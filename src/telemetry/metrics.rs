@@ -193,6 +193,9 @@ metrics! {
     IndexFailures: Counter "drivegate.index.failures" ["{failure}"]
         "Batches of look-ups that the index could not take in; they are tried again. Should be zero."
         {}
+    DiskLeft: Gauge "drivegate.journal.disk_left" ["s"]
+        "Time until the log's disk is full at the pace of the last hour, at most ten years. Healthy: weeks; below a day is an alarm."
+        {}
     TreeSize: Gauge "drivegate.tree.size" ["{entry}"]
         "Entries the newest signed checkpoint covers. Healthy: as many as the journal holds."
         {}

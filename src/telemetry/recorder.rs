@@ -184,6 +184,11 @@ impl Metrics {
         self.cells.add(Id::JournalRefusalsDropped, 0, saturating(count));
     }
 
+    /// The log's disk lasts so long.
+    pub fn disk_left(&self, left: Duration) {
+        self.cells.set(Id::DiskLeft, 0, saturating(left.as_secs()));
+    }
+
     /// The tree over the journal is so far.
     pub fn tree(&self, size: u64, behind: u64, waiting: Duration, is_stopped: bool) {
         self.cells.set(Id::TreeSize, 0, saturating(size));

@@ -11,6 +11,7 @@
 mod architecture;
 mod asks;
 mod auditing;
+mod auditor;
 mod authority;
 mod bad_input;
 mod canary;

@@ -82,7 +82,7 @@ fn the_commands_exist_with_their_options() {
             |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
         let depth = match words.as_slice() {
             ["registry", "quarantine", ..] => 3,
-            ["registry" | "partner" | "pki" | "authority" | "audit" | "receipt", ..] => 2,
+            ["registry" | "partner" | "pki" | "authority" | "audit" | "receipt" | "log", ..] => 2,
             _ => 1,
         };
         let names: Vec<&str> = words.iter().take(depth).take_while(is_name).copied().collect();

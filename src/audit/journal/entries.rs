@@ -85,7 +85,13 @@ impl EntryFiles {
         if let Some((_, file)) = open.iter().find(|(first_index, _)| *first_index == segment) {
             return Ok(Arc::clone(file));
         }
-        let file = File::open(self.folder.join(name_of(segment))).map_err(ReadError::Io)?;
+        let file = File::open(self.folder.join(name_of(segment)));
+        if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            // It was pruned meanwhile.
+            self.refresh()?;
+            return Err(ReadError::Gap(segment));
+        }
+        let file = file.map_err(ReadError::Io)?;
         let mut header = [0; HEADER_BYTES];
         let expected = Header { origin: self.origin.clone(), first_index: segment };
         file.read_exact_at(&mut header, 0).map_err(|_| ReadError::Header(segment))?;

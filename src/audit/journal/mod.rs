@@ -34,6 +34,7 @@ pub use options::{JournalOptions, OpenError};
 pub use queue::Durable;
 pub(in crate::audit) use queue::Extent;
 pub use reader::{JournalReader, ReadError, StoredEntry};
+pub(in crate::audit) use segment::segment_path;
 pub use stats::{
     ClosedReason, JournalHealth, JournalObserver, JournalStats, JournalStep, NoObserver, StepFailure,
 };

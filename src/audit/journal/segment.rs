@@ -115,6 +115,11 @@ impl Segment {
     }
 }
 
+/// Returns the path of a segment in an origin's folder.
+pub(in crate::audit) fn segment_path(folder: &std::path::Path, first_index: u64) -> std::path::PathBuf {
+    folder.join(name_of(first_index))
+}
+
 /// Returns the name of the segment that begins with this index.
 pub(super) fn name_of(first_index: u64) -> String {
     format!("{first_index:020}.seg")

@@ -14,6 +14,7 @@ mod cosign;
 mod follower;
 mod log_tree;
 mod peer;
+mod prune;
 #[cfg(test)]
 mod remote_tests;
 mod shelf;
@@ -30,6 +31,7 @@ pub use cosign::{WitnessKey, WitnessVerifier};
 pub use follower::{TreeHealth, TreeOptions, TreeStats};
 pub use log_tree::{LogTree, TreeError};
 pub use peer::{PeerFault, PeerLog};
+pub use prune::Prunable;
 pub use shelf::Shelf;
 pub use source::{AllLogs, DiskLog};
 pub use stored::{StoredLog, StoredLogError};

@@ -1,17 +1,21 @@
 //! Another replica's log, read through its auditor's listener. Nothing it says is believed: its checkpoint carries the log's own
-//! signature and continues the last one seen, tiles are held against the checkpoint's root, entries against tiles.
+//! signature and continues the last one seen, and every proof made of its hashes must lead to the checkpoint's root.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::StatusCode;
-use tlog_tiles::tlog::{Hash, HashReader as _, prove_record, prove_tree, record_hash, stored_hash_index};
-use tlog_tiles::{Tile, TileHashReader, TileReader};
+use tlog_tiles::Tile;
+use tlog_tiles::tlog::{
+    Error, Hash, HashReader, check_record, check_tree, prove_record, prove_tree, record_hash,
+    split_stored_hash_index, stored_hash_index, tree_hash,
+};
 use tokio::runtime::Handle;
 
 use super::site::{Site, SiteFault};
-use super::tiles::{HASH_BYTES, TILE_WIDTH, is_consistent};
+use super::tiles::{HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, hashes_at, is_consistent};
 use crate::audit::note::{LogVerifier, NoteFault};
 use crate::evidence::ports::{LogSource, LogUnavailable, SignedCheckpoint};
 use crate::verification::ports::Later;
@@ -37,6 +41,9 @@ pub enum PeerFault {
     /// Hashes or entries are not those of the checkpoint.
     #[error("the log shows hashes or entries that its checkpoint does not cover")]
     NotCovered,
+    /// It does not show the hashes that would prove that it continues what it had.
+    #[error("the log does not show how it continues what it had")]
+    NotShown,
     /// It shows an older tree than it has shown before: it was rolled back.
     #[error("the log was rolled back: it has {size} entries and had {seen}")]
     RolledBack {
@@ -145,7 +152,7 @@ impl Peer {
         let checkpoint = self.verifier.checkpoint(&note)?;
         let seen = self.seen();
         if let Some(seen) = seen {
-            continues(&seen, &checkpoint, &self.tiles(runtime))?;
+            continues(&seen, &checkpoint, &self.hashes(checkpoint.size, runtime))?;
         }
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint.clone());
         Ok(Some(checkpoint))
@@ -172,26 +179,32 @@ impl Peer {
             return Ok(None);
         };
         let entry = entry_of(&bytes, within).ok_or(PeerFault::NotCovered)?;
-        let tiles = self.tiles(runtime);
-        let reader = TileHashReader::new(checkpoint.size, Hash(checkpoint.root), &tiles);
-        let told = reader.read_hashes(&[stored_hash_index(0, index)]).map_err(|_| PeerFault::NotCovered)?;
-        if told != [record_hash(entry)] {
-            return Err(PeerFault::NotCovered);
-        }
+        let hashes = self.hashes(checkpoint.size, runtime);
+        let proof = prove_record(checkpoint.size, index, &hashes).map_err(|_| PeerFault::NotCovered)?;
+        check_record(&proof, checkpoint.size, Hash(checkpoint.root), index, record_hash(entry))
+            .map_err(|_| PeerFault::NotCovered)?;
         Ok(Some(entry.to_vec()))
     }
 
+    /// The proof is believed because it leads from the entry's hash to a root, and that root to the checkpoint's.
     fn inclusion(&self, index: u64, size: u64, runtime: &Handle) -> Result<Vec<[u8; 32]>, PeerFault> {
         let checkpoint =
             self.covering(size, runtime)?.filter(|_| index < size).ok_or(PeerFault::NotCovered)?;
-        let tiles = self.tiles(runtime);
-        let reader = TileHashReader::new(checkpoint.size, Hash(checkpoint.root), &tiles);
-        let proof = prove_record(size, index, &reader).map_err(|_| PeerFault::NotCovered)?;
+        let hashes = self.hashes(checkpoint.size, runtime);
+        let not_covered = |_| PeerFault::NotCovered;
+        let root = tree_hash(size, &hashes).map_err(not_covered)?;
+        let to_checkpoint = prove_tree(checkpoint.size, size, &hashes).map_err(not_covered)?;
+        check_tree(&to_checkpoint, checkpoint.size, Hash(checkpoint.root), size, root)
+            .map_err(not_covered)?;
+        let leaf = hashes.read_hashes(&[stored_hash_index(0, index)]).map_err(not_covered)?;
+        let leaf = leaf.first().copied().ok_or(PeerFault::NotCovered)?;
+        let proof = prove_record(size, index, &hashes).map_err(not_covered)?;
+        check_record(&proof, size, root, index, leaf).map_err(not_covered)?;
         Ok(proof.into_iter().map(|hash| hash.0).collect())
     }
 
-    fn tiles<'a>(&'a self, runtime: &'a Handle) -> SiteTiles<'a> {
-        SiteTiles { peer: self, runtime }
+    fn hashes<'a>(&'a self, size: u64, runtime: &'a Handle) -> SiteHashes<'a> {
+        SiteHashes { peer: self, runtime, size }
     }
 }
 
@@ -199,7 +212,7 @@ impl Peer {
 fn continues(
     seen: &SignedCheckpoint,
     new: &SignedCheckpoint,
-    tiles: &SiteTiles<'_>,
+    hashes: &SiteHashes<'_>,
 ) -> Result<(), PeerFault> {
     let (size, seen_size) = (new.size, seen.size);
     if size < seen_size {
@@ -208,8 +221,7 @@ fn continues(
     let proof = if seen_size == 0 || size == seen_size {
         Vec::new()
     } else {
-        let reader = TileHashReader::new(size, Hash(new.root), tiles);
-        let proof = prove_tree(size, seen_size, &reader).map_err(|_| PeerFault::NotCovered)?;
+        let proof = prove_tree(size, seen_size, hashes).map_err(|_| PeerFault::NotShown)?;
         proof.into_iter().map(|hash| hash.0).collect()
     };
     if is_consistent(&proof, (seen_size, seen.root), (size, new.root)) {
@@ -219,35 +231,61 @@ fn continues(
     }
 }
 
-/// The peer's tiles. `TileHashReader` holds them against the root.
-struct SiteTiles<'a> {
+/// The peer's hashes in a tree of this size, as it tells them: whoever reads them must hold what he makes of them against a root.
+/// (`TileHashReader` of `tlog_tiles` 0.2 would promise to do that, and leaves tiles out where several subtrees of the right edge
+/// lie in one tile.)
+struct SiteHashes<'a> {
     peer: &'a Peer,
     runtime: &'a Handle,
+    size: u64,
 }
 
-impl TileReader for SiteTiles<'_> {
-    fn height(&self) -> u8 {
-        8
-    }
-
-    fn read_tiles(&self, tiles: &[Tile]) -> Result<Vec<Vec<u8>>, tlog_tiles::tlog::Error> {
-        let fetch = |tile: &Tile| {
-            let width = u64::from(tile.width());
-            let resource = resource_path(&tile.level().to_string(), tile.level_index(), width);
-            let path = format!("{}/{resource}", self.peer.verifier.name());
-            async move {
-                match self.peer.site.get(&path).await {
-                    Ok((StatusCode::OK, body)) if body.len() as u64 == width * HASH_BYTES => {
-                        Ok(body.to_vec())
-                    }
-                    _ => Err(tlog_tiles::tlog::Error::InvalidTile),
-                }
-            }
+impl HashReader for SiteHashes<'_> {
+    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, Error> {
+        let places: Vec<_> = indexes.iter().map(|index| HashPlace::of(*index)).collect();
+        let wanted: BTreeSet<_> = places.iter().map(|place| (place.level, place.tile)).collect();
+        let fetched = wanted.iter().map(|(level, tile)| self.fetch(*level, *tile));
+        let fetched = self.runtime.block_on(try_join_all(fetched))?;
+        let tiles: BTreeMap<_, _> = wanted.iter().zip(&fetched).collect();
+        let hash = |place: &HashPlace| {
+            let tile = tiles.get(&(place.level, place.tile));
+            let hashes = tile.and_then(|tile| tile.get(place.from..place.to)).ok_or(Error::InvalidTile)?;
+            Ok(Tile::subtree_hash(hashes))
         };
-        self.runtime.block_on(try_join_all(tiles.iter().map(fetch)))
+        places.iter().map(hash).collect()
     }
+}
 
-    fn save_tiles(&self, _tiles: &[Tile], _data: &[Vec<u8>]) {}
+impl SiteHashes<'_> {
+    async fn fetch(&self, level: usize, tile: u64) -> Result<Bytes, Error> {
+        let there = hashes_at(level, self.size).checked_sub(tile * TILE_WIDTH).filter(|there| *there > 0);
+        let width = there.ok_or(Error::IndexesNotInTree)?.min(TILE_WIDTH);
+        let resource = resource_path(&level.to_string(), tile, width);
+        let path = format!("{}/{resource}", self.peer.verifier.name());
+        match self.peer.site.get(&path).await {
+            Ok((StatusCode::OK, body)) if body.len() as u64 == width * HASH_BYTES => Ok(body),
+            _ => Err(Error::InvalidTile),
+        }
+    }
+}
+
+/// In which tile the hash of a subtree lies, and where in it.
+struct HashPlace {
+    level: usize,
+    tile: u64,
+    from: usize,
+    to: usize,
+}
+
+impl HashPlace {
+    fn of(index: u64) -> Self {
+        let (height, number) = split_stored_hash_index(index);
+        let within = height % TILE_HEIGHT;
+        let first = number << within;
+        let from = usize::try_from(first % TILE_WIDTH * HASH_BYTES).unwrap_or(usize::MAX);
+        let to = from.saturating_add(32 << within);
+        Self { level: usize::from(height / TILE_HEIGHT), tile: first / TILE_WIDTH, from, to }
+    }
 }
 
 /// Names a tile or bundle as C2SP `tlog-tiles` does.

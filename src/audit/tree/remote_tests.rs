@@ -2,17 +2,19 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, StatxFlags, statx};
 use tempfile::TempDir;
-use tlog_tiles::tlog::{Hash, check_record};
+use tlog_tiles::tlog::{Hash, check_record, record_hash};
 use tokio_util::sync::CancellationToken;
 
 use super::tests::{
     append, clock, entry_leaf, eventually, flip, journal_options, log_of, open_tree, origin_of, payload,
+    rewrite_entry,
 };
 use super::witness::request;
 use super::*;
@@ -77,6 +79,16 @@ async fn a_peers_log_is_read_and_nothing_of_it_believed() {
     assert_eq!(liar.entry(10).await, Err(LogUnavailable));
     assert_eq!(liar.inclusion(11, 700).await, Err(LogUnavailable));
     assert!(liar.entry(600).await.is_ok());
+    // A forged entry with its own hash beside it: both agree, and the root does not.
+    let segments = fs::read_dir(&of_origin).unwrap().map(|file| file.unwrap().path());
+    let first = segments.filter(|path| path.extension().is_some_and(|kind| kind == "seg")).min().unwrap();
+    rewrite_entry(&first, b"entry 10 ", b"entry 19 ", 10);
+    let forged = String::from_utf8(payload(10)).unwrap().replacen("10", "19", 1);
+    let level = fs::OpenOptions::new().write(true).open(of_origin.join("tree/level-0")).unwrap();
+    level.write_all_at(&record_hash(forged.as_bytes()).0, 10 * 32).unwrap();
+    let log = StoredLog::open(folder.path(), &origin_of(&of_origin)).unwrap();
+    assert_eq!(log.entry(10).unwrap(), Some(forged.into_bytes()), "the log shows it");
+    assert_eq!(liar.entry(10).await, Err(LogUnavailable), "and the peer does not believe it");
     stop.cancel();
 }
 
@@ -240,9 +252,8 @@ fn a_witness_refuses_what_it_cannot_read_or_does_not_know() {
     assert!(witness.seen(log.origin()).unwrap().is_none(), "nothing was kept");
     assert!(witness.add_checkpoint(&good, 0).is_ok());
     // State that cannot be read: it might be older than what was cosigned.
-    let state = fs::read_dir(kept.path()).unwrap().map(|file| file.unwrap().path());
-    let state =
-        state.filter(|path| path.extension().is_some_and(|kind| kind == "checkpoint")).next().unwrap();
+    let mut kept_files = fs::read_dir(kept.path()).unwrap().map(|file| file.unwrap().path());
+    let state = kept_files.find(|path| path.extension().is_some_and(|kind| kind == "checkpoint")).unwrap();
     flip(&state, 3);
     assert!(matches!(witness.add_checkpoint(&good, 0), Err(WitnessRefusal::State(_))));
     let line = public_line(&witness);

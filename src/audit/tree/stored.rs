@@ -67,6 +67,22 @@ impl StoredLog {
         Ok(log)
     }
 
+    /// Opens a log as of a checkpoint that somebody vouches for, for tools: it is not held against the files.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the folder cannot be listed.
+    pub fn as_of(
+        folder: &Path,
+        origin: &str,
+        verifier: LogVerifier,
+        checkpoint: SignedCheckpoint,
+    ) -> Result<Self, ReadError> {
+        let log = Self::new(folder, origin, verifier)?;
+        log.hashed_up_to(checkpoint.size);
+        log.publish(checkpoint);
+        Ok(log)
+    }
+
     /// Opens a log that grows: nothing of it can be read before [`Self::hashed_up_to`] and [`Self::publish`].
     pub(super) fn new(folder: &Path, origin: &str, verifier: LogVerifier) -> Result<Self, ReadError> {
         Ok(Self {

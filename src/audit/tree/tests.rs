@@ -383,7 +383,7 @@ fn a_root_that_does_not_continue_the_checkpoint_is_never_signed() {
 }
 
 /// Exchanges words in an entry and makes its frame valid again.
-fn rewrite_entry(segment: &Path, from: &[u8], to: &[u8], index: u64) {
+pub(super) fn rewrite_entry(segment: &Path, from: &[u8], to: &[u8], index: u64) {
     let mut bytes = fs::read(segment).unwrap();
     let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     bytes[at..at + to.len()].copy_from_slice(to);
@@ -458,4 +458,65 @@ fn bundles_begin_at_known_places() {
         let (found, entry) = walk.next_entry().unwrap().unwrap();
         assert_eq!((found, entry.index), (place, bundle * TILE_WIDTH));
     }
+}
+
+/// Goal: what is old enough goes, nothing else, and everything later still verifies. Method: a log of real entries, a minute
+/// apart.
+#[test]
+fn a_pruned_log_proves_and_shows_what_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let begin = Timestamp::from_second(1_500_000_000).unwrap();
+    let at = |number: u64| begin + jiff::SignedDuration::from_mins(i64::try_from(number).unwrap());
+    let entry = |number: u64| {
+        let mut bytes = Vec::new();
+        let refusals = crate::audit::entry::RefusalEntry {
+            at: at(number),
+            partner: "rental-demo".parse().unwrap(),
+            purpose: None,
+            reason: format!("REASON_{}", "X".repeat(30)),
+            count: 1,
+        };
+        refusals.encode(&mut bytes).unwrap();
+        bytes
+    };
+    let journal = open_journal(folder.path());
+    let tree = open_tree(&journal);
+    for number in 0..6000 {
+        let _durable = journal.append(&entry(number)).unwrap();
+        if number % 100 == 99 {
+            eventually("durable", || journal.durable() == number + 1);
+        }
+    }
+    journal.close();
+    tree.close();
+    let origin = journal.origin().to_string();
+    let whole = StoredLog::open(folder.path(), &origin).unwrap();
+    let (root, proof) = (whole.root(6000).unwrap(), whole.inclusion(10, 6000).unwrap());
+
+    // Younger than a day before the date: stays.
+    let none = Prunable::find(folder.path(), &origin, at(60)).unwrap();
+    assert_eq!((none.segments(), none.minimum_index), (0, 0));
+    let before = at(4000);
+    let found = Prunable::find(folder.path(), &origin, before).unwrap();
+    let minimum = found.minimum_index;
+    assert!(found.segments() > 1 && (1000..4000).contains(&minimum), "{minimum}");
+    found.remove().unwrap();
+    assert_eq!(Prunable::find(folder.path(), &origin, before).unwrap().segments(), 0);
+    let all = Prunable::find(folder.path(), &origin, Timestamp::MAX).unwrap();
+    assert!(all.minimum_index < 6000, "the last segment stays");
+
+    let log = StoredLog::open(folder.path(), &origin).unwrap();
+    assert_eq!(log.minimum_index(), minimum);
+    assert_eq!(log.entry(minimum - 1).unwrap(), None);
+    assert_eq!(log.entry(minimum).unwrap(), Some(entry(minimum)));
+    assert_eq!((log.root(6000).unwrap(), log.inclusion(10, 6000).unwrap()), (root, proof));
+    assert_eq!(log.bundle(minimum / 256, 256).unwrap(), None, "not all of it is there");
+    assert!(log.bundle(minimum / 256 + 1, 256).unwrap().is_some());
+    assert_eq!(whole.bundle(0, 256).ok().flatten(), None, "one that was open notices");
+    // The next process goes on with it.
+    let journal = open_journal(folder.path());
+    let tree = open_tree(&journal);
+    let _durable = journal.append(&entry(6000)).unwrap();
+    eventually("signed", || tree.stats().signed == 6001);
+    assert_eq!(tree.health(), TreeHealth::Following);
 }

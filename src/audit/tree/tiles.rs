@@ -18,7 +18,7 @@ pub(super) const HASH_BYTES: u64 = 32;
 /// Hashes in a full tile, and so entries in a full bundle.
 pub(super) const TILE_WIDTH: u64 = 256;
 /// Binary levels in a tile.
-const TILE_HEIGHT: u8 = 8;
+pub(super) const TILE_HEIGHT: u8 = 8;
 /// Levels of files: enough for 2^48 entries, the most a checkpoint may tell.
 pub(super) const LEVELS: usize = 7;
 pub(super) const OFFSETS: &str = "offsets";
