@@ -143,6 +143,8 @@ impl Case {
         let rules = NumberRules { accept_test_numbers: true };
         let number = LicenceNumber::parse(DocumentKind::ResidentId, "000000199001010018", rules);
         let moment = |text: &str| text.parse::<Timestamp>().expect("a moment");
+        let mut disclosure = Disclosure::default();
+        disclosure.tenure_band = Some(TenureBand::Under1);
         Self {
             partner: "rental-demo".parse().expect("an id"),
             claim: Claim {
@@ -182,7 +184,7 @@ impl Case {
                 advice: Advice::Nothing,
                 remedies: Vec::new(),
             },
-            disclosure: Disclosure { tenure_band: Some(TenureBand::Under1), ..Disclosure::default() },
+            disclosure,
             secret: SubjectSecret::from_bytes([0x11; 32]),
             subject: SubjectId::from_bytes([0x55; 16]),
         }

@@ -1,5 +1,6 @@
 //! Is a log what it should be? Every byte is read, every entry decoded, the tree rebuilt, and held against what was signed.
 
+use std::io::Read as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -86,7 +87,8 @@ pub struct FsckReport {
     pub first_index: u64,
     /// The index the next entry will have: the size of the tree.
     pub size: u64,
-    /// The tree hash over all of them, in hexadecimal; none when the first were removed or the log is damaged.
+    /// The tree hash over all of them, in hexadecimal; none when the log is damaged, or the first were removed and
+    /// never signed.
     pub root: Option<String>,
     /// Segments read.
     pub segments: u64,
@@ -131,17 +133,18 @@ pub fn check(
     let mut checker = Checker::new(options);
     // Before the entries: a gateway may sign more while they are read.
     checker.read_checkpoint(&folder.join(log.origin()), log.origin());
+    checker.take_up(log.first_index()?);
     let walked = log.walk(|index, bytes| {
         checker.entry(index, bytes);
         progress(bytes.len() as u64);
         ControlFlow::Continue(())
     })?;
-    let is_rebuilt = walked.first_index == 0 && walked.flaw.is_none();
-    let root = is_rebuilt.then(|| hex(&checker.tree.root()));
+    let is_whole = checker.reaches_back && walked.flaw.is_none();
+    let root = is_whole.then(|| hex(&checker.tree.root()));
     if let Some(flaw) = &walked.flaw {
         checker.find(FindingKind::Damaged, flaw.index(), damage(flaw));
     }
-    checker.end(walked.first_index, walked.next_index);
+    checker.end(walked.next_index);
     checker.findings.sort_by_key(|finding| finding.index);
     Ok(FsckReport {
         origin: log.origin().to_owned(),
@@ -182,6 +185,8 @@ struct Checker {
     findings_more: u64,
     /// The files of hashes, when the log has a checkpoint.
     tiles: Option<TileCheck>,
+    /// The tree begins with entry 0: only then does it have a size to compare.
+    reaches_back: bool,
 }
 
 impl Checker {
@@ -197,6 +202,36 @@ impl Checker {
             findings: Vec::new(),
             findings_more: 0,
             tiles: None,
+            reaches_back: true,
+        }
+    }
+
+    /// Takes the hashes of entries that were removed, for their age, from the file that is served. Whether they are the ones
+    /// signed, the checkpoint tells.
+    fn take_up(&mut self, first_index: u64) {
+        if first_index == 0 {
+            return;
+        }
+        let leaves = self.tiles.as_ref().map(TileCheck::leaves);
+        let Some(leaves) = leaves else {
+            (self.reaches_back, self.heads) = (false, Vec::new());
+            return;
+        };
+        let taken = leaves.and_then(|mut leaves| {
+            let mut leaf = [0; 32];
+            for _ in 0..first_index {
+                leaves.read_exact(&mut leaf)?;
+                self.hash_leaf(leaf);
+                self.compare_heads();
+            }
+            Ok(())
+        });
+        if taken.is_err() {
+            (self.reaches_back, self.heads, self.tiles) = (false, Vec::new(), None);
+            let message = format!(
+                "entries before {first_index} were removed, and tree/level-0 does not hold their hashes"
+            );
+            self.find(FindingKind::TilesDiffer, 0, message);
         }
     }
 
@@ -221,7 +256,7 @@ impl Checker {
     }
 
     fn entry(&mut self, index: u64, bytes: &[u8]) {
-        self.hash(bytes);
+        self.hash_leaf(tree_leaf(bytes));
         match Entry::decode(bytes) {
             Ok(entry) => self.date(index, &entry),
             Err(error) => {
@@ -232,10 +267,10 @@ impl Checker {
     }
 
     /// Adds the entry to the tree, and compares what it completes with the files that are served.
-    fn hash(&mut self, bytes: &[u8]) {
+    fn hash_leaf(&mut self, leaf: [u8; 32]) {
         let size = self.tree.size() + 1;
         let (tiles, mut differences) = (&mut self.tiles, Vec::new());
-        self.tree.push_leaf_telling(tree_leaf(bytes), |height, hash| {
+        self.tree.push_leaf_telling(leaf, |height, hash| {
             differences.extend(tiles.as_mut().and_then(|tiles| tiles.compare(size, height, hash)));
         });
         for Difference { level, index } in differences {
@@ -284,10 +319,7 @@ impl Checker {
         }
     }
 
-    fn end(&mut self, first_index: u64, size: u64) {
-        if first_index > 0 {
-            return;
-        }
+    fn end(&mut self, size: u64) {
         for head in std::mem::take(&mut self.heads) {
             let message = format!("{} covers {} entries, the log holds {size}", head.found, head.size);
             self.find(FindingKind::EntriesMissing, size, message);

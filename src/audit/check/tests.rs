@@ -331,6 +331,26 @@ fn every_byte_of_checkpoint_key_and_hashes_flipped_is_found() {
 }
 
 #[test]
+fn entries_removed_for_their_age_leave_their_hashes_and_the_tree_is_still_the_one_signed() {
+    let entries: Vec<_> = (0..300).map(|number| answer(number, 0)).collect();
+    let folder = log_of(&entries, 4096);
+    sign(folder.path());
+    let whole = fsck(folder.path());
+    std::fs::remove_file(segments(folder.path()).remove(0)).unwrap();
+    let report = fsck(folder.path());
+    assert!(report.first_index > 0);
+    assert_eq!((report.findings.as_slice(), report.heads_confirmed, &report.root), (&[][..], 1, &whole.root));
+    let of_origin = segments(folder.path()).remove(0).parent().unwrap().to_path_buf();
+    let mut hashes = std::fs::read(of_origin.join("tree/level-0")).unwrap();
+    hashes[5] ^= 1;
+    std::fs::write(of_origin.join("tree/level-0"), hashes).unwrap();
+    let kinds: Vec<_> = fsck(folder.path()).findings.iter().map(|finding| finding.kind).collect();
+    assert!(kinds.contains(&FindingKind::TreeDiffers), "a removed entry's hash was changed: {kinds:?}");
+    std::fs::remove_dir_all(of_origin.join("tree")).unwrap();
+    assert_eq!(fsck(folder.path()).root, None, "never signed, and not whole: nothing is claimed");
+}
+
+#[test]
 fn entries_cut_off_below_the_checkpoint_are_missed() {
     let entries: Vec<_> = (0..40).map(|number| answer(number, 0)).collect();
     let folder = log_of(&entries, 1 << 20);

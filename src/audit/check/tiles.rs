@@ -39,6 +39,11 @@ impl TileCheck {
         Self { folder: of_origin.join("tree"), size, levels: Vec::new() }
     }
 
+    /// Opens the file of leaf hashes, for entries that are no longer there.
+    pub(super) fn leaves(&self) -> std::io::Result<BufReader<File>> {
+        Ok(BufReader::with_capacity(PIECE_BYTES, File::open(self.folder.join("level-0"))?))
+    }
+
     /// Compares the hash of a perfect subtree that ends with entry `size` − 1. Tells the first difference of each file.
     pub(super) fn compare(&mut self, size: u64, height: u32, hash: &[u8; 32]) -> Option<Difference> {
         if size > self.size || !height.is_multiple_of(HEIGHT) {

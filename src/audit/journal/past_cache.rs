@@ -98,7 +98,7 @@ mod tests {
             [0, 1, 4095, 4096, 4097, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 77]
         {
             let file = tempfile::tempfile().unwrap();
-            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
             file.write_all_at(&bytes, 0).unwrap();
             let OnDisk { bytes: read, how } = read(&file).unwrap();
             assert!(read == bytes, "{length} bytes, read {}", how.word());

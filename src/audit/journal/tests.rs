@@ -565,12 +565,12 @@ fn every_step_fails_in_every_way_and_the_log_is_whole() {
     ] {
         assert!(seen[opening..].contains(&step), "{step} does not happen in this run");
     }
-    for failing in opening..seen.len() {
+    for (failing, step) in seen.iter().enumerate().skip(opening) {
         // Once; for as often as the first attempts to go on fail, too; and in ways that are told apart on their way.
         for (error, times) in
             [(Other, 1), (Other, 6), (StorageFull, 2), (ReadOnlyFilesystem, 3), (Interrupted, 1)]
         {
-            let case = format!("{} {failing} x{times}, {error}", seen[failing]);
+            let case = format!("{step} {failing} x{times}, {error}");
             judge_one_failure(failing, times, error, ENTRIES, &case);
         }
     }

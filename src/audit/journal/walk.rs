@@ -131,6 +131,14 @@ impl LogWalk {
         self.first_indices()?.into_iter().map(size).sum::<io::Result<u64>>().map_err(ReadError::Io)
     }
 
+    /// Returns the first index there is: above 0, older segments were removed.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    pub fn first_index(&self) -> Result<u64, ReadError> {
+        Ok(self.first_indices()?.first().copied().unwrap_or(0))
+    }
+
     /// Calls `each` with index and bytes of every entry from the first to the last, until it says to stop.
     ///
     /// # Errors

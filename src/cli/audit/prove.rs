@@ -36,7 +36,9 @@ impl Prove {
         bar.finish();
         let proof = proof.map_err(|error| match error {
             ProveError::Read(error) => unreadable(&folder, error),
-            ProveError::TooFew(_) => advised(&error, "`drivegate audit fsck` says how many entries there are"),
+            ProveError::TooFew(_) => {
+                advised(&error, "`drivegate audit fsck` says how many entries there are")
+            }
             ProveError::Sizes | ProveError::Removed(_) | ProveError::Flawed(_) | ProveError::Unsound => {
                 Report::from_err(error)
             }
