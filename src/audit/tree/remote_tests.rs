@@ -76,8 +76,10 @@ async fn a_peers_log_is_read_and_nothing_of_it_believed() {
     let url = served(folder.path(), &stop).await;
     let liar = PeerLog::new(&url, &verifier_of(&of_origin), runtime).unwrap();
     assert_eq!(liar.checkpoint().await.unwrap().unwrap().size, 700);
-    assert_eq!(liar.entry(10).await, Err(LogUnavailable));
+    assert_eq!(liar.entry(11).await, Err(LogUnavailable), "its proof needs the hash of entry 10");
     assert_eq!(liar.inclusion(11, 700).await, Err(LogUnavailable));
+    assert_eq!(liar.inclusion(10, 700).await, Err(LogUnavailable));
+    assert_eq!(liar.entry(10).await, Ok(Some(payload(10))), "its bytes lead to the root all the same");
     assert!(liar.entry(600).await.is_ok());
     // A forged entry with its own hash beside it: both agree, and the root does not.
     let segments = fs::read_dir(&of_origin).unwrap().map(|file| file.unwrap().path());

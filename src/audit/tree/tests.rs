@@ -1,7 +1,8 @@
 use std::fs;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -11,27 +12,13 @@ use tlog_tiles::tlog::{Hash, check_record, node_hash, record_hash};
 use super::appender::Appender;
 use super::tiles::{TILE_WIDTH, TileFiles, is_consistent};
 use super::*;
+use crate::app::SystemClock;
 use crate::audit::journal::{Journal, JournalOptions, NoObserver, OpenError, Place};
 use crate::audit::note::{LogVerifier, NoteFault, last_checkpoint};
 use crate::domain::time::Clock;
 
-use std::sync::Arc;
-
-/// Real time since boot, so that the thread's pauses mean something.
-struct RealClock(Instant);
-
-impl Clock for RealClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_second(1_800_000_000).unwrap()
-    }
-
-    fn since_boot(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
 pub(super) fn clock() -> Arc<dyn Clock> {
-    Arc::new(RealClock(Instant::now()))
+    Arc::new(SystemClock)
 }
 
 /// RFC 6962 §2.1, word for word.
