@@ -243,11 +243,10 @@ fn no_byte_can_be_changed_and_none_be_left_out() {
     assert!(is_accepted(good));
     for at in 0..good.len() {
         assert!(!is_accepted(&good[..at]), "cut at {at}");
-        for mask in [0x01, 0x20, 0x80] {
-            let mut damaged = good.to_vec();
-            damaged[at] ^= mask;
-            assert!(!is_accepted(&damaged), "byte {at} changed by {mask:#x}");
-        }
+        // One bit of every byte: each costs up to two signatures.
+        let mut damaged = good.to_vec();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(!is_accepted(&damaged), "byte {at} changed");
     }
     assert!(!is_accepted(&[good, b"\n"].concat()));
     assert!(!is_accepted(&vec![b'a'; RECEIPT_BYTES_MAX + 1]));
