@@ -1,4 +1,5 @@
 //! Who is given a receipt, who is not, and when the refusal leaves.
+#![allow(clippy::disallowed_methods, reason = "when a refusal leaves is measured in real time")]
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -197,11 +198,13 @@ fn request(id: &str) -> Asked {
 }
 
 /// Asks several times at once; returns what came of each and how long it took.
-fn ask(
-    world: World,
-    questions: &[Asked],
-    standing: Standing,
-) -> (Vec<(Result<Receipt, NoReceipt>, Duration)>, Vec<(String, u64, bool)>) {
+/// What was given, each after how long.
+type Given = Vec<(Result<Receipt, NoReceipt>, Duration)>;
+
+/// What was put on record about it: of which log, which entry, whether with openings.
+type OnRecord = Vec<(String, u64, bool)>;
+
+fn ask(world: World, questions: &[Asked], standing: Standing) -> (Given, OnRecord) {
     let world = Arc::new(World { begun: Some(Instant::now()), ..world });
     let fake = Arc::new(Fake(Arc::clone(&world)));
     let receipts = Receipts {

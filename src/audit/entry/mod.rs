@@ -47,6 +47,10 @@ const KIND_ACCESS: u8 = 3;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every entry is an answer: a box would cost more than it spares"
+)]
 pub enum Entry {
     /// An answer that was given, or was about to be.
     Answer(AnswerEntry<'static>),

@@ -178,7 +178,7 @@ fn consent(text: &str) -> Result<ConsentEvidence, ValueFault> {
     let consent = ConsentEvidence {
         obtained_at: fields.demand("obtained")?,
         expires_at: fields.demand("expires")?,
-        notice_version: fields.demand::<String>("notice")?.into(),
+        notice_version: fields.demand("notice")?,
         evidence_sha256,
     };
     fields.finish()?;

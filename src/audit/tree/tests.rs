@@ -312,7 +312,8 @@ fn a_tree_goes_on_where_it_was_signed() {
 
 #[test]
 fn damaged_files_are_made_again_from_the_entries() {
-    let damages: [(&str, fn(&Path)); 6] = [
+    type Damage = (&'static str, fn(&Path));
+    let damages: [Damage; 6] = [
         ("a flipped hash at the edge", |tree| flip(&tree.join("level-0"), 699 * 32)),
         ("a flipped hash above", |tree| flip(&tree.join("level-1"), 3)),
         ("a short level", |tree| {

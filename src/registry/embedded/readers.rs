@@ -212,6 +212,7 @@ impl Reader {
         Self { shared: Arc::clone(shared), snapshot: None, scratch: Zeroizing::default() }
     }
 
+    #[allow(clippy::disallowed_methods, reason = "how long answers have lain here is nobody else's business")]
     fn run(&mut self, queue: &Queue) {
         let mut taken = Vec::with_capacity(TAKEN_MAX);
         while self.take(queue, &mut taken) {

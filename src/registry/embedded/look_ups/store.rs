@@ -64,7 +64,7 @@ impl EmbeddedLookUps {
                 tracing::warn!(%error, "the index of look-ups cannot be read: it is set aside and fed anew from the log");
                 let file = |source| RegistryError::File { action: "set aside", path: path.clone(), source };
                 match std::fs::rename(&path, folder.join(SET_ASIDE)) {
-                    Err(source) if source.kind() != ErrorKind::NotFound => return Err(file(source)),
+                    Err(source) if source.kind() != ErrorKind::NotFound => Err(file(source)),
                     _ => Self::start(open_file(&path, CACHE_BYTES)?),
                 }
             }
