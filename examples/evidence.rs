@@ -373,12 +373,13 @@ fn fill(dir: &Path, entries: u64) -> Value {
     let mut written = 0;
     while written < entries {
         let mut last = None;
-        for number in written..entries.min(written + FILL_BATCH) {
+        let end = entries.min(written + FILL_BATCH);
+        for number in written..end {
             bytes.clear();
             case.write(SystemClock.now(), &secret, u128::from(number).to_be_bytes(), &mut bytes);
             last = Some(journal.append(&bytes).expect("the log is open"));
-            written += 1;
         }
+        written = end;
         if let Some(durable) = last {
             runtime.block_on(durable).expect("it becomes durable");
         }
