@@ -29,6 +29,7 @@ pub(super) fn an_erased_subject_has_no_secret_any_more(store: &dyn Store) {
     let erased = change("2026-11-20T00:00:00Z", ChangeKind::Erased);
     apply(store, &[more(ONE, erased)]);
     assert!(wait(store.secret(before.subject)).unwrap().is_none());
+    assert!(read(store, ONE).unwrap().record.is_none(), "there is no such record, whatever is asked");
 }
 
 macro_rules! secrets_suite {

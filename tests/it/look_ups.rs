@@ -10,10 +10,7 @@ use drivegate::registry::store::wait;
 
 use super::asks::{NAME, NUMBER, rental};
 use super::harness::{Deployment, Gateway, block_on};
-
-#[allow(dead_code, reason = "this room needs a part of what the registry's own tests need")]
-#[path = "../../src/registry/postgres/testing.rs"]
-mod testing;
+use super::testing;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -39,3 +39,7 @@ mod registry_store;
 mod replicas;
 mod sandbox;
 mod search;
+
+#[allow(dead_code, reason = "a part of what the registry's own tests need")]
+#[path = "../../src/registry/postgres/testing.rs"]
+mod testing;

@@ -190,7 +190,7 @@ fn what_is_not_ones_own_is_refused_alike() {
             let mut insurer = insurer.clone();
             async move {
                 let begun = Instant::now();
-                let refused = receipt(&mut insurer, question).await.err().expect("it is not its own");
+                let refused = receipt(&mut insurer, question).await.expect_err("it is not its own");
                 (told(&refused), begun.elapsed())
             }
         };
@@ -221,7 +221,7 @@ fn a_receipt_given_is_an_entry_of_the_log() {
             receipt(&mut desk, where_it_stands(&answer)).await.expect("its receipt");
         }
         let mut insurer = gateway.partner("insurer-demo").await;
-        receipt(&mut insurer, where_it_stands(&answer)).await.err().expect("it is not the insurer's");
+        receipt(&mut insurer, where_it_stands(&answer)).await.expect_err("it is not the insurer's");
         let evidence = answer.evidence.expect("on record");
         (evidence.log_origin, evidence.entry_index)
     });

@@ -8,10 +8,7 @@ use tonic::{Code, Status};
 
 use super::asks::{NAME, NUMBER, rental};
 use super::harness::{Deployment, Gateway, Redis, block_on};
-
-#[allow(dead_code, reason = "this room needs a part of what the registry's own tests need")]
-#[path = "../../src/registry/postgres/testing.rs"]
-mod testing;
+use super::testing;
 
 /// The product's promise.
 const FRESH_WITHIN: Duration = Duration::from_secs(2);

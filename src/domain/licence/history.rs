@@ -200,6 +200,11 @@ impl History {
         &self.changes
     }
 
+    /// Says whether the record was deleted by law. It is for good: no change undoes it.
+    pub fn is_erased(&self) -> bool {
+        self.changes.iter().any(|change| change.kind == ChangeKind::Erased)
+    }
+
     /// Returns the changes by the moment they take effect, then by recording.
     pub(super) fn by_effect(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &Change)> {
         self.by_effect.iter().filter_map(|place| Some((place.from, self.changes.get(place.index)?)))

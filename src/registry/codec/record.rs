@@ -25,7 +25,8 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), Unencodable> {
     }
     let mut out = Writer(out);
     out.byte(FORMAT_VERSION);
-    out.bytes(record.secret.expose());
+    // An erased record's secret is destroyed with the first writing after the erasure: its entries can be opened by nobody then.
+    out.bytes(if record.history.is_erased() { &[0; 32] } else { record.secret.expose() });
     out.varint(changes.len() as u64);
     let mut occasion = Occasion::default();
     changes.iter().try_for_each(|change| occasion.write(change, &mut out))

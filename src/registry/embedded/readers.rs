@@ -289,7 +289,8 @@ impl Reader {
         let opened = self.shared.keys.sealing.open(sealed.value(), subject.as_bytes(), &mut self.scratch);
         let plain = opened.map_err(|_| LookUpError::RecordUnreadable)?;
         let record = codec::decode(subject, plain).map_err(|_| LookUpError::RecordUnreadable)?;
-        Ok(Reading { record: Some(Arc::new(record)), position: snapshot.position })
+        let record = (!record.history.is_erased()).then(|| Arc::new(record));
+        Ok(Reading { record, position: snapshot.position })
     }
 
     /// Takes a new snapshot if a commit happened since the last. The count is read first: a commit in between makes the

@@ -209,5 +209,6 @@ fn open(
     let sealed = sealed.ok_or(Fault::Unreadable)?;
     let opened = shared.keys.sealing.open(sealed, subject.as_bytes(), scratch);
     let record = codec::decode(subject, opened.map_err(|_| Fault::Unreadable)?);
-    Ok(Reading { record: Some(Arc::new(record.map_err(|_| Fault::Unreadable)?)), position })
+    let record = record.map_err(|_| Fault::Unreadable)?;
+    Ok(Reading { record: (!record.history.is_erased()).then(|| Arc::new(record)), position })
 }
