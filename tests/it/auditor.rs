@@ -89,6 +89,82 @@ fn an_auditor_reads_the_signed_log_of_a_gateway_and_of_one_that_is_gone() {
     replica.stop();
 }
 
+fn ask_thrice(deployment: &Deployment) {
+    let gateway = deployment.serve();
+    block_on(async {
+        let mut partner = gateway.partner("rental-demo").await;
+        for _ in 0..3 {
+            partner.verify(rental(NUMBER, NAME)).await.expect("an answer");
+        }
+    });
+    assert!(gateway.stop());
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder").flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() { copy(&from, &to) } else { fs::copy(from, to).map(drop).expect("a copy") }
+    }
+}
+
+/// Goal: a log rolled back to an older copy is found by whoever watched it. Method: the log folder is copied between two runs of
+/// the gateway; `drivegate witness --once` follows the newer one, then the copy, each over `log serve`; then the newer one again.
+#[test]
+fn a_witness_finds_a_log_that_was_rolled_back() {
+    let deployment = Deployment::new();
+    ask_thrice(&deployment);
+    let (now, before) = (deployment.folder().join("data/log"), deployment.everything().join("before"));
+    copy(&now, &before);
+    ask_thrice(&deployment);
+    let (_, verifier) = log_of(&now);
+    let look = |folder: &Path| {
+        let mut served = LogServer::start(folder);
+        let file = deployment.everything().join("witness.toml");
+        let key = fs::read_to_string(folder.join(verifier.name()).join("verifier")).expect("the key's line");
+        let text = format!(
+            "name = \"witness.example/w1\"\n[[logs]]\nverifier = \"{}\"\nurl = \"http://{}\"\n",
+            key.trim(),
+            served.address
+        );
+        fs::write(&file, text).expect("it can be written");
+        let done = deployment.try_run(&["witness", "--once", "--config", file.to_str().expect("text")]);
+        served.stop();
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    assert!(look(&now).0, "seen for the first time");
+    let (is_sound, said) = look(&before);
+    assert!(!is_sound && said.contains(verifier.name()), "{said}");
+    assert!(look(&now).0, "the true one goes on");
+}
+
+/// Goal: what the law keeps is not pruned by a slip of the hand.
+#[test]
+fn young_entries_are_not_pruned() {
+    let deployment = Deployment::new();
+    ask_thrice(&deployment);
+    let folder = deployment.folder().join("data/log");
+    let prune = |before: &str| {
+        deployment.try_run(&[
+            "log",
+            "prune",
+            "--yes",
+            "--dir",
+            folder.to_str().expect("text"),
+            "--before",
+            before,
+        ])
+    };
+    let refused = prune("2999-01-01");
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("36 months"));
+    let done = prune("2020-01-01");
+    assert!(done.status.success() && String::from_utf8_lossy(&done.stdout).contains("nothing before"));
+    let (of_origin, verifier) = log_of(&folder);
+    assert!(of_origin.join("00000000000000000000.seg").exists());
+    assert!(StoredLog::open(&folder, verifier.name()).is_ok());
+}
+
 /// `drivegate log serve`. Killed by its process id when dropped.
 struct LogServer {
     child: Child,

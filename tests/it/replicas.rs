@@ -1,9 +1,11 @@
 //! Gateways on one PostgreSQL answer as one, and none of them answers what it can no longer know.
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use drivegate::gateway::proto::{Decision, Source, VerifyResponse};
+use drivegate::gateway::proto::get_receipt_request::Answer;
+use drivegate::gateway::proto::{Decision, GetReceiptRequest, Source, VerifyResponse};
 use tonic::{Code, Status};
 
 use super::asks::{NAME, NUMBER, rental};
@@ -221,4 +223,49 @@ fn a_check_looks_into_the_database_and_changes_nothing() {
     let done = deployment.try_run(&["serve", "--config", config.to_str().expect("text")]);
     assert!(!done.status.success(), "no new keys for an old registry");
     assert!(!keys_of(&deployment).exists());
+}
+
+/// Goal: behind a balancer, a receipt is given by whichever replica is asked. Method: two gateways on one database, with one log
+/// secret; the second reads the first one's log at its auditor's listener; the first one's answer is asked for at the second.
+#[test]
+fn a_replica_gives_the_receipt_of_anothers_answer() {
+    let server = testing::Server::start();
+    let [first, second] = replicas(&server.database());
+    let secret = first.everything().join("log-secret");
+    std::fs::write(&secret, [0x5a; 32]).expect("it can be written");
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("its mode");
+    let auditor = TcpListener::bind("127.0.0.1:0").and_then(|probe| probe.local_addr()).expect("a free port");
+    let evidence = |config: &mut toml::Table, key: &str, value: toml::Value| {
+        let section = config.entry("evidence").or_insert_with(|| toml::Table::new().into());
+        section.as_table_mut().expect("a table").insert(key.to_owned(), value);
+    };
+    for replica in [&first, &second] {
+        replica.configure(|config| evidence(config, "secret", secret.to_str().expect("text").into()));
+    }
+    first.configure(|config| {
+        let listen = config.entry("listen").or_insert_with(|| toml::Table::new().into());
+        listen.as_table_mut().expect("a table").insert("auditor".to_owned(), auditor.to_string().into());
+    });
+    let asked = first.serve();
+    let folder = first.folder();
+    let verifier = first.run(&["audit", "key", folder.to_str().expect("text")]).stdout;
+    let verifier = String::from_utf8(verifier).expect("text").trim().to_owned();
+    second.configure(|config| {
+        let mut peer = toml::Table::new();
+        peer.insert("url".to_owned(), format!("http://{auditor}").into());
+        peer.insert("verifier".to_owned(), verifier.clone().into());
+        evidence(config, "peers", vec![toml::Value::from(peer)].into());
+    });
+    let other = second.serve();
+    let receipt = block_on(async {
+        let answer = ask(&asked).await.expect("an answer");
+        let place = Answer::Evidence(answer.evidence.expect("on record"));
+        let mut partner = other.partner("rental-demo").await;
+        let given = partner.get_receipt(GetReceiptRequest { answer: Some(place) }).await;
+        given.expect("the other replica's receipt").into_inner()
+    });
+    assert!(!receipt.subject_erased);
+    let file = first.everything().join("peer.tlog-proof");
+    std::fs::write(&file, receipt.receipt).expect("it can be written");
+    first.run(&["receipt", "verify", file.to_str().expect("text"), "--key", &verifier]);
 }
