@@ -106,6 +106,7 @@ impl Follower {
     }
 
     /// Waits until a poll that began after this call has told everything.
+    #[track_caller]
     fn waits_for_a_poll(&self) {
         let now = RealClock.since_boot();
         eventually(|| self.caught_up() > now);
@@ -116,6 +117,7 @@ impl Follower {
     }
 }
 
+#[track_caller]
 fn eventually(holds: impl Fn() -> bool) {
     let until = RealClock.since_boot() + Duration::from_secs(20);
     while !holds() {
@@ -385,8 +387,10 @@ fn a_promoted_standby_begins_a_new_epoch_before_it_takes_a_change() {
     let expected = Position { epoch: 2, partition: 0, seq: 3 };
     assert_eq!(taken, Some(Outcome::Created(expected)), "the change that was lost can be handed in again");
     eventually(|| store.epoch() == 2);
-    // Reconnecting to the promoted server may take the follower more than one poll.
-    eventually(|| follower.told().last() == Some(&expected));
+    // Reconnecting to the promoted server may take the follower more than one poll. If it comes only after both changes, it begins
+    // there: what was read before the epoch counts no more, so there is nothing to tell.
+    let begins_there = || follower.beginnings.lock().unwrap().last().is_some_and(|last| *last == [expected]);
+    eventually(|| follower.told().last() == Some(&expected) || begins_there());
     assert_eq!(open(&url, 1, &keys).epoch(), 2, "and no further one");
 }
 
@@ -417,7 +421,7 @@ fn other_keys_and_newer_schemas_are_refused() {
     let newer = "UPDATE registry SET program_oldest = 99";
     store.runtime.block_on(sqlx::query(newer).execute(&store.shared.writers)).unwrap();
     let opened = PostgresRegistry::open_alone(options(&url, 8), Arc::clone(&keys));
-    assert!(matches!(opened, Err(RegistryError::NewerFormat { found: 99, known: 3 })));
+    assert!(matches!(opened, Err(RegistryError::NewerFormat { found: 99, known: 4 })));
 }
 
 #[test]
