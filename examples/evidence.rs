@@ -249,7 +249,7 @@ impl JournalObserver for Syncs {
 }
 
 fn histogram() -> Histogram<u64> {
-    Histogram::new(3).expect("three digits")
+    Histogram::new_with_bounds(1, 120_000_000_000, 3).expect("three digits up to two minutes")
 }
 
 fn note(into: &mut Histogram<u64>, took: Duration) {
