@@ -384,10 +384,12 @@ fn intake(runtime: &tokio::runtime::Runtime, store: &PostgresRegistry, people: &
     };
     let changes: Vec<_> = people.iter().enumerate().map(incoming).collect();
     let began = Instant::now();
+    let mut applied = 0;
     for batch in changes.chunks(PER_TRANSACTION) {
-        let taken = runtime.block_on(store.take(batch.to_vec(), now)).unwrap();
-        assert_eq!(taken.applied, batch.len() as u64);
+        applied += runtime.block_on(store.take(batch.to_vec(), now)).unwrap().applied;
     }
+    // Of the few who were erased nothing is taken any more.
+    assert!(applied * 100 >= changes.len() as u64 * 99, "{applied} of {}", changes.len());
     println!(
         "{}",
         json!({"what": "intake", "changes": changes.len(), "batch": PER_TRANSACTION,
