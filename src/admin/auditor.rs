@@ -1,56 +1,25 @@
 //! The auditor's listener: signed logs as C2SP `tlog-tiles` serves them, read-only. What a log publishes names nobody, but it
 //! is nobody else's business: bind it to a network of auditors, witnesses and peers.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::{self, Manners};
+use super::listener::HttpListener;
 use super::ports::{LogResource, PublishedLogs};
 
-/// The longest life of a connection; a follower connects again.
-const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
 /// Hashes in a full tile, entries in a full bundle.
 const FULL: u16 = 256;
 /// A tile or bundle never changes: whoever has it keeps it.
 const FOR_EVER: &str = "max-age=31536000, immutable";
 
-/// The listener, bound.
-pub struct AuditorHttp {
-    listener: TcpListener,
-    local: SocketAddr,
-}
-
-impl AuditorHttp {
-    /// Binds the address.
-    ///
-    /// # Errors
-    /// When it cannot be bound.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let local = listener.local_addr()?;
-        Ok(Self { listener, local })
-    }
-
-    /// Returns the address bound.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local
-    }
-
-    /// Serves the logs until told to stop.
-    pub async fn serve(self, logs: Arc<dyn PublishedLogs>, stop: CancellationToken) {
-        let manners = Manners::AnyVersion { age_max: CONNECTION_AGE_MAX };
-        let accept = || async { self.listener.accept().await.map(|(stream, _)| stream) };
-        connections::serve(accept, router(logs), manners, stop).await;
-    }
+/// Serves the logs until told to stop.
+pub async fn serve_logs(listener: HttpListener, logs: Arc<dyn PublishedLogs>, stop: CancellationToken) {
+    listener.serve(router(logs), stop).await;
 }
 
 fn router(logs: Arc<dyn PublishedLogs>) -> Router {

@@ -1,9 +1,6 @@
 //! The read-only listener: is it alive, is it ready and why not, its metrics, its status. Nothing here changes state.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
@@ -11,15 +8,11 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::{self, Manners};
+use super::listener::HttpListener;
 use super::ports::{Health, Status};
 use super::report::Condition;
-
-/// The longest life of a connection; a scraper connects again.
-const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
 
 /// What the listener shows.
 pub struct AdminPages {
@@ -31,33 +24,10 @@ pub struct AdminPages {
     pub grpc: Option<Router>,
 }
 
-/// The listener, bound.
-pub struct AdminHttp {
-    listener: TcpListener,
-    local: SocketAddr,
-}
-
-impl AdminHttp {
-    /// Binds the address.
-    ///
-    /// # Errors
-    /// When it cannot be bound.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let local = listener.local_addr()?;
-        Ok(Self { listener, local })
-    }
-
-    /// Returns the address bound.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local
-    }
-
+impl AdminPages {
     /// Serves the pages until told to stop.
-    pub async fn serve(self, pages: AdminPages, stop: CancellationToken) {
-        let manners = Manners::AnyVersion { age_max: CONNECTION_AGE_MAX };
-        let accept = || async { self.listener.accept().await.map(|(stream, _)| stream) };
-        connections::serve(accept, router(pages), manners, stop).await;
+    pub async fn serve(self, listener: HttpListener, stop: CancellationToken) {
+        listener.serve(router(self), stop).await;
     }
 }
 
@@ -158,6 +128,8 @@ async fn status(State(shown): State<Shown>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::body::Body;
     use axum::routing::post;
     use http_body_util::BodyExt as _;
@@ -248,10 +220,10 @@ mod tests {
         let grpc = Router::new()
             .route("/grpc.reflection.v1.ServerReflection/Info", post(|| async { "reflected" }))
             .fallback(|| async { "unimplemented" });
-        let admin = AdminHttp::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let admin = HttpListener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = admin.local_addr();
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(admin.serve(pages(&[], Some(grpc)), stop.clone()));
+        let serving = tokio::spawn(pages(&[], Some(grpc)).serve(admin, stop.clone()));
 
         let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
         let (mut plain, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();

@@ -1,9 +1,6 @@
 //! The witness' listener: `POST /add-checkpoint` of C2SP `tlog-witness`, and nothing else.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -11,49 +8,21 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::{self, Manners};
+use super::listener::HttpListener;
 use super::ports::{WitnessAnswer, WitnessDesk};
 
-/// The longest life of a connection.
-const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
 /// The largest request: 63 hashes and a checkpoint with a hundred signatures.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
-/// The listener, bound.
-pub struct WitnessHttp {
-    listener: TcpListener,
-    local: SocketAddr,
-}
-
-impl WitnessHttp {
-    /// Binds the address.
-    ///
-    /// # Errors
-    /// When it cannot be bound.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let local = listener.local_addr()?;
-        Ok(Self { listener, local })
-    }
-
-    /// Returns the address bound.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local
-    }
-
-    /// Answers until told to stop.
-    pub async fn serve(self, desk: Arc<dyn WitnessDesk>, stop: CancellationToken) {
-        let manners = Manners::AnyVersion { age_max: CONNECTION_AGE_MAX };
-        let accept = || async { self.listener.accept().await.map(|(stream, _)| stream) };
-        let router = Router::new()
-            .route("/add-checkpoint", post(add_checkpoint))
-            .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-            .with_state(desk);
-        connections::serve(accept, router, manners, stop).await;
-    }
+/// Answers until told to stop.
+pub async fn serve_witness(listener: HttpListener, desk: Arc<dyn WitnessDesk>, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/add-checkpoint", post(add_checkpoint))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(desk);
+    listener.serve(router, stop).await;
 }
 
 async fn add_checkpoint(State(desk): State<Arc<dyn WitnessDesk>>, body: Bytes) -> Response {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::StartError;
 use super::operator::GatewayOperator;
-use crate::admin::{AdminHttp, AdminPages, AdminSocket};
+use crate::admin::{AdminPages, AdminSocket, HttpListener};
 use crate::config::GatewayConfig;
 use crate::gateway::proto;
 
@@ -21,7 +21,7 @@ pub(super) fn start(
 ) -> Result<SocketAddr, StartError> {
     let address = config.listen.admin;
     let pages = background
-        .block_on(AdminHttp::bind(address))
+        .block_on(HttpListener::bind(address))
         .map_err(|source| StartError::Listen { address: address.to_string(), source })?;
     let local = pages.local_addr();
     let socket = {
@@ -33,7 +33,7 @@ pub(super) fn start(
         status: Arc::clone(operator) as _,
         grpc: Some(tonic::service::Routes::new(reflection()?).into_axum_router()),
     };
-    background.spawn(pages.serve(shown, stop.clone()));
+    background.spawn(shown.serve(pages, stop.clone()));
     background.spawn(socket.serve(Arc::clone(operator) as _, Arc::clone(operator) as _, stop.clone()));
     Ok(local)
 }

@@ -8,8 +8,8 @@ use tokio::runtime::{Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use super::error::StartError;
-use crate::admin::AuditorHttp;
 use crate::admin::ports::{LogResource, LogUnreadable, PublishedLogs};
+use crate::admin::{HttpListener, serve_logs};
 use crate::audit::{AllLogs, LogTree, PeerLog, Shelf, StoredLog, WitnessSite};
 use crate::config::GatewayConfig;
 
@@ -57,10 +57,10 @@ pub(super) fn serve(
     stop: CancellationToken,
 ) -> Result<SocketAddr, StartError> {
     let listener = background
-        .block_on(AuditorHttp::bind(address))
+        .block_on(HttpListener::bind(address))
         .map_err(|source| StartError::Listen { address: address.to_string(), source })?;
     let local = listener.local_addr();
-    background.spawn(listener.serve(Arc::new(Published(Arc::clone(logs))), stop));
+    background.spawn(serve_logs(listener, Arc::new(Published(Arc::clone(logs))), stop));
     Ok(local)
 }
 
@@ -77,12 +77,12 @@ pub async fn serve_folder(
 ) -> Result<(), StartError> {
     let shelf = Shelf::open(folder, None)?;
     let logs = Arc::new(AllLogs::new(shelf, Vec::new(), &Handle::current()));
-    let listener = AuditorHttp::bind(address)
+    let listener = HttpListener::bind(address)
         .await
         .map_err(|source| StartError::Listen { address: address.to_string(), source })?;
     let published = Arc::new(Published(logs));
     told(listener.local_addr(), published.origins());
-    listener.serve(published, stop).await;
+    serve_logs(listener, published, stop).await;
     Ok(())
 }
 

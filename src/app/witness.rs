@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::SystemClock;
 use super::error::StartError;
-use crate::admin::WitnessHttp;
 use crate::admin::ports::{WitnessAnswer, WitnessDesk};
+use crate::admin::{HttpListener, serve_witness};
 use crate::audit::{LogVerifier, NoteFault, PeerFault, PeerLog, Witness, WitnessKey, WitnessRefusal};
 use crate::config::witness::WitnessConfig;
 use crate::domain::time::Clock as _;
@@ -105,14 +105,14 @@ impl RunningWitness {
         let listener = match self.listen {
             None => None,
             Some(address) => Some(
-                WitnessHttp::bind(address)
+                HttpListener::bind(address)
                     .await
                     .map_err(|source| StartError::Listen { address: address.to_string(), source })?,
             ),
         };
-        told(listener.as_ref().map(WitnessHttp::local_addr));
+        told(listener.as_ref().map(HttpListener::local_addr));
         if let Some(listener) = listener {
-            tokio::spawn(listener.serve(Arc::new(Desk(Arc::clone(&self.witness))), stop.clone()));
+            tokio::spawn(serve_witness(listener, Arc::new(Desk(Arc::clone(&self.witness))), stop.clone()));
         }
         loop {
             let looked = self.look().await;
