@@ -71,8 +71,6 @@ pub struct LookUp {
     pub at: Timestamp,
     /// Whom it was about.
     pub subject: SubjectHandle,
-    /// Who asked.
-    pub partner: PartnerId,
     /// The partner's idempotency key, digested under the log's secret (it names the partner too).
     pub request: Option<[u8; 16]>,
     /// The partner's case reference, digested under the log's secret (it names the partner too).
@@ -80,7 +78,7 @@ pub struct LookUp {
 }
 
 /// The index over all logs of a deployment: who looked at whom, and where a request's or a case's entries lie. In the
-/// registry's store, fed off the hot path, rebuildable from the logs. Implemented by `registry`.
+/// registry's store or beside it, fed off the hot path, rebuildable from the logs. Implemented by `registry`.
 pub trait LookUpIndex: Send + Sync + 'static {
     /// Returns how many entries of a log have been read into the index; 0 for a log it does not know.
     fn cursor(&self, origin: &str) -> Later<'_, Result<u64, IndexUnavailable>>;

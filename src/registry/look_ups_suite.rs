@@ -17,7 +17,6 @@ pub(super) fn look_up(index: u64, subject: u8) -> LookUp {
         index,
         at: Timestamp::from_microsecond(BEGAN_US + index.cast_signed() * 1_000).unwrap(),
         subject: SubjectHandle([subject; 16]),
-        partner: "demo-insurer".parse().unwrap(),
         request: Some([subject ^ 0x55; 16]),
         case: [subject ^ 0xaa; 16],
     }

@@ -239,7 +239,6 @@ fn the_log_secret_alone_says_whom_an_entry_is_about() {
             index: 7,
             at: moment("2026-11-22T08:20:37.123456Z"),
             subject: handle,
-            partner: case.partner.clone(),
             request: Some(case.log.request_digest(&case.partner, REQUEST).0),
             case: case.log.case_digest(&case.partner, CASE).0,
         };
