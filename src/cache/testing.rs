@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Semaphore;
 
 use super::{BreakerState, CacheObserver, RedisFault, StaleCause};
-use crate::domain::licence::{Change, ChangeKind, History, Record};
+use crate::domain::licence::{Change, ChangeKind, History, Record, Stops};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
 use crate::domain::time::{Clock, Effective};
 use crate::verification::ports::{Deadline, FactSource, Later, LookUpError, Reading, RecordSource};
@@ -44,6 +44,7 @@ pub(crate) fn record(n: u64, changes: usize) -> Record {
         subject: subject(n),
         secret: SubjectSecret::from_bytes([7; 32]),
         history: History::from_changes((0..changes).map(change).collect()),
+        stops: Stops::default(),
     }
 }
 

@@ -30,6 +30,10 @@ closed_set! {
         Classes = 7, "classes";
         /// Whether the paper licence is needed.
         PaperLicenceNeeded = 8, "paper-licence-needed";
+        /// How the e-licence is shown: its colour, and whether a deferral is written on it.
+        Display = 9, "display";
+        /// Whether a car-type and a motorcycle-type class is held.
+        ClassGroups = 10, "class-groups";
     }
 }
 

@@ -5,7 +5,7 @@
 //! Read in this order: [`licence`] (what a driver holds), [`vehicle`] and [`question`] (what is asked), [`policy`] (who may
 //! ask what), [`rules`] (by which tables),
 //! [`decision`] (how it comes out), [`disclosure`] (the little that leaves), [`elicence`] (what the app shows, which decides
-//! nothing).
+//! nothing), [`presentation`] (what a driver lets others ask by showing it).
 
 pub mod catalogue;
 pub mod claim;
@@ -16,6 +16,7 @@ pub mod elicence;
 pub mod licence;
 pub mod partner;
 pub mod policy;
+pub mod presentation;
 pub mod question;
 pub mod rules;
 pub mod subject;

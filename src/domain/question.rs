@@ -21,6 +21,8 @@ closed_set! {
         Transport = 5, "transport";
         /// 执法查验
         Enforcement = 6, "enforcement";
+        /// 互扫
+        PeerScan = 7, "peer-scan";
     }
 }
 

@@ -1,5 +1,15 @@
 //! What a verification needs from outside.
 
+mod consents;
+mod retries;
+mod shown;
+
+pub use consents::{ConsentBook, ConsentUsed};
+pub use retries::{KeptAnswer, Retries, Retry, RetryKey, TakenUp};
+pub use shown::{
+    GuessBudget, GuessesExceeded, QrFault, QrReader, Redeemed, Redemption, Redemptions, StoreUnavailable,
+};
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;

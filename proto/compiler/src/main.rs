@@ -16,9 +16,21 @@ use prost::Message as _;
 const ELIDED: &[&str] = &[
     "drivegate.v1.ApplyChangesRequest",
     "drivegate.v1.Claim",
+    "drivegate.v1.Holder",
+    "drivegate.v1.IssueQrRequest",
+    "drivegate.v1.IssueQrResponse",
+    "drivegate.v1.IssueShareCodeRequest",
+    "drivegate.v1.IssueShareCodeResponse",
     "drivegate.v1.LicenceChange",
+    "drivegate.v1.ListAccessesRequest",
+    "drivegate.v1.ListConsentsRequest",
     "drivegate.v1.NumberSet",
+    "drivegate.v1.ObjectRequest",
+    "drivegate.v1.PeerScanQuestion",
+    "drivegate.v1.RevokeRequest",
     "drivegate.v1.VerifyRequest",
+    "drivegate.v1.WatchAccessesRequest",
+    "drivegate.v1.WithdrawConsentRequest",
 ];
 
 const GENERATED: [&str; 2] = ["drivegate.v1.rs", "descriptors.bin"];

@@ -53,6 +53,10 @@ closed_set! {
         Classes = 23, "classes";
         /// [`Field::PaperLicenceNeeded`]
         PaperLicenceNeeded = 24, "paper-licence-needed";
+        /// [`Field::Display`]
+        Display = 25, "display";
+        /// [`Field::ClassGroups`]
+        ClassGroups = 26, "class-groups";
     }
 }
 

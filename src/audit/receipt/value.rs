@@ -71,6 +71,7 @@ pub fn value_of(name: LeafName, text: &str) -> Result<Vec<u8>, ValueFault> {
                 text.split(',').map(|word| word.trim().parse()).collect();
             values::remedies(&mut into, &remedies.map_err(|_| form("words of remedies, in the order told"))?);
         }
+        LeafName::Display | LeafName::ClassGroups => return Err(form("a word")),
         LeafName::ExpiredOn => values::day(&mut into, day(text).ok_or(form("a day, as in `2026-12-01`"))?),
         LeafName::Probation => {
             let probation = probation(text).ok_or(form("kind:day, as in `first-licence:2026-12-01`"))?;
@@ -165,6 +166,9 @@ fn question(text: &str) -> Result<Question, ValueFault> {
         Purpose::Enforcement => {
             let vehicle = if fields.is_empty() { None } else { Some(fields.vehicle()?) };
             Question::Enforcement { vehicle }
+        }
+        Purpose::PeerScan => {
+            return Err(ValueFault::Form { name: LeafName::Question, form: "a question of a partner" });
         }
     };
     fields.finish()?;

@@ -145,7 +145,7 @@ fn ask(
     let role = if has_driver { proto::Role::Driver } else { listed }.into();
     let class = proto::VehicleClass::C1.into();
     let (question, ground) = match purpose {
-        Purpose::InsuranceClaim | Purpose::Unspecified => {
+        Purpose::InsuranceClaim | Purpose::Unspecified | Purpose::PeerScan => {
             let edition = terms.and_then(|terms| terms.coverage_editions().next());
             let coverage_edition = edition.unwrap_or(proto::CoverageEdition::Commercial2020).into();
             let asked = proto::InsuranceClaimQuestion { occurred_at: at(-10), vehicle, coverage_edition };

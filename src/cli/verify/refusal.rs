@@ -111,6 +111,34 @@ impl Refusal {
             | R::EvidenceUnavailable
             | R::FreshnessUnavailable
             | R::Draining => "try again shortly: nothing was charged",
+            R::ShareCodeAttemptsExceeded => {
+                "wait: too many share codes were wrong; then ask the driver for a new one"
+            }
+            R::PresentationMalformed => "scan the whole QR code, or copy the whole share code, again",
+            R::PresentationNotGenuine => {
+                "ask the driver to show a QR code of this deployment's app, just made"
+            }
+            R::PresentationNotForYou | R::PresentationPurposeMismatch => {
+                "ask the driver to show it again, for you and for this purpose"
+            }
+            R::PresentationExpired | R::PresentationAlreadyUsed | R::PresentationRevoked => {
+                "ask the driver to show it again"
+            }
+            R::ShareCodeMistyped => "type the share code again: one symbol is wrong",
+            R::ShareCodeNotAccepted => "check the share code with the driver, or ask for a new one",
+            R::ConsentWithdrawn => "ask the driver for a new consent, or to show the e-licence",
+            R::PresentationRequired => "ask with a presentation: --qr, --qr-image or --share-code",
+            R::RequestIdSpent => "fetch the receipt: `drivegate receipt get` with the origin and index named",
+            R::ScannerNotAccepted => "scan with an e-licence that can be shown",
+            R::HolderNotKnown => "check document kind and number of the holder",
+            R::ELicenceNotIssued | R::ELicenceSuperseded => "apply for the e-licence in the app",
+            R::ELicenceWithdrawn | R::ELicenceVoid | R::ELicenceHidden => {
+                "the driver has to ask the traffic police: no QR code can be issued"
+            }
+            R::PresentationNotKnown | R::ConsentNotKnown => {
+                "look at the holder, and at the id you were given"
+            }
+            R::PageTokenNotKnown => "begin again with the first page",
             R::Internal => "report the request id to the operator: nothing was charged",
             R::Unspecified if self.code == Code::Unavailable => {
                 "check address and certificates, and that the gateway runs"

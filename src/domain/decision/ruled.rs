@@ -299,6 +299,7 @@ fn not_covered(question: &Question, case: &Case<'_>) -> &'static [NotCovered] {
             role_asked(question, case).map_or(&[], |asked| asked.rule.not_covered)
         }
         Purpose::Enforcement => enforcement::NOT_COVERED,
+        Purpose::PeerScan => &[],
     }
 }
 

@@ -113,6 +113,7 @@ mod tests {
             Purpose::Recruitment => PartnerKind::Recruiter,
             Purpose::Transport => PartnerKind::Transport,
             Purpose::Enforcement => PartnerKind::Enforcement,
+            Purpose::PeerScan => PartnerKind::Wallet,
         }
     }
 

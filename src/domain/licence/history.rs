@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::{
-    AsOf, DocumentKind, ELicenceEvent, FileNumber, FullName, Known, LicenceNumber, StateGround, Validity,
-    VehicleClass,
+    AsOf, DocumentKind, ELicenceEvent, FileNumber, FullName, Known, LicenceNumber, StateGround, Stops,
+    Validity, VehicleClass,
 };
 use crate::domain::closed_set::closed_set;
 use crate::domain::subject::{Position, SubjectId, SubjectSecret};
@@ -20,6 +20,8 @@ pub struct Record {
     pub secret: SubjectSecret,
     /// Everything that was ever recorded.
     pub history: History,
+    /// What the driver stopped.
+    pub stops: Stops,
 }
 
 /// All changes of one subject, in the order they were recorded.

@@ -9,6 +9,7 @@ mod number;
 mod points;
 mod qualification;
 mod state;
+mod stops;
 mod validity;
 
 pub use class::{ClassHolding, ClassSet, ClassesFault, MotorType, VehicleClass};
@@ -20,4 +21,5 @@ pub(crate) use points::POINTS_FULL;
 pub use points::PointsEvent;
 pub use qualification::{AsOf, Known, Qualification};
 pub use state::{StateGround, StateLetter, StateSet};
+pub use stops::{STOPS_MAX, Stop, Stops, StopsFull};
 pub use validity::{Validity, ValidityTerm};

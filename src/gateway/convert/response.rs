@@ -106,6 +106,9 @@ fn disclosure_message(disclosure: &Disclosure) -> proto::Disclosure {
             .map(|classes| classes.iter().map(WireSet::wire).collect())
             .unwrap_or_default(),
         paper_licence_needed: disclosure.paper_licence_needed,
+        display: 0,
+        deferred: None,
+        class_groups: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::change::Before;
 use super::occasion::Occasion;
 use super::wire::{DecodeError, Reader, Unencodable, Writer};
-use crate::domain::licence::{History, Record};
+use crate::domain::licence::{History, Record, Stops};
 use crate::domain::subject::{SubjectId, SubjectSecret};
 use crate::registry::submission::CHANGES_HELD_MAX;
 
@@ -64,7 +64,7 @@ pub fn decode(subject: SubjectId, bytes: &[u8]) -> Result<Record, DecodeError> {
     if !from.0.is_empty() {
         return Err(DecodeError::TrailingBytes);
     }
-    Ok(Record { subject, secret, history: History::from_changes(changes) })
+    Ok(Record { subject, secret, history: History::from_changes(changes), stops: Stops::default() })
 }
 
 /// Writes a record as version 1 did; what it lacks, later versions brought.

@@ -4,7 +4,7 @@ use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
 use super::error::RegistryError;
-use crate::domain::licence::{Change, ChangeKind, History, Record};
+use crate::domain::licence::{Change, ChangeKind, History, Record, Stops};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
 use crate::registry::keys::RegistryKeys;
 use crate::registry::submission::Submission;
@@ -22,6 +22,7 @@ pub(super) fn newcomer(submission: &Submission, position: Position) -> Result<Re
         subject: SubjectId::from_bytes(subject),
         secret: SubjectSecret::from_bytes(*secret),
         history: History::from_changes(changes),
+        stops: Stops::default(),
     })
 }
 

@@ -7,7 +7,7 @@ use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
 use super::layout::Layout;
-use crate::domain::licence::{Change, ChangeKind, History, Record};
+use crate::domain::licence::{Change, ChangeKind, History, Record, Stops};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
 use crate::registry::codec;
 use crate::registry::embedded::{FeedRow, RegistryError, merge};
@@ -114,6 +114,7 @@ impl Plan {
             subject,
             secret: SubjectSecret::from_bytes(*secret),
             history: History::from_changes(changes),
+            stops: Stops::default(),
         };
         Ok(self.write(record, asked, position)?.map_or_else(Outcome::Rejected, Outcome::Created))
     }

@@ -72,6 +72,7 @@ pub(super) fn parse_question(
             };
             Some(Question::Enforcement { vehicle })
         }
+        Some(verify_request::Question::PeerScan(_)) => faults.refuse("peer_scan", "only with a presentation"),
     }
 }
 

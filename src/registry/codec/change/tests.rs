@@ -3,7 +3,7 @@
 use jiff::civil::date;
 
 use super::*;
-use crate::domain::licence::{History, Record};
+use crate::domain::licence::{History, Record, Stops};
 use crate::domain::subject::{SubjectId, SubjectSecret};
 use crate::registry::codec::{decode, encode};
 
@@ -20,6 +20,7 @@ fn bytes_of(kinds: &[ChangeKind]) -> Vec<u8> {
         subject,
         secret: SubjectSecret::from_bytes([9; 32]),
         history: History::from_changes(kinds.iter().map(change).collect()),
+        stops: Stops::default(),
     };
     let mut bytes = Vec::new();
     encode(&record, &mut bytes).unwrap();

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::licence::{
-    Change, ChangeKind, DocumentKind, Endorsement, FileNumber, FullName, LicenceNumber, NumberRules,
+    Change, ChangeKind, DocumentKind, Endorsement, FileNumber, FullName, LicenceNumber, NumberRules, Stops,
     Validity, ValidityTerm, VehicleClass,
 };
 use crate::domain::subject::Position;
@@ -19,6 +19,7 @@ fn record(changes: Vec<Change>) -> Record {
         subject: SUBJECT,
         secret: SubjectSecret::from_bytes([9; 32]),
         history: History::from_changes(changes),
+        stops: Stops::default(),
     }
 }
 

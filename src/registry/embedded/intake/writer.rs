@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::known::Known;
 use super::state::{Owner, bytes_of, open_state, seal_state};
-use crate::domain::licence::{Change, ChangeKind, History, Record};
+use crate::domain::licence::{Change, ChangeKind, History, Record, Stops};
 use crate::domain::subject::{NumberPseudonym, SubjectId, SubjectSecret};
 use crate::intake::ports::{
     Arrival, Dossier, Handle, IncomingChange, KNOWN_CHANGES_MIN, Outcome, Placed, Plan, RejectReason,
@@ -382,5 +382,6 @@ fn new_record() -> Result<Record, RegistryError> {
         subject: SubjectId::from_bytes(subject),
         secret: SubjectSecret::from_bytes(*secret),
         history: History::default(),
+        stops: Stops::default(),
     })
 }

@@ -7,7 +7,7 @@ use aws_lc_rs::rand;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::domain::licence::{Change, ChangeKind, History, Record};
+use crate::domain::licence::{Change, ChangeKind, History, Record, Stops};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
 use crate::intake::ports::{
     Arrival, ChangeKey, Dossier, Handle, IncomingChange, KnownChange, Outcome, Placed, Plan as Planned,
@@ -299,6 +299,7 @@ impl Ledger {
             subject: self.base.layout.subject_for(&known_by, random),
             secret: SubjectSecret::from_bytes(*secret),
             history: History::default(),
+            stops: Stops::default(),
         })
     }
 

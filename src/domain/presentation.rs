@@ -1,0 +1,159 @@
+//! What a driver shows: a QR code in person, a share code from afar; for whom, for what, and how long.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::closed_set::closed_set;
+use super::disclosure::FieldSet;
+use super::licence::{DocumentKind, LicenceNumber};
+use super::partner::{PartnerId, PartnerKind};
+use super::question::Purpose;
+use super::subject::NumberPseudonym;
+
+/// How far clocks may differ: a presentation is good so long before its first and after its last moment.
+pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long after the end of a presentation the request that spent it may still be finished.
+pub const FINISH_WITHIN: SignedDuration = SignedDuration::from_mins(10);
+
+closed_set! {
+    /// How a driver shows the e-licence.
+    pub enum PresentationKind {
+        /// A QR code, in person.
+        Qr = 1, "qr";
+        /// A share code, from afar.
+        ShareCode = 2, "share-code";
+    }
+}
+
+/// Names a presentation: 16 bytes nobody can guess. The first bit says of which kind it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PresentationId([u8; 16]);
+
+impl PresentationId {
+    const SHARE_CODE: u8 = 0x80;
+
+    /// Makes an id of a kind of 16 bytes that nobody can guess.
+    pub const fn new(kind: PresentationKind, mut bytes: [u8; 16]) -> Self {
+        match kind {
+            PresentationKind::Qr => bytes[0] &= !Self::SHARE_CODE,
+            PresentationKind::ShareCode => bytes[0] |= Self::SHARE_CODE,
+        }
+        Self(bytes)
+    }
+
+    /// Takes the bytes of an id that was made before.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Returns the kind of presentation it names.
+    pub const fn kind(&self) -> PresentationKind {
+        if self.0[0] & Self::SHARE_CODE == 0 { PresentationKind::Qr } else { PresentationKind::ShareCode }
+    }
+}
+
+impl std::fmt::Debug for PresentationId {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("PresentationId([elided])")
+    }
+}
+
+/// For whom a presentation is, as the driver was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// The driver was told nothing: police checks and peer scans, which need no telling.
+    Untold,
+    /// Every partner of a kind.
+    Kind(PartnerKind),
+    /// One partner.
+    Partner(PartnerId),
+}
+
+/// What a driver agreed to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presentation {
+    /// Its name.
+    pub id: PresentationId,
+    /// Whose licence: the pseudonym of a number that leads to it.
+    pub number: NumberPseudonym,
+    /// For whom.
+    pub audience: Audience,
+    /// For what; `None` with [`Audience::Untold`], and only then.
+    pub purpose: Option<Purpose>,
+    /// The fields agreed to; `None`: all that policy and contract allow.
+    pub fields: Option<FieldSet>,
+    /// How many requests it is good for: 1 for a QR code.
+    pub uses_max: u16,
+    /// Its first moment, to the second.
+    pub issued_at: Timestamp,
+    /// The first moment after it, to the second.
+    pub expires_at: Timestamp,
+}
+
+/// Why a presentation is not accepted, in the order it is looked at. All but the first are told to its audience alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAccepted {
+    /// It is for somebody else.
+    #[error("the presentation is for another audience")]
+    Audience,
+    /// The driver agreed to another purpose.
+    #[error("the presentation is for another purpose")]
+    Purpose,
+}
+
+impl Presentation {
+    /// Holds the presentation to who asks, and for what. Time and uses are looked at later: they are nobody else's business.
+    ///
+    /// # Errors
+    /// [`NotAccepted`].
+    pub fn accept(
+        &self,
+        partner: &PartnerId,
+        kind: PartnerKind,
+        purpose: Purpose,
+    ) -> Result<(), NotAccepted> {
+        let for_them = match &self.audience {
+            Audience::Untold => matches!(kind, PartnerKind::Enforcement | PartnerKind::Wallet),
+            Audience::Kind(told) => *told == kind,
+            Audience::Partner(told) => told == partner,
+        };
+        let for_that = match self.purpose {
+            None => matches!(purpose, Purpose::Enforcement | Purpose::PeerScan),
+            Some(told) => told == purpose,
+        };
+        match (for_them, for_that) {
+            (false, _) => Err(NotAccepted::Audience),
+            (true, false) => Err(NotAccepted::Purpose),
+            (true, true) => Ok(()),
+        }
+    }
+
+    /// Says whether it may be spent at a moment, clocks differing by [`CLOCK_SKEW`] at most.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        let first = self.issued_at.checked_sub(CLOCK_SKEW).unwrap_or(Timestamp::MIN);
+        (first..later(self.expires_at, CLOCK_SKEW)).contains(&now)
+    }
+
+    /// Says whether a request that spent it may still be finished.
+    pub fn may_be_finished(&self, now: Timestamp) -> bool {
+        now < later(later(self.expires_at, CLOCK_SKEW), FINISH_WITHIN)
+    }
+}
+
+fn later(moment: Timestamp, by: SignedDuration) -> Timestamp {
+    moment.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// The holder of an e-licence, as the wallet that authenticated its user says. Elided `Debug` by its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The kind of document.
+    pub document: DocumentKind,
+    /// Its number.
+    pub number: LicenceNumber,
+}
