@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 import stubs
+from drivegate.v1 import presentation_service_pb2_grpc as wallet_rpc
 from drivegate.v1 import verification_service_pb2_grpc as rpc
 
 BINARY = pathlib.Path(os.environ.get("DRIVEGATE_BIN", stubs.ROOT / "target" / "release" / "drivegate"))
@@ -251,6 +252,10 @@ class Deployment:
     def partner(self, partner: str) -> rpc.VerificationServiceStub:
         """A partner's client on a connection of its own."""
         return rpc.VerificationServiceStub(self.channel(partner))
+
+    def wallet(self, partner: str) -> wallet_rpc.PresentationServiceStub:
+        """A wallet's client on a connection of its own."""
+        return wallet_rpc.PresentationServiceStub(self.channel(partner))
 
 
 def authority(folder: pathlib.Path) -> pathlib.Path:
