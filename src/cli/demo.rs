@@ -1,12 +1,14 @@
 //! `drivegate demo`: plays the main job on embedded parts.
 //!
 //! The parts: [`stage`] (a throw-away deployment and its gateway), [`scenes`] and [`asking`] (who asks what, and what must
-//! come out), [`play`] (each partner a client of its own), [`refusals`] (what must not be answered), [`table`].
+//! come out), [`play`] (each partner a client of its own), [`shown`] (what the driver shows, stops and sees), [`refusals`] (what must
+//! not be answered), [`table`].
 
 mod asking;
 mod play;
 mod refusals;
 mod scenes;
+mod shown;
 mod stage;
 mod table;
 
@@ -29,7 +31,8 @@ use crate::gateway::proto;
 /// Plays the main job on embedded parts.
 ///
 /// Makes a throw-away deployment, starts a gateway on loopback, and plays a rental checkout, an insurer's claim, a
-/// recruiter, a transport operator and a police terminal as separate clients over mutual TLS; then what is refused.
+/// recruiter, a transport operator and a police terminal as separate clients over mutual TLS; then a driver who shows a
+/// QR code, sends a share code, withdraws a consent and lists who looked; then what is refused.
 /// The exit status is 0 only if every expectation held.
 #[derive(Debug, Args)]
 pub struct DemoCommand {
@@ -72,17 +75,21 @@ impl DemoCommand {
         let drivers = test_drivers(civil_day(now));
         let mut stage = Stage::set(self.redis.as_deref(), self.postgres.as_deref(), now)?;
         let set = SystemClock.since_boot().saturating_sub(from);
-        let (answers, refusals) = self.play(&mut stage, &drivers, now).await?;
+        let Play { answers, shown, accesses, refusals } = self.play(&mut stage, &drivers, now).await?;
         let took = SystemClock.since_boot().saturating_sub(from);
-        let missed = answers.iter().chain(&refusals).filter(|played| !played.held()).count();
+        let missed = answers.iter().chain(&shown).chain(&refusals).filter(|played| !played.held()).count();
         if self.json {
-            say_json(&summary_json(&answers, &refusals, took));
+            say_json(&summary_json(&answers, &shown, &refusals, took));
         } else {
             say(&terminal.paint(Tone::Strong, "Answers"));
             say(&table::render(&answers, terminal));
+            say(&terminal.paint(Tone::Strong, "\nShown by the driver"));
+            say(&table::render(&shown, terminal));
+            say(&terminal.paint(Tone::Strong, "\nWho looked, as the driver sees it"));
+            say(&table::render_accesses(&accesses, terminal));
             say(&terminal.paint(Tone::Strong, "\nRefusals"));
             say(&table::render(&refusals, terminal));
-            say(&summary(answers.len() + refusals.len(), missed, set, took, terminal));
+            say(&summary(answers.len() + shown.len() + refusals.len(), missed, set, took, terminal));
         }
         if self.keep {
             say(&keep(&stage, &drivers, terminal));
@@ -92,12 +99,7 @@ impl DemoCommand {
         Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    async fn play(
-        &self,
-        stage: &mut Stage,
-        drivers: &[TestDriver],
-        now: Timestamp,
-    ) -> miette::Result<(Vec<Played>, Vec<Played>)> {
+    async fn play(&self, stage: &mut Stage, drivers: &[TestDriver], now: Timestamp) -> miette::Result<Play> {
         let mut clients = Clients::default();
         let mut answers = Vec::new();
         for scene in scenes::scenes(drivers, now) {
@@ -106,9 +108,19 @@ impl DemoCommand {
         if self.redis.is_some() {
             answers.push(from_redis(stage, &mut clients, drivers, now).await?);
         }
+        let (shown, accesses) = shown::play(stage, &mut clients, drivers, now).await?;
         let refusals = refusals::play(stage, &mut clients, drivers, now).await?;
-        Ok((answers, refusals))
+        Ok(Play { answers, shown, accesses, refusals })
     }
+}
+
+/// What was played.
+struct Play {
+    answers: Vec<Played>,
+    shown: Vec<Played>,
+    /// Who looked at the driver, newest first.
+    accesses: Vec<proto::Access>,
+    refusals: Vec<Played>,
 }
 
 /// How long a reading may take to reach Redis: it is handed over off the request's path.
@@ -148,11 +160,17 @@ fn summary(played: usize, missed: usize, set: Duration, took: Duration, terminal
     format!("\n{verdict} · {times}")
 }
 
-fn summary_json(answers: &[Played], refusals: &[Played], took: Duration) -> serde_json::Value {
+fn summary_json(
+    answers: &[Played],
+    shown: &[Played],
+    refusals: &[Played],
+    took: Duration,
+) -> serde_json::Value {
     let list = |played: &[Played]| played.iter().map(Played::to_json).collect::<Vec<_>>();
-    let missed = answers.iter().chain(refusals).filter(|played| !played.held()).count();
+    let missed = answers.iter().chain(shown).chain(refusals).filter(|played| !played.held()).count();
     serde_json::json!({
         "answers": list(answers),
+        "shown": list(shown),
         "refusals": list(refusals),
         "missed": missed,
         "took_seconds": took.as_secs_f64(),

@@ -257,7 +257,7 @@ async fn flooded(client: &mut super::play::Client) -> Played {
 }
 
 /// Judges what must have been refused for a reason.
-fn refused(
+pub(super) fn refused(
     who: &str,
     asked: &str,
     (answer, took): (Result<proto::VerifyResponse, Status>, Duration),

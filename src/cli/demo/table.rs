@@ -60,7 +60,7 @@ impl Played {
             Outcome::Refusal(refusal) if refusal.is_refusal() => ("refused".to_owned(), Color::Magenta),
             Outcome::Refusal(_) => ("error".to_owned(), Color::Red),
             Outcome::NoConnection(_) => ("not let in".to_owned(), Color::Magenta),
-            Outcome::Fact(_) => ("compared".to_owned(), Color::Cyan),
+            Outcome::Fact(_) => ("done".to_owned(), Color::Cyan),
         }
     }
 
@@ -178,6 +178,38 @@ pub fn render(played: &[Played], terminal: Terminal) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// Renders who looked, as the driver sees it.
+pub fn render_accesses(accesses: &[proto::Access], terminal: Terminal) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    if terminal.has_colour() {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    let width = table.width().unwrap_or(WIDTH_MAX).min(WIDTH_MAX);
+    table.set_width(width);
+    table.set_header(["who", "why", "authorised by", "ground", "outcome", "fields"]);
+    for access in accesses {
+        let who = access.partner.as_ref().map(|partner| partner.legal_name.clone()).unwrap_or_default();
+        let fields: Vec<String> = access.fields().map(|field| words(field.short())).collect();
+        table.add_row([
+            who,
+            words(access.purpose().short()),
+            words(access.authorised_by().short()),
+            if access.ground == 0 { String::new() } else { words(access.ground().short()) },
+            words(access.outcome().short()),
+            fields.join(", "),
+        ]);
+    }
+    table.to_string()
+}
+
+/// `SHARE_CODE` becomes `share code`.
+fn words(short: &str) -> String {
+    short.to_ascii_lowercase().replace('_', " ")
 }
 
 #[cfg(test)]

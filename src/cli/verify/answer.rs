@@ -62,6 +62,15 @@ pub fn disclosed(disclosure: &proto::Disclosure) -> Vec<String> {
     if let Some(needed) = disclosure.paper_licence_needed {
         fields.push(format!("paper licence {}", if needed { "needed" } else { "not needed" }));
     }
+    if disclosure.display != 0 {
+        let deferred = if disclosure.deferred() { ", deferred" } else { "" };
+        fields.push(format!("shown as {}{deferred}", short::<proto::Display>(disclosure.display)));
+    }
+    if let Some(groups) = &disclosure.class_groups {
+        let held = [(groups.car, "car"), (groups.motorcycle, "motorcycle")];
+        let held: Vec<_> = held.iter().filter(|(held, _)| *held).map(|(_, group)| *group).collect();
+        fields.push(format!("groups {}", if held.is_empty() { "none".to_owned() } else { held.join(", ") }));
+    }
     fields
 }
 
@@ -110,7 +119,15 @@ pub fn render(answer: &proto::VerifyResponse, terminal: Terminal) -> String {
     if let Some(evidence) = &answer.evidence {
         fact("evidence", format!("{} #{}", evidence.log_origin, evidence.entry_index));
     }
-    let charged = if answer.charged { "charged" } else { "not charged" };
+    fact(
+        "authorised by",
+        short::<proto::AuthorisedBy>(answer.authorised_by).replace('_', " ").to_lowercase(),
+    );
+    let charged = match (answer.replayed, answer.charged) {
+        (true, _) => "given again, not charged again",
+        (false, true) => "charged",
+        (false, false) => "not charged",
+    };
     fact("world", format!("{}, {charged}", short::<proto::Environment>(answer.environment)));
     lines.join("\n")
 }
@@ -184,6 +201,9 @@ fn disclosure_json(one: &proto::Disclosure) -> Value {
         "states": one.states,
         "classes": one.classes().map(|class| class.short()).collect::<Vec<_>>(),
         "paper_licence_needed": one.paper_licence_needed,
+        "display": (one.display != 0).then(|| short::<proto::Display>(one.display)),
+        "deferred": one.deferred,
+        "class_groups": one.class_groups.map(|groups| json!({ "car": groups.car, "motorcycle": groups.motorcycle })),
     })
 }
 

@@ -37,11 +37,13 @@ macro_rules! words {
 }
 
 words! {
+    AccessOutcome "ACCESS_OUTCOME_",
     Advice "ADVICE_",
     AuthorisedBy "AUTHORISED_BY_",
     CoverageEdition "COVERAGE_EDITION_",
     CriterionKind "CRITERION_KIND_",
     Decision "DECISION_",
+    Display "DISPLAY_",
     DocumentKind "DOCUMENT_KIND_",
     Environment "ENVIRONMENT_",
     ErrorReason "ERROR_REASON_",
@@ -64,7 +66,7 @@ words! {
 }
 
 /// How far the sets are searched for their names; every set of the contract is smaller.
-const NUMBERS: std::ops::Range<i32> = 1..64;
+const NUMBERS: std::ops::Range<i32> = 1..128;
 
 /// Returns the short name of a number on the wire. A number this build does not know is shown as such, not hidden.
 pub fn short<W: Word>(number: i32) -> String {
