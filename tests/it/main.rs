@@ -33,6 +33,7 @@ mod look_ups;
 mod metrics;
 mod operating;
 mod order;
+mod race;
 mod readme;
 mod receipts;
 mod registry_store;
