@@ -2,4 +2,9 @@
 //!
 //! May know: `domain`, the ports of `verification`. Must not know: gRPC, stores, the adapters that implement its ports.
 
+mod holder;
 pub mod ports;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use holder::{Holders, KnownHolder, NoHolder};
