@@ -15,6 +15,7 @@ use crate::domain::partner::PartnerId;
 use crate::domain::presentation::Holder;
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
 use crate::domain::time::{Clock, Effective};
+use crate::hashing::{first_half, sha256};
 use crate::verification::ports::{
     Deadline, Fact, FactSource, Facts, LookUpError, Pseudonyms, Soon, SubjectRef,
 };
@@ -64,9 +65,8 @@ impl Facts for FakeRegistry {
 
 impl Pseudonyms for FakeRegistry {
     fn pseudonym(&self, document: DocumentKind, number: &LicenceNumber) -> NumberPseudonym {
-        let mut bytes: [u8; 16] = number.expose().as_bytes()[2..18].try_into().unwrap();
-        bytes[0] = document.code();
-        NumberPseudonym::from_bytes(bytes)
+        let named = [&[document.code()], number.expose().as_bytes()].concat();
+        NumberPseudonym::from_bytes(first_half(&sha256(&named)))
     }
 
     fn subject_ref(&self, subject: &SubjectId, partner: &PartnerId) -> SubjectRef {
@@ -101,7 +101,7 @@ pub(crate) fn holders(registry: &Arc<FakeRegistry>, clock: &Arc<SetClock>) -> Ho
 
 /// A holder with a resident id of this tail.
 pub(crate) fn holder(tail: u32) -> Holder {
-    let seventeen = format!("0000001990010{tail:04}");
+    let seventeen = format!("00000019900101{tail:03}");
     let check = (0..11).find_map(|last| {
         let text = format!("{seventeen}{}", b"0123456789X"[last] as char);
         let rules = NumberRules { accept_test_numbers: true };
