@@ -42,6 +42,7 @@ words! {
     CoverageEdition "COVERAGE_EDITION_",
     CriterionKind "CRITERION_KIND_",
     Decision "DECISION_",
+    Display "DISPLAY_",
     DocumentKind "DOCUMENT_KIND_",
     Environment "ENVIRONMENT_",
     ErrorReason "ERROR_REASON_",
