@@ -20,6 +20,7 @@ mod probe;
 mod process;
 mod registry;
 mod secrets;
+mod tokens;
 mod witness;
 
 pub use calls::start_logging;
@@ -29,4 +30,5 @@ pub use gateway::{RunningGateway, identity_files};
 pub use logs::serve_folder;
 pub use process::harden;
 pub use registry::{postgres_keys, postgres_options};
+pub use tokens::{Tokens, look_at_token_keys, open_tokens};
 pub use witness::{Looked, RunningWitness};

@@ -22,6 +22,11 @@ pub(super) fn load_or_make_key(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>
         write_secret(path, fresh.as_slice(), Existing::Keep)
             .map_err(|source| file_error("write", path, source))?;
     }
+    load_key(path)
+}
+
+/// Loads the 32 bytes of a key file that is not ours to make. One others may read is refused.
+pub(super) fn load_key(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, StartError> {
     read_key(path).map_err(|source| file_error("use", path, source))
 }
 

@@ -9,7 +9,7 @@ use miette::IntoDiagnostic as _;
 use serde::Serialize;
 
 use super::terminal::{Terminal, Tone, say};
-use crate::app::{SystemClock, identity_files, postgres_options};
+use crate::app::{SystemClock, identity_files, look_at_token_keys, postgres_options};
 use crate::config::GatewayConfig;
 use crate::config::postgres::PostgresConfig;
 use crate::identity::{Identity, StandingBook, Trust, error_chain};
@@ -75,6 +75,7 @@ fn check(path: &Path) -> Vec<Finding> {
     let mut findings = vec![fine("configuration", path.display().to_string())];
     findings.extend(check_identity(&config));
     findings.push(check_registry(&config));
+    findings.push(check_presentations(&config));
     findings.push(check_folder("evidence", &config.evidence.folder));
     if config.listen.admin.ip().is_unspecified() || !config.listen.admin.ip().is_loopback() {
         findings.push(Finding {
@@ -137,6 +138,23 @@ fn check_registry(config: &GatewayConfig) -> Finding {
             Ok(_) => fine("registry", store.display().to_string()),
             Err(error) => wrong("registry", &error),
         },
+    }
+}
+
+fn check_presentations(config: &GatewayConfig) -> Finding {
+    let part = "presentations";
+    match look_at_token_keys(&config.presentations) {
+        Ok(true) => fine(part, format!("sealed with {}", config.presentations.qr_key.display())),
+        Ok(false) if config.registry.postgres.is_none() => {
+            fine(part, "no keys yet: they are made at the first start".to_owned())
+        }
+        Ok(false) => Finding {
+            part,
+            severity: Severity::Warning,
+            message: "no keys yet: they are made at the first start, and every replica needs the same files"
+                .to_owned(),
+        },
+        Err(error) => wrong(part, &error),
     }
 }
 

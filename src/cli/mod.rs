@@ -13,6 +13,8 @@ pub mod load;
 pub mod log;
 pub mod partner;
 pub mod pki;
+pub mod present;
+mod qr;
 pub mod receipt;
 pub mod registry;
 pub mod serve;
@@ -42,6 +44,7 @@ enum Command {
     Serve(serve::ServeCommand),
     Check(check::CheckCommand),
     Verify(Box<verify::VerifyCommand>),
+    Present(Box<present::PresentCommand>),
     Receipt(Box<receipt::ReceiptCommand>),
     Registry(registry::RegistryCommand),
     Authority(authority::AuthorityCommand),
@@ -65,6 +68,7 @@ impl Cli {
             Command::Serve(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Verify(command) => command.run(),
+            Command::Present(command) => command.run(),
             Command::Receipt(command) => command.run(),
             Command::Registry(command) => command.run(),
             Command::Authority(command) => command.run(),

@@ -40,6 +40,9 @@ Examples:
   An insurer, about the moment of an accident:
     drivegate verify --dir DIR --as insurer-demo insurance-claim --number … --name … --ground legal-duty \\
         --occurred-at '2026-03-01 10:00' --class C1
+  A driver who is there, or who sent a share code: no number, name or ground is needed:
+    drivegate verify --dir DIR --as rental-demo rental --qr-image code.png --class C1
+    drivegate verify --dir DIR --as recruiter-demo recruitment --share-code 7KQ4M-0ZT9R-B3XM --class C1
   What you may ask, and what is left:
     drivegate verify --dir DIR --as rental-demo contract
     drivegate verify --dir DIR --as rental-demo limits
@@ -118,6 +121,11 @@ impl VerifyCommand {
         let tls = self.partner.credentials(&self.connection)?.tls().into_diagnostic()?;
         let target = Target::new(&self.connection.server, self.connection.server_name.as_deref());
         let call = self.question.into_call(SystemClock.now(), read_line)?;
+        if let Some(id) = call.spends_as() {
+            tell(&format!(
+                "request id {id}: --request-id with it repeats this request and spends nothing again"
+            ));
+        }
         let channel = target.channel(&tls).await.into_diagnostic()?;
         let client = VerificationServiceClient::new(channel);
         let shown = Shown { terminal, json: self.json };
@@ -182,7 +190,7 @@ pub(crate) fn timed<T>(message: T, timeout: Duration) -> Request<T> {
     request
 }
 
-fn read_line() -> std::io::Result<String> {
+pub(crate) fn read_line() -> std::io::Result<String> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())

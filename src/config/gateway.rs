@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::postgres::PostgresConfig;
+use super::presentations::PresentationsConfig;
 use super::rules::{RulesFault, RulesTable};
 use crate::domain::closed_set::closed_set;
 use crate::domain::rules::Rules;
@@ -54,6 +55,9 @@ pub struct GatewayConfig {
     /// The evidence log.
     #[serde(default)]
     pub evidence: EvidenceConfig,
+    /// What drivers show.
+    #[serde(default)]
+    pub presentations: PresentationsConfig,
     /// Bounds of the whole gateway.
     #[serde(default)]
     pub bounds: BoundsConfig,
@@ -376,6 +380,7 @@ impl GatewayConfig {
         demand(self.registry.readers >= 1, "registry.readers", "must be at least 1")?;
         let postgres = self.registry.postgres.as_ref().and_then(PostgresConfig::broken_rule);
         postgres.map_or(Ok(()), |(key, rule)| demand(false, key, rule))?;
+        self.presentations.broken_rule().map_or(Ok(()), |(key, rule)| demand(false, key, rule))?;
         demand(
             (100..=60_000).contains(&self.cache.freshness_ms),
             "cache.freshness_ms",
@@ -442,6 +447,7 @@ impl GatewayConfig {
         for path in paths {
             *path = folder.join(&*path);
         }
+        self.presentations.resolve(folder);
         if let Some(postgres) = &mut self.registry.postgres {
             postgres.resolve(folder);
         }

@@ -6,6 +6,7 @@ pub mod gateway;
 mod hex;
 pub mod partner;
 pub mod postgres;
+pub mod presentations;
 pub mod rules;
 mod secret;
 pub mod witness;

@@ -71,6 +71,17 @@ impl FieldSet {
         Self(self.0 & !other.0)
     }
 
+    /// Returns the set as bits, one at each field's code, for storage and tokens.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Takes the bits of a set; `None` when a bit is no field's.
+    pub fn from_bits(bits: u16) -> Option<Self> {
+        let known: Self = Field::ALL.iter().copied().collect();
+        (bits & !known.0 == 0).then_some(Self(bits))
+    }
+
     /// Says whether no field is in the set.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

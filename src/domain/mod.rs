@@ -1,6 +1,6 @@
 //! The words of the field as types, and the pure rules between them.
 //!
-//! May know: nobody. Must not know: async, I/O, clocks, networks, storage, generated messages.
+//! May know: nobody (`crate::hashing` is arithmetic). Must not know: async, I/O, clocks, networks, storage, generated messages.
 //!
 //! Read in this order: [`licence`] (what a driver holds), [`vehicle`] and [`question`] (what is asked), [`policy`] (who may
 //! ask what), [`rules`] (by which tables),

@@ -1,5 +1,9 @@
 //! What a driver shows: a QR code in person, a share code from afar; for whom, for what, and how long.
 
+mod share_code;
+
+pub use share_code::{SHARE_CODE_SYMBOLS, SHARE_CODE_TEXT_MAX, ShareCode, ShareCodeFault};
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::closed_set::closed_set;
@@ -8,6 +12,7 @@ use super::licence::{DocumentKind, LicenceNumber};
 use super::partner::{PartnerId, PartnerKind};
 use super::question::Purpose;
 use super::subject::NumberPseudonym;
+use crate::hashing::sha256;
 
 /// How far clocks may differ: a presentation is good so long before its first and after its last moment.
 pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(30);
@@ -70,8 +75,32 @@ pub enum Audience {
     Untold,
     /// Every partner of a kind.
     Kind(PartnerKind),
-    /// One partner.
-    Partner(PartnerId),
+    /// One partner, by its mark.
+    Partner(PartnerMark),
+}
+
+/// What a presentation names its one partner by: the first 8 bytes of SHA-256 over the partner's id, for which a QR code has room. Ids
+/// are chosen by the operator, so two of one mark are an accident of 1 in 2⁶⁴.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PartnerMark([u8; 8]);
+
+impl PartnerMark {
+    /// Marks a partner.
+    pub fn of(partner: &PartnerId) -> Self {
+        let mut mark = [0; 8];
+        mark.copy_from_slice(&sha256(partner.as_str().as_bytes())[..8]);
+        Self(mark)
+    }
+
+    /// Takes the bytes of a mark that was made before.
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes.
+    pub const fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
 }
 
 /// What a driver agreed to show.
@@ -120,7 +149,7 @@ impl Presentation {
         let for_them = match &self.audience {
             Audience::Untold => matches!(kind, PartnerKind::Enforcement | PartnerKind::Wallet),
             Audience::Kind(told) => *told == kind,
-            Audience::Partner(told) => told == partner,
+            Audience::Partner(told) => *told == PartnerMark::of(partner),
         };
         let for_that = match self.purpose {
             None => matches!(purpose, Purpose::Enforcement | Purpose::PeerScan),

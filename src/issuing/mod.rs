@@ -2,4 +2,16 @@
 //!
 //! May know: `domain`, the ports of `verification`. Must not know: gRPC, stores, the adapters that implement its ports.
 
+mod agreement;
+mod holder;
+mod issue;
 pub mod ports;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use agreement::{Agreed, AgreementFault, Told};
+pub use holder::{Holders, KnownHolder, NoHolder};
+pub use issue::{
+    IssuedQr, IssuedShareCode, Issuing, NotIssued, NotRevoked, QR_LIFETIME_MAX, QrRequest, ShareCodeRequest,
+    Wallet,
+};

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::claim::ConsentEvidence;
 use crate::domain::disclosure::FieldSet;
-use crate::domain::partner::PartnerId;
+use crate::domain::partner::{PartnerId, PartnerKind};
 use crate::domain::presentation::{Presentation, PresentationId};
 use crate::domain::question::Purpose;
 use crate::domain::subject::SubjectId;
@@ -23,6 +23,26 @@ pub trait QrWriter: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the QR code cannot be sealed")]
 pub struct Unsealable;
+
+/// Randomness for ids and codes. Implemented by `tokens`.
+pub trait Randomness: Send + Sync + 'static {
+    /// Fills the bytes.
+    ///
+    /// # Errors
+    /// [`NoRandomness`]. A person should look.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoRandomness>;
+}
+
+/// The random source failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the random source failed")]
+pub struct NoRandomness;
+
+/// Who the partners are. Implemented by `app` over the roster.
+pub trait PartnerKinds: Send + Sync + 'static {
+    /// Returns what kind of organisation a partner is; `None`: there is no contract of that id.
+    fn kind_of(&self, partner: &PartnerId) -> Option<PartnerKind>;
+}
 
 /// Presentations as they are issued and taken back. QR codes are kept nowhere until they are spent. Implemented by `registry`.
 pub trait PresentationBook: Send + Sync + 'static {

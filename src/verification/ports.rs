@@ -7,7 +7,8 @@ mod shown;
 pub use consents::{ConsentBook, ConsentUsed};
 pub use retries::{KeptAnswer, Retries, Retry, RetryKey, TakenUp};
 pub use shown::{
-    GuessBudget, GuessesExceeded, QrFault, QrReader, Redeemed, Redemption, Redemptions, StoreUnavailable,
+    GuessBudget, GuessesExceeded, QrFault, QrReader, Redeemed, Redemption, Redemptions, ShareCodeIds,
+    StoreUnavailable,
 };
 
 use std::future::Future;

@@ -7,13 +7,14 @@ use std::path::Path;
 use super::harness::Deployment;
 
 /// What `verify` can ask: commands of its own.
-const QUESTIONS: [&str; 8] = [
+const QUESTIONS: [&str; 9] = [
     "rental",
     "insurance-claim",
     "insurance-purchase",
     "recruitment",
     "transport",
     "enforcement",
+    "peer-scan",
     "contract",
     "limits",
 ];
@@ -103,6 +104,7 @@ fn the_commands_exist_with_their_options() {
         "serve",
         "check",
         "verify",
+        "present",
         "load",
         "registry generate",
         "partner suspend",

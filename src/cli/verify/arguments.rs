@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
+use super::super::qr;
 use super::{moment, request, words};
+use crate::config::hex;
 use crate::gateway::proto::{self, vehicle, verify_request};
 
 /// What is asked.
@@ -84,10 +86,39 @@ pub enum Question {
         #[command(flatten)]
         subject: SubjectArgs,
     },
+    /// One user of the app scans another's e-licence: for a wallet, with a QR code issued without a purpose.
+    PeerScan {
+        /// The licence number of who scans; '-' reads it from standard input.
+        #[arg(long, value_name = "NUMBER|-", env = "DRIVEGATE_SCANNER_NUMBER", hide_env_values = true)]
+        scanner_number: Elided,
+        /// The document that number belongs to.
+        #[arg(long, value_name = "DOCUMENT", default_value = "resident-id", value_parser = words::read::<proto::DocumentKind>)]
+        scanner_document: proto::DocumentKind,
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
     /// What is left of your rates and quotas. Spends nothing.
     Limits,
     /// Your own contract as the gateway enforces it.
     Contract,
+}
+
+/// An argument that is not shown.
+#[derive(Clone)]
+pub struct Elided(String);
+
+impl std::fmt::Debug for Elided {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("[elided]")
+    }
+}
+
+impl std::str::FromStr for Elided {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
 }
 
 /// The role asked about.
@@ -158,14 +189,22 @@ impl VehicleArgs {
     }
 }
 
-/// Who is asked about, on what ground, and in which matter.
+/// Who is asked about, on what ground, and in which matter. Either what the driver showed, or a claim with its ground.
 #[derive(Args)]
 #[command(next_help_heading = "Subject and ground")]
 pub struct SubjectArgs {
+    #[command(flatten)]
+    shown: ShownArgs,
     /// The licence number; '-' reads number and name from standard input, a line each. Prefer the environment or
     /// '-' for real numbers: arguments end up in the shell's history and in the list of processes.
-    #[arg(long, value_name = "NUMBER|-", env = "DRIVEGATE_NUMBER", hide_env_values = true)]
-    number: String,
+    #[arg(
+        long,
+        value_name = "NUMBER|-",
+        env = "DRIVEGATE_NUMBER",
+        hide_env_values = true,
+        required_unless_present = "shown"
+    )]
+    number: Option<String>,
     /// The full name as printed on the licence.
     #[arg(long, value_name = "NAME", env = "DRIVEGATE_NAME", hide_env_values = true, default_value = "")]
     name: String,
@@ -176,8 +215,8 @@ pub struct SubjectArgs {
     #[arg(long, value_name = "NUMBER", default_value = "", hide_default_value = true)]
     file_number: String,
     /// Why you may ask: consent, contract (the driver is a party to it), legal-duty.
-    #[arg(long, value_name = "GROUND", value_parser = words::read::<proto::GroundKind>)]
-    ground: proto::GroundKind,
+    #[arg(long, value_name = "GROUND", required_unless_present = "shown", value_parser = words::read::<proto::GroundKind>)]
+    ground: Option<proto::GroundKind>,
     /// With --ground consent: the record of consent you keep. Only its SHA-256 is sent.
     #[arg(long, value_name = "FILE")]
     consent_record: Option<PathBuf>,
@@ -205,9 +244,45 @@ pub struct SubjectArgs {
     /// The oldest reading you accept, in seconds; 0 asks the registry itself.
     #[arg(long, value_name = "SECONDS")]
     max_age: Option<u32>,
-    /// Idempotency key.
+    /// Idempotency key: the same again repeats a request, and asks nothing new [default: none; with a presentation, a random one, which is told].
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
+}
+
+/// What the driver showed: at most one of these. It takes the place of number, name and ground.
+#[derive(Args)]
+#[group(id = "shown", multiple = false, conflicts_with_all = ["number", "file_number", "ground", "consent_record"])]
+pub struct ShownArgs {
+    /// A PNG image of the QR code the driver showed.
+    #[arg(long, value_name = "FILE")]
+    qr_image: Option<PathBuf>,
+    /// The text of the QR code the driver showed; '-' reads it from standard input.
+    #[arg(long, value_name = "TEXT|-")]
+    qr: Option<String>,
+    /// The share code the driver sent; '-' reads it from standard input.
+    #[arg(long, value_name = "CODE|-")]
+    share_code: Option<String>,
+}
+
+impl ShownArgs {
+    /// Returns the text that was shown, as it goes out: what it is worth, the gateway says.
+    fn presentation(
+        &self,
+        mut read_line: impl FnMut() -> std::io::Result<String>,
+    ) -> miette::Result<Option<String>> {
+        if let Some(path) = &self.qr_image {
+            return qr::text_in(path).map(Some);
+        }
+        match self.qr.as_deref().or(self.share_code.as_deref()) {
+            Some("-") => read_line().into_diagnostic().wrap_err("cannot read the standard input").map(Some),
+            text => Ok(text.map(ToOwned::to_owned)),
+        }
+    }
+}
+
+/// Draws an idempotency key: a presentation is spent by one request, which must be able to come again.
+fn new_request_id() -> String {
+    format!("cli-{}", hex(&rand::random::<[u8; 16]>()))
 }
 
 impl std::fmt::Debug for SubjectArgs {
@@ -226,6 +301,20 @@ pub enum Call {
     Contract,
 }
 
+impl Call {
+    /// Returns the idempotency key of a request that spends what a driver showed.
+    pub fn spends_as(&self) -> Option<&str> {
+        match self {
+            Self::Verify(request)
+                if matches!(request.subject, Some(verify_request::Subject::Presentation(_))) =>
+            {
+                Some(&request.request_id)
+            }
+            Self::Verify(_) | Self::Limits | Self::Contract => None,
+        }
+    }
+}
+
 impl Question {
     /// Puts the call together. `read_line` reads a line of the standard input, for a number given as '-'.
     ///
@@ -234,7 +323,7 @@ impl Question {
     pub fn into_call(
         self,
         now: Timestamp,
-        read_line: impl FnMut() -> std::io::Result<String>,
+        mut read_line: impl FnMut() -> std::io::Result<String>,
     ) -> miette::Result<Call> {
         use verify_request::Question as Asked;
         let at = |name: &str, text: &str| moment_of(name, text, now);
@@ -282,6 +371,16 @@ impl Question {
                 let vehicle = vehicle.vehicle();
                 (subject, Asked::Enforcement(proto::EnforcementQuestion { vehicle }))
             }
+            Self::PeerScan { scanner_number, scanner_document, subject } => {
+                let Elided(number) = scanner_number;
+                let licence_number = if number == "-" {
+                    read_line().into_diagnostic().wrap_err("cannot read the standard input")?
+                } else {
+                    number
+                };
+                let scanner = proto::Holder { document_kind: scanner_document.into(), licence_number };
+                (subject, Asked::PeerScan(proto::PeerScanQuestion { scanner: Some(scanner) }))
+            }
         };
         let mut asked = subject.into_request(question, now, read_line)?;
         asked.known_at = known;
@@ -311,33 +410,48 @@ impl SubjectArgs {
         now: Timestamp,
         mut read_line: impl FnMut() -> std::io::Result<String>,
     ) -> miette::Result<proto::VerifyRequest> {
-        let ground = self.ground(now)?;
-        let (number, name) = if self.number == "-" {
-            let mut line = || read_line().into_diagnostic().wrap_err("cannot read the standard input");
-            let number = line()?;
-            let name = if self.name.is_empty() { line()? } else { self.name };
-            (number, name)
-        } else {
-            (self.number, self.name)
-        };
-        let claim = proto::Claim {
-            document_kind: self.document.into(),
-            licence_number: number,
-            full_name: name,
-            file_number: self.file_number,
-            ground: Some(ground),
+        let presentation = self.shown.presentation(&mut read_line)?;
+        let (subject, request_id) = match presentation {
+            Some(text) => {
+                let id = if self.request_id.is_empty() { new_request_id() } else { self.request_id.clone() };
+                (verify_request::Subject::Presentation(text), id)
+            }
+            None => (verify_request::Subject::Claim(self.claim(now, read_line)?), self.request_id.clone()),
         };
         Ok(proto::VerifyRequest {
             case_category: self.case_category,
             max_age: self.max_age.map(|seconds| prost_types::Duration { seconds: seconds.into(), nanos: 0 }),
             fields: self.fields.into_iter().map(Into::into).collect(),
-            request_id: self.request_id,
-            ..request::request(claim, question, &self.case_reference, &self.operator)
+            request_id,
+            ..request::request_about(subject, question, &self.case_reference, &self.operator)
+        })
+    }
+
+    fn claim(
+        &self,
+        now: Timestamp,
+        mut read_line: impl FnMut() -> std::io::Result<String>,
+    ) -> miette::Result<proto::Claim> {
+        let ground = self.ground(now)?;
+        let mut line = || read_line().into_diagnostic().wrap_err("cannot read the standard input");
+        let (number, name) = match self.number.as_deref() {
+            Some("-") => {
+                let number = line()?;
+                (number, if self.name.is_empty() { line()? } else { self.name.clone() })
+            }
+            number => (number.unwrap_or_default().to_owned(), self.name.clone()),
+        };
+        Ok(proto::Claim {
+            document_kind: self.document.into(),
+            licence_number: number,
+            full_name: name,
+            file_number: self.file_number.clone(),
+            ground: Some(ground),
         })
     }
 
     fn ground(&self, now: Timestamp) -> miette::Result<proto::Ground> {
-        Ok(match self.ground {
+        Ok(match self.ground.unwrap_or_default() {
             proto::GroundKind::Contract => request::contract_ground(),
             proto::GroundKind::Consent => {
                 let path = self.consent_record.as_deref().ok_or_else(|| {

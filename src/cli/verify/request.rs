@@ -62,15 +62,25 @@ pub fn private_vehicle(class: proto::VehicleClass) -> proto::Vehicle {
     }
 }
 
-/// Returns a request with what every request must have.
+/// Returns a request on a claim, with what every request must have.
 pub fn request(
     claim: proto::Claim,
     question: verify_request::Question,
     case_reference: &str,
     operator_id: &str,
 ) -> proto::VerifyRequest {
+    request_about(verify_request::Subject::Claim(claim), question, case_reference, operator_id)
+}
+
+/// As [`request`], on a claim or on what the driver showed.
+pub fn request_about(
+    subject: verify_request::Subject,
+    question: verify_request::Question,
+    case_reference: &str,
+    operator_id: &str,
+) -> proto::VerifyRequest {
     proto::VerifyRequest {
-        subject: Some(verify_request::Subject::Claim(claim)),
+        subject: Some(subject),
         question: Some(question),
         case_reference: case_reference.to_owned(),
         operator_id: operator_id.to_owned(),

@@ -141,3 +141,53 @@ fn the_exit_status_tells_refusal_from_error_and_the_decision_on_request() {
     assert_eq!(Ended::Answered(Some(proto::Decision::Qualified)).status(true), 0);
     assert_eq!((Ended::Refused.status(true), Ended::Failed.status(false)), (3, 4));
 }
+
+#[test]
+fn what_a_driver_showed_takes_the_place_of_number_name_and_ground() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("code.png");
+    let drawing = crate::cli::qr::QrDrawing::of("DG1:SHOWN", crate::cli::qr::Ink::Black).unwrap();
+    drawing.save(&image, crate::identity::Existing::Keep).unwrap();
+    for (shown, expected) in [
+        (["--qr", "DG1: SHOWN"], "DG1: SHOWN"),
+        (["--qr", "-"], NUMBER),
+        (["--share-code", "7kq4m 0zt9r b3xc"], "7kq4m 0zt9r b3xc"),
+        (["--qr-image", image.to_str().unwrap()], "DG1:SHOWN"),
+    ] {
+        let request = request(&[&["rental", "--class", "C1"], &shown[..]].concat());
+        let Some(verify_request::Subject::Presentation(text)) = request.subject else { panic!("{shown:?}") };
+        assert_eq!(text, expected);
+        assert_eq!(request.request_id.len(), 36, "drawn: {}", request.request_id);
+    }
+    let named = ["rental", "--class", "C1", "--qr", "DG1:A", "--request-id", "my-request-1"];
+    assert_eq!(call(&named).unwrap().spends_as(), Some("my-request-1"));
+    let claim = ["rental", "--class", "C1", "--number", NUMBER, "--ground", "contract"];
+    assert_eq!(call(&claim).unwrap().spends_as(), None);
+}
+
+#[test]
+fn a_subject_is_either_shown_or_claimed() {
+    let rental = ["rental", "--class", "C1"];
+    for rest in [
+        &[][..],
+        &["--number", NUMBER],
+        &["--ground", "contract"],
+        &["--qr", "DG1:A", "--number", NUMBER],
+        &["--qr", "DG1:A", "--ground", "contract"],
+        &["--qr", "DG1:A", "--share-code", "A"],
+        &["--qr-image", "a.png", "--share-code", "A"],
+    ] {
+        assert!(parse(&[&rental, rest].concat()).is_err(), "{rest:?}");
+    }
+    let unreadable = call(&["rental", "--class", "C1", "--qr-image", "/nowhere.png"]).err().unwrap();
+    assert!(unreadable.to_string().contains("/nowhere.png"));
+}
+
+#[test]
+fn a_peer_scan_names_who_scans() {
+    let request = request(&["peer-scan", "--scanner-number", NUMBER, "--qr", "DG1:A"]);
+    let Some(verify_request::Question::PeerScan(asked)) = request.question else { panic!("no peer scan") };
+    assert!(asked.scanner.unwrap().licence_number == NUMBER);
+    let shown = format!("{:?}", parse(&["peer-scan", "--scanner-number", NUMBER, "--qr", "A"]).unwrap());
+    assert!(!shown.contains(NUMBER), "{shown}");
+}

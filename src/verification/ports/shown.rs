@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{EntryAt, Later, QuestionDigest};
 use crate::domain::partner::PartnerId;
-use crate::domain::presentation::{Presentation, PresentationId};
+use crate::domain::presentation::{Presentation, PresentationId, ShareCode};
 
 /// Opens the texts of QR codes. Implemented by `tokens`, which owns the keys. Touches no store.
 pub trait QrReader: Send + Sync + 'static {
@@ -26,6 +26,13 @@ pub enum QrFault {
     /// In the form of one, but not sealed by a live key of this deployment, or changed since.
     #[error("the QR code was not made by this deployment, or was changed, or is of an old key")]
     NotGenuine,
+}
+
+/// Names share codes: only the keyed name is kept, never the code. Implemented by `tokens`, which owns the key: the same on every
+/// replica, and for as long as codes live.
+pub trait ShareCodeIds: Send + Sync + 'static {
+    /// Derives the id of a code: HMAC-SHA-256 over its symbols, first 16 bytes, marked as a share code's. Touches no store.
+    fn id(&self, code: &ShareCode) -> PresentationId;
 }
 
 /// Who spent what: one conditional write on the registry's primary, no cache in its way. Implemented by `registry`.
