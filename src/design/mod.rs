@@ -6,10 +6,13 @@
 //! - [`shape_of_the_process`]: threads, runtimes, and who wakes whom
 //! - [`freshness`]: why an old "valid" cannot leave
 //! - [`intake`]: how the authority's changes come in, and why a stuck one leaves no "valid" behind
+//! - [`book`]: how a use is spent once, and where what drivers showed and stopped lies
 //! - [`evidence`]: why an answer cannot leave unrecorded
 //! - [`privacy`]: what can never be shown, and what makes it so
 //! - [`choices`]: where this gateway differs from what one would expect, and why
 
+#[doc = include_str!("book.md")]
+pub mod book {}
 #[doc = include_str!("choices.md")]
 pub mod choices {}
 #[doc = include_str!("evidence.md")]

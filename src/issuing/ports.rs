@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::claim::ConsentEvidence;
 use crate::domain::disclosure::FieldSet;
+use crate::domain::licence::StopsFull;
 use crate::domain::partner::{PartnerId, PartnerKind};
 use crate::domain::presentation::{Presentation, PresentationId};
 use crate::domain::question::Purpose;
@@ -97,7 +98,7 @@ pub trait DriverConsents: Send + Sync + 'static {
         subject: SubjectId,
         consent: ConsentId,
         at: Timestamp,
-    ) -> Later<'_, Result<Option<Timestamp>, StoreUnavailable>>;
+    ) -> Later<'_, Result<Option<Timestamp>, StopFault>>;
 
     /// Puts an objection on the subject's record, durably and through the feed. Returns since when.
     fn object(
@@ -106,7 +107,18 @@ pub trait DriverConsents: Send + Sync + 'static {
         partner: PartnerId,
         purpose: Purpose,
         at: Timestamp,
-    ) -> Later<'_, Result<Timestamp, StoreUnavailable>>;
+    ) -> Later<'_, Result<Timestamp, StopFault>>;
+}
+
+/// Why nothing was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StopFault {
+    /// The record holds as many stops as it may: one for each partner and purpose.
+    #[error(transparent)]
+    Full(#[from] StopsFull),
+    /// Come back later; asking again is safe.
+    #[error(transparent)]
+    Unavailable(#[from] StoreUnavailable),
 }
 
 /// Names a consent.

@@ -7,6 +7,9 @@
 //! [`postgres`] (where it lies),
 //! [`import`] and [`generator`] (how it gets there).
 
+mod book;
+#[cfg(test)]
+mod book_suite;
 mod changes;
 pub mod codec;
 pub mod embedded;

@@ -61,6 +61,13 @@ fn table(stats: &RegistryStats) -> String {
                 stats.sealed_bytes_max
             ),
         ),
+        (
+            "book",
+            format!(
+                "{} uses, {} share codes, {} consents, {} hold-backs",
+                stats.uses, stats.share_codes, stats.consents, stats.hold_backs
+            ),
+        ),
         ("file", format!("{} bytes ({:.1} per subject)", stats.file_bytes, stats.file_bytes_mean())),
         ("classes", listed(classes)),
         ("state letters", listed(letters)),

@@ -41,8 +41,10 @@ impl Verify {
 }
 
 fn told(report: &VerifyReport) -> String {
-    let VerifyReport { subjects, numbers, changes, feed_rows, findings } = report;
-    let seen = format!("{subjects} records, {changes} changes, {numbers} numbers, {feed_rows} feed rows");
+    let VerifyReport { subjects, numbers, changes, feed_rows, book_rows, findings } = report;
+    let seen = format!(
+        "{subjects} records, {changes} changes, {numbers} numbers, {feed_rows} feed rows, {book_rows} rows of the book"
+    );
     if findings.is_empty() {
         return format!("{seen}: sound");
     }
@@ -60,5 +62,6 @@ fn meaning(finding: Finding) -> &'static str {
         Finding::NumberLeadsNowhere => "number in the index that leads to no record",
         Finding::FeedRowUnreadable => "feed row that cannot be read",
         Finding::FeedGap => "gap in the feed",
+        Finding::BookRowUnreadable => "row of the book that cannot be read",
     }
 }

@@ -1,7 +1,10 @@
 //! The compact, versioned encoding of a record. Holds raw identifiers: what it makes is always sealed before it is stored.
 //!
 //! ```text
-//! record    = version u8 (2) · secret 32 bytes · count varint · change × count
+//! record    = version u8 (3) · secret 32 bytes · count varint · change × count · count varint (1 to 256) · stop × count
+//!           | version u8 (2), without stops: as 3, up to the last change
+//! stop      = partner text · purpose u8 · flags u8 (bit 0 withdrawn, bit 1 objected) · the moments of the flags that are set,
+//!             counted from 1970-01-01
 //! change    = head u8 · [flags u8] · [position] · [effective] · [recorded] · body
 //! head      = bits 0–5 kind (63 is kept for more kinds)
 //!             · bits 6–7 timing: 0 the same occasion as the change before (effective, recorded, position)
@@ -50,12 +53,17 @@
 //!
 //! text = length varint · UTF-8
 
+mod book;
 mod change;
 mod intake;
 mod occasion;
 mod record;
+mod stops;
 mod wire;
 
+pub(super) use book::{
+    decode_consent, decode_hold_back, decode_share_code, encode_consent, encode_hold_back, encode_share_code,
+};
 pub(super) use intake::{decode_state, encode_incoming, encode_state, is_storable};
 #[cfg(test)]
 pub(in crate::registry) use record::encode_version_1;

@@ -2,13 +2,16 @@
 
 use super::change::Before;
 use super::occasion::Occasion;
+use super::stops;
 use super::wire::{DecodeError, Reader, Unencodable, Writer};
 use crate::domain::licence::{History, Record, Stops};
 use crate::domain::subject::{SubjectId, SubjectSecret};
 use crate::registry::submission::CHANGES_HELD_MAX;
 
-/// The format this program writes.
-pub const FORMAT_VERSION: u8 = 2;
+/// The newest format this program writes: that of records with stops. A record without is told by the one before.
+pub const FORMAT_VERSION: u8 = 3;
+/// The format of records without stops.
+const WITHOUT_STOPS: u8 = 2;
 /// The first format, still read.
 const FIRST_VERSION: u8 = 1;
 /// The shortest change: a head and nothing else.
@@ -24,12 +27,15 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), Unencodable> {
         return Err(Unencodable("history"));
     }
     let mut out = Writer(out);
-    out.byte(FORMAT_VERSION);
+    // Of an erased record nobody is left who stopped anything.
+    let has_stops = !record.stops.is_empty() && !record.history.is_erased();
+    out.byte(if has_stops { FORMAT_VERSION } else { WITHOUT_STOPS });
     // An erased record's secret is destroyed with the first writing after the erasure: its entries can be opened by nobody then.
     out.bytes(if record.history.is_erased() { &[0; 32] } else { record.secret.expose() });
     out.varint(changes.len() as u64);
     let mut occasion = Occasion::default();
-    changes.iter().try_for_each(|change| occasion.write(change, &mut out))
+    changes.iter().try_for_each(|change| occasion.write(change, &mut out))?;
+    if has_stops { stops::write(&record.stops, &mut out) } else { Ok(()) }
 }
 
 /// Reads a record.
@@ -40,7 +46,7 @@ pub fn decode(subject: SubjectId, bytes: &[u8]) -> Result<Record, DecodeError> {
     let mut from = Reader(bytes);
     let version = from.byte()?;
     match version {
-        FIRST_VERSION | FORMAT_VERSION => {}
+        FIRST_VERSION | WITHOUT_STOPS | FORMAT_VERSION => {}
         0 => return Err(DecodeError::Malformed("version")),
         newer => return Err(DecodeError::NewerVersion(newer)),
     }
@@ -61,10 +67,11 @@ pub fn decode(subject: SubjectId, bytes: &[u8]) -> Result<Record, DecodeError> {
         };
         changes.push(change);
     }
+    let stops = if version == FORMAT_VERSION { stops::read(&mut from)? } else { Stops::default() };
     if !from.0.is_empty() {
         return Err(DecodeError::TrailingBytes);
     }
-    Ok(Record { subject, secret, history: History::from_changes(changes), stops: Stops::default() })
+    Ok(Record { subject, secret, history: History::from_changes(changes), stops })
 }
 
 /// Writes a record as version 1 did; what it lacks, later versions brought.

@@ -11,7 +11,7 @@ const IN_MINUTES: i64 = 0;
 const IN_SECONDS: i64 = 1;
 const IN_NANOSECONDS: i64 = 2;
 /// Longest text a record may hold, in bytes: a name of 100 characters.
-const TEXT_SIZE_MAX: usize = 400;
+pub(super) const TEXT_SIZE_MAX: usize = 400;
 
 /// Why bytes are no record. Never holds a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,6 +13,7 @@ use redb::{
 };
 
 use super::backup::move_into_place;
+use super::book::{self, BOOK_FILE};
 use super::error::{RegistryError, Trying as _};
 use super::filling::{fill, shrink};
 use super::progress::{Counting, Progress, Stage, Watcher};
@@ -22,13 +23,14 @@ use crate::registry::keys::RegistryKeys;
 
 /// Where a compaction builds until it is whole.
 const BESIDE: &str = "registry.redb.compacting";
+const BOOK_BESIDE: &str = "book.redb.compacting";
 
 /// What a compaction brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactReport {
-    /// Bytes of the file before.
+    /// Bytes of the registry's file and the book's before.
     pub bytes_before: u64,
-    /// Bytes of the file now.
+    /// Bytes of them now.
     pub bytes_after: u64,
 }
 
@@ -43,17 +45,24 @@ pub fn compact(
     watcher: Watcher<'_>,
 ) -> Result<CompactReport, RegistryError> {
     let (place, beside) = (data.join(STORE_FILE), data.join(BESIDE));
+    let (book_place, book_beside) = (data.join(BOOK_FILE), data.join(BOOK_BESIDE));
     // Held until the new file is in its place.
     let store = EmbeddedRegistry::open(data, keys, RegistryOptions::default())?;
-    remove(&beside)?;
-    let bytes_before = size_of(&place)?;
+    let remove_both = || remove(&beside).and_then(|()| remove(&book_beside));
+    remove_both()?;
+    let bytes_before = size_of(&place)? + size_of(&book_place)?;
     let reading = store.shared.database.begin_read().trying_to("read")?;
-    if let Err(error) = copy(&reading, &beside, watcher) {
-        remove(&beside)?;
+    let book = store.book.database.begin_read().trying_to("read")?;
+    let copied = copy(&reading, &beside, watcher)
+        .and_then(|registry| copy_book(&book, registry, &book_beside, watcher));
+    if let Err(error) = copied {
+        remove_both()?;
         return Err(error);
     }
-    drop(reading);
-    let bytes_after = size_of(&beside)?;
+    drop((reading, book));
+    let bytes_after = size_of(&beside)? + size_of(&book_beside)?;
+    // Each is whole before it is moved, and says the same as the one it replaces: a crash in between loses nothing.
+    move_into_place(&book_beside, &book_place, data)?;
     move_into_place(&beside, &place, data)?;
     Ok(CompactReport { bytes_before, bytes_after })
 }
@@ -76,11 +85,29 @@ fn size_of(path: &Path) -> Result<u64, RegistryError> {
     })
 }
 
-fn copy(reading: &ReadTransaction, beside: &Path, watcher: Watcher<'_>) -> Result<(), RegistryError> {
+/// Copies the registry; returns its id.
+fn copy(reading: &ReadTransaction, beside: &Path, watcher: Watcher<'_>) -> Result<[u8; 16], RegistryError> {
     let mut database = open_file(beside, RegistryOptions::default().cache_size)?;
     let transaction = database.begin_write().trying_to("fill")?;
-    Facts::read(&reading.open_table(META).trying_to("read")?)?.write(&transaction)?;
+    let facts = Facts::read(&reading.open_table(META).trying_to("read")?)?;
+    facts.write(&transaction)?;
     every_table(&mut Copying { reading, transaction: &transaction, watcher })?;
+    transaction.commit().trying_to("fill")?;
+    shrink(&mut database)?;
+    facts.registry_id()
+}
+
+fn copy_book(
+    reading: &ReadTransaction,
+    registry: [u8; 16],
+    beside: &Path,
+    watcher: Watcher<'_>,
+) -> Result<(), RegistryError> {
+    let mut database = open_file(beside, book::CACHE_BYTES)?;
+    let transaction = database.begin_write().trying_to("fill")?;
+    let about = reading.open_table(book::tables::ABOUT).trying_to("read")?;
+    book::write_about(&transaction, registry, book::check(&about, registry)?)?;
+    book::tables::every_table(&mut Copying { reading, transaction: &transaction, watcher })?;
     transaction.commit().trying_to("fill")?;
     shrink(&mut database)
 }

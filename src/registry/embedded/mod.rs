@@ -1,9 +1,11 @@
-//! The embedded store: one redb file, records sealed, numbers only as keyed pseudonyms, one writer, a few reader threads.
+//! The embedded store: one redb file, records sealed, numbers only as keyed pseudonyms, one writer, a few reader threads; and
+//! beside it the book (`book`), with a file and a writer of its own.
 //!
 //! A commit is durable before its writer hears of it, and every observer hears of it in between. A reading and the feed's
 //! head it is told at come from one snapshot.
 
 mod backup;
+mod book;
 mod bulk;
 mod compact;
 mod error;
@@ -18,6 +20,7 @@ mod progress;
 mod readers;
 mod secrets;
 mod stats;
+mod stops;
 mod store;
 mod tables;
 #[cfg(test)]
@@ -27,6 +30,7 @@ mod walk;
 mod writer;
 
 pub use backup::{BackupError, BackupReport, RestoreReport, restore};
+pub use book::BOOK_FILE;
 pub use bulk::{BulkLoad, BulkReport, BulkWorker};
 pub use compact::{CompactReport, compact};
 pub use error::{RegistryError, StoreError};

@@ -30,11 +30,21 @@ pub enum Stage {
     IntakeKnown,
     /// The other generation.
     IntakeKnownBefore,
+    /// Uses of presentations.
+    BookUses,
+    /// Share codes.
+    BookCodes,
+    /// When presentations are over.
+    BookEnds,
+    /// Consents.
+    BookConsents,
+    /// Hold-backs.
+    BookHoldBacks,
 }
 
 impl Stage {
     /// Every stage.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Numbers,
         Self::Records,
         Self::Feed,
@@ -43,6 +53,11 @@ impl Stage {
         Self::IntakeWaiting,
         Self::IntakeKnown,
         Self::IntakeKnownBefore,
+        Self::BookUses,
+        Self::BookCodes,
+        Self::BookEnds,
+        Self::BookConsents,
+        Self::BookHoldBacks,
     ];
 
     /// Returns what its rows are called.
@@ -54,6 +69,11 @@ impl Stage {
             Self::IntakeSubjects | Self::IntakeNumbers => "states of the intake",
             Self::IntakeWaiting => "waiting changes",
             Self::IntakeKnown | Self::IntakeKnownBefore => "known changes",
+            Self::BookUses => "uses",
+            Self::BookCodes => "share codes",
+            Self::BookEnds => "ends of presentations",
+            Self::BookConsents => "consents",
+            Self::BookHoldBacks => "hold-backs",
         }
     }
 }

@@ -1,15 +1,11 @@
 //! The subjects' secrets, by subject.
 
-use redb::ReadableDatabase as _;
 use tokio::runtime::Handle;
-use zeroize::Zeroizing;
 
-use super::error::{RegistryError, Trying as _};
+use super::error::RegistryError;
 use super::store::{EmbeddedRegistry, Shared};
-use super::tables::RECORDS;
 use crate::domain::subject::{SubjectId, SubjectSecret};
 use crate::evidence::ports::{IndexUnavailable, SubjectSecrets};
-use crate::registry::codec;
 use crate::registry::secrets::secret_of;
 use crate::verification::ports::Later;
 
@@ -33,13 +29,6 @@ impl SubjectSecrets for EmbeddedRegistry {
 
 impl Shared {
     fn secret(&self, subject: SubjectId) -> Result<Option<SubjectSecret>, RegistryError> {
-        const UNREADABLE: RegistryError = RegistryError::Damaged("a record cannot be opened");
-        let reading = self.database.begin_read().trying_to("read")?;
-        let records = reading.open_table(RECORDS).trying_to("read")?;
-        let Some(sealed) = records.get(subject.as_bytes()).trying_to("read")? else { return Ok(None) };
-        let mut scratch = Zeroizing::default();
-        let opened = self.keys.sealing.open(sealed.value(), subject.as_bytes(), &mut scratch);
-        let record = codec::decode(subject, opened.map_err(|_| UNREADABLE)?).map_err(|_| UNREADABLE)?;
-        Ok(secret_of(record))
+        Ok(self.record_of(subject)?.and_then(secret_of))
     }
 }

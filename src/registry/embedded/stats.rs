@@ -6,6 +6,7 @@ use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::book::BOOK_FILE;
 use super::error::{RegistryError, Trying as _};
 use super::store::EmbeddedRegistry;
 use super::tables::{FEED, META, META_REGISTRY_ID, NUMBERS, RECORDS, epoch_and_head, fixed};
@@ -43,7 +44,15 @@ pub struct RegistryStats {
     pub sealed_bytes: u64,
     /// Bytes of the largest sealed record.
     pub sealed_bytes_max: u64,
-    /// Bytes of the file; 0 in memory.
+    /// Uses of presentations that are gone, as far as they are kept.
+    pub uses: u64,
+    /// Share codes, until they are long over.
+    pub share_codes: u64,
+    /// Consents on the book.
+    pub consents: u64,
+    /// Hold-backs on the book.
+    pub hold_backs: u64,
+    /// Bytes of the registry's file and the book's; 0 in memory.
     pub file_bytes: u64,
     /// Subjects per class held.
     pub classes: BTreeMap<String, u64>,
@@ -117,6 +126,10 @@ impl RegistryStats {
     }
 }
 
+fn size_of(path: &std::path::Path) -> u64 {
+    path.metadata().map_or(0, |file| file.len())
+}
+
 fn letter_bit(letter: u8) -> u32 {
     1_u32.checked_shl(u32::from(letter.wrapping_sub(b'A'))).unwrap_or(0)
 }
@@ -137,6 +150,7 @@ impl EmbeddedRegistry {
         let (epoch, head_seq) = epoch_and_head(&meta)?;
         let id: [u8; 16] = fixed(&meta, META_REGISTRY_ID)?;
         let records = reading.open_table(RECORDS).trying_to("read")?;
+        let [uses, share_codes, consents, hold_backs] = self.book.counts()?;
         let mut stats = RegistryStats {
             registry_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             epoch,
@@ -144,7 +158,13 @@ impl EmbeddedRegistry {
             feed_rows: reading.open_table(FEED).trying_to("read")?.len().trying_to("read")?,
             subjects: records.len().trying_to("read")?,
             numbers: reading.open_table(NUMBERS).trying_to("read")?.len().trying_to("read")?,
-            file_bytes: self.path().and_then(|path| path.metadata().ok()).map_or(0, |file| file.len()),
+            uses,
+            share_codes,
+            consents,
+            hold_backs,
+            file_bytes: self
+                .path()
+                .map_or(0, |path| size_of(path) + size_of(&path.with_file_name(BOOK_FILE))),
             ..RegistryStats::default()
         };
         let mut scratch = Zeroizing::default();

@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase as _};
 
+use super::book::{BOOK_FILE, Book};
 use super::bulk::SpillFolder;
 use super::error::{RegistryError, Trying as _};
 use super::filling::shrink;
 use super::readers::Readers;
 use super::tables::{
-    FEED, Facts, META, META_EPOCH, META_FORMAT, NUMBERS, RECORDS, STORE_FORMAT, epoch_and_head,
+    FEED, Facts, META, META_EPOCH, META_FORMAT, META_REGISTRY_ID, NUMBERS, RECORDS, STORE_FORMAT,
+    epoch_and_head, fixed,
 };
 use crate::domain::subject::Position;
 use crate::registry::keys::RegistryKeys;
@@ -49,6 +51,7 @@ impl Default for RegistryOptions {
 pub struct EmbeddedRegistry {
     pub(super) shared: Arc<Shared>,
     pub(super) readers: Readers,
+    pub(super) book: Book,
     path: Option<PathBuf>,
 }
 
@@ -73,10 +76,14 @@ impl std::fmt::Debug for EmbeddedRegistry {
 }
 
 impl EmbeddedRegistry {
-    /// Returns the task that hands over a core's look-ups once per turn of its loop, and wakes those who wait for them together.
-    /// Spawn one on each core's own current-thread runtime; without it each look-up is handed over, and woken, alone.
+    /// Returns the task that hands over a core's look-ups, and what it asks of the book, once per turn of its loop, and wakes those
+    /// who wait for them together. Spawn one on each core's own current-thread runtime; without it each is handed over, and
+    /// woken, alone.
     pub fn core_task(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.readers.core_task()
+        let both = futures_util::future::join(self.readers.core_task(), self.book.core_task());
+        async move {
+            both.await;
+        }
     }
 
     /// Opens the store in a data folder; makes it if there is none.
@@ -115,6 +122,11 @@ impl EmbeddedRegistry {
         path: Option<PathBuf>,
     ) -> Result<Self, RegistryError> {
         let (epoch, head) = prepare(&database, &keys)?;
+        let id = id_of(&database)?;
+        let book = match &path {
+            Some(path) => Book::open(&path.with_file_name(BOOK_FILE), &keys, id)?,
+            None => Book::in_memory(&keys, id)?,
+        };
         let shared = Arc::new(Shared {
             database,
             keys,
@@ -126,7 +138,7 @@ impl EmbeddedRegistry {
             observers: RwLock::default(),
         });
         let readers = Readers::start(&shared, options.readers, options.queue_length)?;
-        Ok(Self { shared, readers, path })
+        Ok(Self { shared, readers, book, path })
     }
 
     /// Tells an observer of every change from now on.
@@ -219,6 +231,11 @@ fn prepare(database: &Database, keys: &RegistryKeys) -> Result<(u32, u64), Regis
         }
         Err(error) => Err(error).trying_to("read"),
     }
+}
+
+fn id_of(database: &Database) -> Result<[u8; 16], RegistryError> {
+    let reading = database.begin_read().trying_to("read")?;
+    fixed(&reading.open_table(META).trying_to("read")?, META_REGISTRY_ID)
 }
 
 fn create(database: &Database, keys: &RegistryKeys) -> Result<(), RegistryError> {

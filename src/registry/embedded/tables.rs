@@ -32,8 +32,9 @@ pub(super) const INTAKE_KNOWN: [TableDefinition<'_, &[u8; 16], &[u8; 31]>; 2] =
     [TableDefinition::new("intake-known-0"), TableDefinition::new("intake-known-1")];
 
 /// The layout of tables and records this program writes: 2 brought records of version 2, sealed without a stored nonce.
-/// Format 1 is read as it is and becomes 2 when opened, so that a program that cannot read the newer records says so.
-pub(super) const STORE_FORMAT: u32 = 2;
+/// 3 brought records of version 3, with stops, and the book beside it. An older format is read as it is and becomes this one
+/// when opened, so that a program that cannot read the newer records says so.
+pub(super) const STORE_FORMAT: u32 = 3;
 /// What the sealing check holds, sealed.
 pub(super) const SEALING_CHECK: &[u8] = b"drivegate registry sealing check";
 
@@ -135,6 +136,11 @@ impl Facts {
     /// Returns the feed's head.
     pub(super) fn head(&self) -> Result<u64, RegistryError> {
         self.fixed(META_HEAD).map(u64::from_be_bytes)
+    }
+
+    /// Returns the registry's own id.
+    pub(super) fn registry_id(&self) -> Result<[u8; 16], RegistryError> {
+        self.fixed(META_REGISTRY_ID)
     }
 
     /// Sets the epoch.

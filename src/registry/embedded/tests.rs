@@ -93,7 +93,7 @@ fn a_file_of_a_newer_version_is_refused_and_says_which() {
         transaction.open_table(META).unwrap().insert(META_FORMAT, newer.as_slice()).unwrap();
         transaction.commit().unwrap();
     }
-    assert!(matches!(folder.open(), Err(RegistryError::NewerFormat { found: 7, known: 2 })));
+    assert!(matches!(folder.open(), Err(RegistryError::NewerFormat { found: 7, known: 3 })));
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub enum Finding {
     FeedRowUnreadable,
     /// The feed has a gap, or does not end at its head.
     FeedGap,
+    /// A row of the book (a use, a share code, a consent, a hold-back) cannot be read.
+    BookRowUnreadable,
 }
 
 /// What a verification saw.
@@ -59,6 +61,8 @@ pub struct VerifyReport {
     pub changes: u64,
     /// Feed rows kept.
     pub feed_rows: u64,
+    /// Rows of the book: uses, share codes, consents, hold-backs.
+    pub book_rows: u64,
     /// What is wrong, and how often. Should always be empty.
     pub findings: BTreeMap<Finding, u64>,
 }
@@ -108,6 +112,11 @@ impl EmbeddedRegistry {
         let rows = reading.open_table(FEED).trying_to("read")?;
         let counting = Counting::of(Stage::Feed, rows.len().trying_to("read")?, watcher);
         walk_feed(&rows, head, counting, &mut report)?;
+        let (book_rows, unreadable) = self.book.walk(watcher)?;
+        report.book_rows = book_rows;
+        if unreadable > 0 {
+            report.findings.insert(Finding::BookRowUnreadable, unreadable);
+        }
         Ok(report)
     }
 }

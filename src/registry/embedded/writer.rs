@@ -193,7 +193,7 @@ impl<'t> BatchWriter<'t> {
     ) -> Result<Outcome, RegistryError> {
         let position = self.next_position();
         let record = newcomer::newcomer(submission, position)?;
-        Ok(match self.write(&record, pseudonym, position)? {
+        Ok(match self.write(&record, Some(pseudonym), position)? {
             Ok(()) => Outcome::Created(position),
             Err(rejection) => Outcome::Rejected(rejection),
         })
@@ -220,7 +220,7 @@ impl<'t> BatchWriter<'t> {
         let mut changes = record.history.changes().to_vec();
         changes.extend(fresh.iter().cloned().map(|change| change.at(position)));
         let record = Record { history: History::from_changes(changes), ..record };
-        Ok(match self.write(&record, pseudonym, position)? {
+        Ok(match self.write(&record, Some(pseudonym), position)? {
             Ok(()) => Outcome::Appended(position),
             Err(rejection) => Outcome::Rejected(rejection),
         })
@@ -230,10 +230,10 @@ impl<'t> BatchWriter<'t> {
     pub(super) fn write(
         &mut self,
         record: &Record,
-        pseudonym: NumberPseudonym,
+        known_by: Option<NumberPseudonym>,
         position: Position,
     ) -> Result<Result<(), Rejection>, RegistryError> {
-        let pseudonyms = newcomer::pseudonyms(self.keys, Some(pseudonym), record.history.changes());
+        let pseudonyms = newcomer::pseudonyms(self.keys, known_by, record.history.changes());
         // Only numbers nobody had are written: most changes leave the index and its pages alone.
         let mut unowned = Vec::new();
         for pseudonym in &pseudonyms {

@@ -116,7 +116,7 @@ impl Plan {
             history: History::from_changes(changes),
             stops: Stops::default(),
         };
-        Ok(self.write(record, asked, position)?.map_or_else(Outcome::Rejected, Outcome::Created))
+        Ok(self.write(record, &asked.numbers, position)?.map_or_else(Outcome::Rejected, Outcome::Created))
     }
 
     fn extend(&mut self, subject: SubjectId, asked: &Asked<'_>) -> Result<Outcome, RegistryError> {
@@ -136,7 +136,7 @@ impl Plan {
         let mut changes: Vec<Change> = record.history.changes().to_vec();
         changes.extend(fresh.iter().cloned().map(|change| change.at(position)));
         let record = Record { history: History::from_changes(changes), ..record.clone() };
-        Ok(self.write(record, asked, position)?.map_or_else(Outcome::Rejected, Outcome::Appended))
+        Ok(self.write(record, &asked.numbers, position)?.map_or_else(Outcome::Rejected, Outcome::Appended))
     }
 
     /// Says whether the subject came in with the same import.
@@ -145,16 +145,17 @@ impl Plan {
         matches!((&self.began, first), (Some(began), Some(first)) if began.precede(first))
     }
 
-    fn write(
+    /// Writes a record, its numbers of this batch and its feed row; nothing at all when rejected.
+    pub(super) fn write(
         &mut self,
         record: Record,
-        asked: &Asked<'_>,
+        numbers: &[NumberPseudonym],
         position: Position,
     ) -> Result<Result<Position, Rejection>, RegistryError> {
         let subject = record.subject;
         let belongs_to_another =
             |number: &NumberPseudonym| self.owners.get(number).is_some_and(|owner| *owner != subject);
-        if asked.numbers.iter().any(belongs_to_another) {
+        if numbers.iter().any(belongs_to_another) {
             return Ok(Err(Rejection::NumberTaken));
         }
         self.plain.clear();
@@ -163,7 +164,7 @@ impl Plan {
         }
         let sealed = self.keys.sealing.seal(&self.plain, subject.as_bytes());
         let sealed = sealed.map_err(|_| RegistryError::WrongKeys)?;
-        let mut pseudonyms = asked.numbers.clone();
+        let mut pseudonyms = numbers.to_vec();
         collect_numbers(
             &mut pseudonyms,
             record.history.changes().iter().map(|change| &change.kind),
@@ -173,7 +174,7 @@ impl Plan {
         writes.records.insert(subject, sealed);
         writes.feed.push(FeedRow { position, subject, pseudonyms });
         self.heads.insert(position.partition, position.seq);
-        for number in &asked.numbers {
+        for number in numbers {
             self.add_number(*number, subject, position.partition)?;
         }
         self.records.insert(subject, OnFile::Read(record));

@@ -20,6 +20,10 @@ impl Shared {
             head_seq: heads.changes(),
             feed_rows: count(&mut snapshot, "SELECT count(*) FROM feed").await?,
             numbers: count(&mut snapshot, "SELECT count(*) FROM number").await?,
+            uses: count(&mut snapshot, "SELECT count(*) FROM redemption").await?,
+            share_codes: count(&mut snapshot, "SELECT count(*) FROM presentation").await?,
+            consents: count(&mut snapshot, "SELECT count(*) FROM consent").await?,
+            hold_backs: count(&mut snapshot, "SELECT count(*) FROM hold_back").await?,
             ..RegistryStats::default()
         };
         let mut pages = Pages::of(self.layout);

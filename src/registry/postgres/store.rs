@@ -8,6 +8,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::book::Desk;
 use super::connection::{Role, Trying as _, connect, writers};
 use super::known::Known;
 use super::layout::Layout;
@@ -46,6 +47,7 @@ pub(super) struct Shared {
     /// The schema it works as: an earlier one than the program's own in tests alone.
     pub(super) schema: i64,
     pub(super) writers: PgPool,
+    pub(super) desk: Desk,
     pub(super) observers: RwLock<Vec<Arc<dyn ChangeObserver>>>,
     pub(super) known: Known,
     /// Changes of the authority remembered since the oldest were last forgotten.
@@ -141,7 +143,9 @@ impl PostgresRegistry {
         let about = schema::prepare(&mut connection, &keys, &options, version).await?;
         let heads = feed::heads(&mut connection).await?;
         super::connection::forget(connection);
+        let (desk, line) = Desk::open(options.writing().map_err(misconfigured)?, options.connect_time_max);
         let shared = Arc::new(Shared {
+            desk,
             writers: writers(&options, options.writing().map_err(misconfigured)?),
             known: Known::new(&heads),
             remembered: AtomicU64::new(intake::FORGET_EVERY),
@@ -166,7 +170,9 @@ impl PostgresRegistry {
             None => None,
         };
         let notifier = tokio::spawn(feed::notify(Arc::clone(&shared))).abort_handle();
-        let tasks = Mutex::new(vec![notifier]);
+        let mut tasks = Desk::serve(&shared, line);
+        tasks.push(notifier);
+        let tasks = Mutex::new(tasks);
         Ok(Self { shared, primary, standby, runtime, tasks, own_runtime: None })
     }
 

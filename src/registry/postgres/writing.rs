@@ -161,7 +161,7 @@ impl Shared {
         Ok(())
     }
 
-    async fn read_records(
+    pub(super) async fn read_records(
         &self,
         connection: &mut PgConnection,
         plan: &mut Plan,
@@ -205,7 +205,7 @@ impl Shared {
 }
 
 /// Locks the heads, lowest first: two batches that meet wait for each other and never in a circle.
-async fn lock(
+pub(super) async fn lock(
     connection: &mut PgConnection,
     plan: &mut Plan,
     partitions: &BTreeSet<u16>,
@@ -224,7 +224,7 @@ async fn lock(
     Ok(())
 }
 
-async fn write(
+pub(super) async fn write(
     connection: &mut PgConnection,
     epoch: u32,
     partition: u16,

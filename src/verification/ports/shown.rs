@@ -60,6 +60,8 @@ pub struct Redemption {
     pub id: PresentationId,
     /// How many uses it has.
     pub uses_max: u16,
+    /// Its first moment: one issued before a backup that was restored is spent no more, because its uses may be unknown.
+    pub issued_at: Timestamp,
     /// The end of its time: nothing about it need be kept for longer than ten minutes and the clocks' skew after it. What is kept
     /// while grounds and accesses are (3 years) is the log's.
     pub expires_at: Timestamp,

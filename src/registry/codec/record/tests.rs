@@ -6,9 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::licence::{
-    Change, ChangeKind, DocumentKind, Endorsement, FileNumber, FullName, LicenceNumber, NumberRules, Stops,
-    Validity, ValidityTerm, VehicleClass,
+    Change, ChangeKind, DocumentKind, Endorsement, FileNumber, FullName, LicenceNumber, NumberRules,
+    STOPS_MAX, Stops, Validity, ValidityTerm, VehicleClass,
 };
+use crate::domain::question::Purpose;
 use crate::domain::subject::Position;
 use crate::domain::time::Effective;
 
@@ -28,6 +29,7 @@ fn round_trip(record: &Record) -> Vec<u8> {
     encode(record, &mut bytes).unwrap();
     let back = decode(SUBJECT, &bytes).unwrap();
     assert_eq!(back.history, record.history);
+    assert_eq!(back.stops, record.stops);
     // The secret of an erased record is not written any more.
     let secret = if record.history.is_erased() { [0; 32] } else { [9; 32] };
     assert_eq!(back.secret.expose(), &secret);
@@ -143,6 +145,58 @@ fn the_layout_stays_what_it_is() {
     assert_eq!(hex(&round_trip(&golden())), expected.concat());
 }
 
+fn stopped() -> Record {
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let mut stops = Stops::default();
+    let rental = || "rental-demo".parse().unwrap();
+    stops.withdraw(rental(), Purpose::Rental, at("2026-11-22T00:00:00Z")).unwrap();
+    stops.object(rental(), Purpose::Rental, at("2026-11-22T00:00:01Z")).unwrap();
+    stops.object("x".parse().unwrap(), Purpose::Recruitment, at("2026-11-22T00:00:00Z")).unwrap();
+    Record { stops, ..golden() }
+}
+
+#[test]
+fn stops_stand_behind_the_changes() {
+    let without = hex(&round_trip(&golden()));
+    let expected = [
+        // version 3, then as version 2
+        "03",
+        &without[2..],
+        // two stops: rental-demo, purpose 3, withdrawn in whole minutes and objected to in whole seconds
+        "02",
+        "0b72656e74616c2d64656d6f",
+        "0303",
+        "809e9272",
+        "8a88c6c035",
+        // x, purpose 4, objected to
+        "0178",
+        "0402",
+        "809e9272",
+    ];
+    let bytes = round_trip(&stopped());
+    assert_eq!(hex(&bytes), expected.concat());
+    for end in 0..bytes.len() {
+        assert!(decode(SUBJECT, &bytes[..end]).is_err(), "{end}");
+    }
+    let of_none = [&[FORMAT_VERSION], &round_trip(&golden())[1..], &[0]].concat();
+    assert_eq!(decode(SUBJECT, &of_none).unwrap_err(), DecodeError::Malformed("number of stops"));
+}
+
+#[test]
+fn a_record_holds_as_many_stops_as_it_may_and_none_once_it_is_erased() {
+    let mut full = golden();
+    for number in 0..STOPS_MAX {
+        let at = Timestamp::from_second(i64::try_from(number).unwrap()).unwrap();
+        full.stops.object(format!("p{number}").parse().unwrap(), Purpose::Rental, at).unwrap();
+    }
+    round_trip(&full);
+    let erased = Change { kind: ChangeKind::Erased, ..golden().history.changes()[0].clone() };
+    let erased = Record { stops: full.stops, ..record(vec![erased]) };
+    let mut bytes = Vec::new();
+    encode(&erased, &mut bytes).unwrap();
+    assert!(decode(SUBJECT, &bytes).unwrap().stops.is_empty());
+}
+
 #[test]
 fn a_record_of_version_1_is_still_read() {
     let secret = "09".repeat(32);
@@ -195,8 +249,8 @@ fn every_kind_comes_back_in_few_bytes() {
 #[test]
 fn a_newer_format_says_so() {
     let mut bytes = round_trip(&golden());
-    bytes[0] = 3;
-    assert_eq!(decode(SUBJECT, &bytes).unwrap_err(), DecodeError::NewerVersion(3));
+    bytes[0] = 4;
+    assert_eq!(decode(SUBJECT, &bytes).unwrap_err(), DecodeError::NewerVersion(4));
 }
 
 #[test]
@@ -271,7 +325,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = decode(SUBJECT, &bytes);
-        for version in [FIRST_VERSION, FORMAT_VERSION] {
+        for version in [FIRST_VERSION, WITHOUT_STOPS, FORMAT_VERSION] {
             if let Some(first) = bytes.first_mut() {
                 *first = version;
             }

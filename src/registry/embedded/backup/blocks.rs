@@ -40,6 +40,11 @@ impl Kind {
             Self::Rows(Stage::IntakeWaiting) => 8,
             Self::Rows(Stage::IntakeKnown) => 9,
             Self::Rows(Stage::IntakeKnownBefore) => 10,
+            Self::Rows(Stage::BookUses) => 11,
+            Self::Rows(Stage::BookCodes) => 12,
+            Self::Rows(Stage::BookEnds) => 13,
+            Self::Rows(Stage::BookConsents) => 14,
+            Self::Rows(Stage::BookHoldBacks) => 15,
         }
     }
 

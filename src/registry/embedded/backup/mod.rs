@@ -6,6 +6,7 @@
 //! 1 store = number of subjects u64 · (name length u32 · name · value length u32 · value) × every fact of the store
 //! 2 numbers · 3 records · 4 feed = (key · value) × n, in order, as the store holds them; where a key or value has no fixed
 //!           size, its length u32 stands ahead of it
+//! 6 to 10 = what the intake keeps, 11 to 15 = the book, as 2 to 4
 //! 5 end   = HMAC-SHA-256 of the file up to this block
 //! ```
 //!

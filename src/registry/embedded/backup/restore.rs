@@ -9,6 +9,7 @@ use redb::{Key, TableDefinition, Value, WriteTransaction};
 
 use super::blocks::{BlockReader, Kind};
 use super::error::BackupError;
+use crate::registry::embedded::book::{self, BOOK_FILE};
 use crate::registry::embedded::error::{RegistryError, Trying as _};
 use crate::registry::embedded::filling::{fill, shrink};
 use crate::registry::embedded::progress::{Progress, Stage, Watcher};
@@ -18,6 +19,7 @@ use crate::registry::keys::RegistryKeys;
 
 /// Where a restore builds until it is whole.
 const BESIDE: &str = "registry.redb.restoring";
+const BOOK_BESIDE: &str = "book.redb.restoring";
 
 /// What a restore brought back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct RestoreReport {
 ///
 /// The epoch is taken from the clock if that is later than the one after the backup's: two restores of the same backup must
 /// not share an epoch, or a cache could take the facts of one for those of the other.
+///
+/// Presentations issued before `now` are spent no more: nobody knows which of their uses were spent after the backup.
 ///
 /// # Errors
 /// See [`BackupError`]; then nothing is at the store's place.
@@ -53,12 +57,15 @@ pub fn restore(
     check(&facts, keys)?;
     let (epoch, head_seq) = (epoch_after(facts.epoch()?, now)?, facts.head()?);
     facts.begin_epoch(epoch);
-    let beside = data.join(BESIDE);
-    remove(&beside)?;
-    if let Err(error) = build(reader, &beside, &facts, subjects, watcher) {
-        remove(&beside)?;
+    let (beside, book_beside) = (data.join(BESIDE), data.join(BOOK_BESIDE));
+    let remove_both = || remove(&beside).and_then(|()| remove(&book_beside));
+    remove_both()?;
+    if let Err(error) = build(reader, [&beside, &book_beside], &facts, subjects, now, watcher) {
+        remove_both()?;
         return Err(error);
     }
+    // The registry last: where it is, everything is. A book without it is written over by the next attempt.
+    move_into_place(&book_beside, &data.join(BOOK_FILE), data)?;
     move_into_place(&beside, &place, data)?;
     Ok(RestoreReport { subjects, epoch, head_seq })
 }
@@ -112,23 +119,31 @@ fn check(facts: &Facts, keys: &RegistryKeys) -> Result<(), BackupError> {
 
 fn build(
     reader: BlockReader<impl Read>,
-    beside: &Path,
+    [beside, book_beside]: [&Path; 2],
     facts: &Facts,
     subjects: u64,
+    now: Timestamp,
     watcher: Watcher<'_>,
 ) -> Result<(), BackupError> {
     let mut database = open_file(beside, RegistryOptions::default().cache_size)?;
+    let mut book = open_file(book_beside, book::CACHE_BYTES)?;
     let transaction = database.begin_write().trying_to("fill")?;
+    let book_transaction = book.begin_write().trying_to("fill")?;
     facts.write(&transaction)?;
+    book::write_about(&book_transaction, facts.registry_id()?, Some(now))?;
     let mut filling =
         Filling { transaction: &transaction, reader, kind: Kind::Store, rows: Vec::new(), subjects, watcher };
     filling.advance()?;
     every_table(&mut filling)?;
+    filling.transaction = &book_transaction;
+    book::tables::every_table(&mut filling)?;
     if filling.kind != Kind::End {
         return Err(BackupError::NotGenuine);
     }
     // Only now is it known that every block belongs to this backup.
+    book_transaction.commit().trying_to("fill")?;
     transaction.commit().trying_to("fill")?;
+    shrink(&mut book)?;
     Ok(shrink(&mut database)?)
 }
 

@@ -9,6 +9,7 @@ use redb::{
 
 use super::blocks::{BlockWriter, Kind};
 use super::error::BackupError;
+use crate::registry::embedded::book;
 use crate::registry::embedded::error::{RegistryError, Trying as _};
 use crate::registry::embedded::progress::{Counting, Progress, Stage, Watcher};
 use crate::registry::embedded::store::EmbeddedRegistry;
@@ -33,6 +34,8 @@ impl EmbeddedRegistry {
     /// # Errors
     /// See [`BackupError`]; what was written is then no backup, and restoring it says so.
     pub fn back_up(&self, out: &mut dyn Write, watcher: Watcher<'_>) -> Result<BackupReport, BackupError> {
+        // The book first: a withdrawal it does not know yet stands on the record, never the other way round.
+        let book = self.book.database.begin_read().trying_to("read")?;
         let reading = self.shared.database.begin_read().trying_to("read")?;
         let facts = Facts::read(&reading.open_table(META).trying_to("read")?)?;
         let subjects = reading.open_table(RECORDS).trying_to("read")?.len().trying_to("read")?;
@@ -40,6 +43,8 @@ impl EmbeddedRegistry {
         save_store(&facts, subjects, &mut writer)?;
         let mut saving = Saving { reading, writer, watcher };
         every_table(&mut saving)?;
+        saving.reading = book;
+        book::tables::every_table(&mut saving)?;
         let (epoch, head_seq) = (facts.epoch()?, facts.head()?);
         Ok(BackupReport { subjects, epoch, head_seq, bytes: saving.writer.finish()? })
     }

@@ -312,7 +312,7 @@ impl<'b, 't> IntakeWriter<'b, 't> {
                 position: *position,
             });
         }
-        match self.base.write(&record, known_by, *last)? {
+        match self.base.write(&record, Some(known_by), *last)? {
             Ok(()) => Ok(record.subject),
             // The plan knew which numbers are taken and what can be stored.
             Err(_rejection) => Err(RegistryError::Damaged("a planned change could not be stored")),

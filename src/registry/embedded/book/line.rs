@@ -1,0 +1,196 @@
+//! Whoever wants to write stands in line; one thread serves everybody who stands there with one sync.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use redb::Database;
+
+use super::tables::Tables;
+use crate::registry::book::unavailable;
+use crate::registry::embedded::error::{RegistryError, Trying as _};
+use crate::verification::ports::{Later, StoreUnavailable};
+use crate::waking::{Awaited, CoreTask, Wait, Waiters};
+
+/// Who may stand in line; whoever comes then is told that the store is away. Some hundred milliseconds of work.
+const LENGTH_MAX: usize = 16_384;
+/// Who is served with one sync, at most: nobody waits for more than this many others.
+const TOGETHER_MAX: usize = 2_048;
+
+const WAITS: u8 = 0;
+const DONE: u8 = 1;
+const FAILED: u8 = 2;
+
+/// Work on the tables. Says whether it changed anything. What it finds damaged it finds before it writes.
+type Work = Box<dyn FnOnce(&mut Tables<'_>) -> Result<bool, RegistryError> + Send>;
+
+/// Somebody in line.
+pub(in crate::registry::embedded) struct Job {
+    work: Mutex<Option<Work>>,
+    fate: AtomicU8,
+}
+
+impl Job {
+    fn settle(&self, fate: u8) {
+        self.fate.store(fate, Ordering::SeqCst);
+    }
+}
+
+impl Awaited for Job {
+    fn is_settled(&self) -> bool {
+        self.fate.load(Ordering::SeqCst) != WAITS
+    }
+}
+
+/// The line, and the thread that serves it. Dropping it serves whoever stands in line, and ends.
+pub(super) struct Line {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    waiters: Arc<Waiters<Job>>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<Arc<Job>>,
+    /// The thread is asleep: waking costs a system call.
+    is_idle: bool,
+    is_closed: bool,
+}
+
+impl Line {
+    /// Starts the thread.
+    pub(super) fn start(database: Arc<Database>) -> Result<Self, RegistryError> {
+        let queue =
+            Arc::new(Queue { state: Mutex::default(), wake: Condvar::new(), waiters: Arc::default() });
+        let serving = Arc::clone(&queue);
+        let thread = std::thread::Builder::new()
+            .name("registry-book".to_owned())
+            .spawn(move || serving.serve(&database))
+            .map_err(RegistryError::Threads)?;
+        Ok(Self { queue, thread: Some(thread) })
+    }
+
+    /// Stands in line with work. When this completes, what was done is durable. Leaving early does not stop it.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<(T, bool), RegistryError> + Send + 'static,
+    ) -> Later<'static, Result<T, StoreUnavailable>> {
+        let answer = Arc::new(Mutex::new(None));
+        let here = Arc::clone(&answer);
+        let work: Work = Box::new(move |tables| {
+            let (told, is_changed) = work(tables)?;
+            *here.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+            Ok(is_changed)
+        });
+        let job = Arc::new(Job { work: Mutex::new(Some(work)), fate: AtomicU8::new(WAITS) });
+        let mut state = self.queue.lock();
+        if state.is_closed || state.waiting.len() >= LENGTH_MAX {
+            return Box::pin(std::future::ready(Err(StoreUnavailable)));
+        }
+        state.waiting.push(Arc::clone(&job));
+        drop(state);
+        if !self.queue.waiters.asked() {
+            self.queue.hand_over();
+        }
+        let mut wait = Wait::new(&self.queue.waiters, job);
+        Box::pin(poll_fn(move |context| {
+            wait.poll_settled(context).map(|job| {
+                let told = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+                told.filter(|_| job.fate.load(Ordering::SeqCst) == DONE).ok_or(StoreUnavailable)
+            })
+        }))
+    }
+
+    /// Returns the task that hands over what a core asks for once per turn, and wakes those who wait for it together.
+    pub(super) fn core_task(&self) -> CoreTask<Job> {
+        let queue = Arc::clone(&self.queue);
+        CoreTask::new(Arc::clone(&self.queue.waiters), Arc::new(move || queue.hand_over()))
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.queue.lock().is_closed = true;
+        self.queue.wake.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It catches its own panics; one that died anyway has nothing left to say.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hand_over(&self) {
+        let state = self.lock();
+        let is_wanted = state.is_idle && !state.waiting.is_empty();
+        drop(state);
+        if is_wanted {
+            self.wake.notify_one();
+        }
+    }
+
+    fn serve(&self, database: &Database) {
+        while let Some(together) = self.take() {
+            // A damaged file can make the engine panic; that costs those who stand here, not the thread.
+            let served = catch_unwind(AssertUnwindSafe(|| serve(database, &together)))
+                .unwrap_or(Err(RegistryError::Damaged("the engine gave up on the book")));
+            if let Err(error) = &served {
+                unavailable(error);
+            }
+            let fate = if served.is_ok() { DONE } else { FAILED };
+            for job in together.iter().filter(|job| !job.is_settled()) {
+                job.settle(fate);
+            }
+            self.waiters.settled();
+        }
+    }
+
+    /// Waits for somebody; `None` when the line is closed and everybody was served.
+    fn take(&self) -> Option<Vec<Arc<Job>>> {
+        let mut state = self.lock();
+        loop {
+            if !state.waiting.is_empty() {
+                let count = state.waiting.len().min(TOGETHER_MAX);
+                return Some(state.waiting.drain(..count).collect());
+            }
+            if state.is_closed {
+                return None;
+            }
+            state.is_idle = true;
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.is_idle = false;
+        }
+    }
+}
+
+/// Serves everybody in one transaction, durable when this returns. Whose own row is damaged is told so alone.
+fn serve(database: &Database, together: &[Arc<Job>]) -> Result<(), RegistryError> {
+    let transaction = database.begin_write().trying_to("write")?;
+    let mut is_changed = false;
+    let mut tables = Tables::open(&transaction)?;
+    for job in together {
+        let Some(work) = job.work.lock().unwrap_or_else(PoisonError::into_inner).take() else { continue };
+        match work(&mut tables) {
+            Ok(changed) => is_changed |= changed,
+            Err(error @ RegistryError::Store { .. }) => return Err(error),
+            Err(error) => {
+                unavailable(&error);
+                job.settle(FAILED);
+            }
+        }
+    }
+    tables.sweep()?;
+    drop(tables);
+    if is_changed { transaction.commit().trying_to("write") } else { transaction.abort().trying_to("write") }
+}
