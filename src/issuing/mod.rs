@@ -2,9 +2,15 @@
 //!
 //! May know: `domain`, the ports of `verification`. Must not know: gRPC, stores, the adapters that implement its ports.
 
+mod consents;
+#[cfg(test)]
+mod consents_tests;
 mod holder;
+mod list_tokens;
 pub mod ports;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use consents::{ConsentPage, Consents, NotDone, Objection, PAGE_MAX, Page, WalletCaller};
 pub use holder::{Holders, KnownHolder, NoHolder};
+pub use list_tokens::{ListTokens, TokenScope};

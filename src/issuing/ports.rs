@@ -4,11 +4,12 @@ use jiff::Timestamp;
 
 use crate::domain::claim::ConsentEvidence;
 use crate::domain::disclosure::FieldSet;
+use crate::domain::licence::{Record, StopsFull};
 use crate::domain::partner::PartnerId;
 use crate::domain::presentation::{Presentation, PresentationId};
 use crate::domain::question::Purpose;
 use crate::domain::subject::SubjectId;
-use crate::verification::ports::{Later, StoreUnavailable};
+use crate::verification::ports::{EntryAt, EvidenceUnavailable, Later, StoreUnavailable};
 
 /// Makes the texts of QR codes. Implemented by `tokens`, which owns the keys.
 pub trait QrWriter: Send + Sync + 'static {
@@ -77,7 +78,7 @@ pub trait DriverConsents: Send + Sync + 'static {
         subject: SubjectId,
         consent: ConsentId,
         at: Timestamp,
-    ) -> Later<'_, Result<Option<Timestamp>, StoreUnavailable>>;
+    ) -> Later<'_, Result<Option<Timestamp>, StopFault>>;
 
     /// Puts an objection on the subject's record, durably and through the feed. Returns since when.
     fn object(
@@ -86,7 +87,51 @@ pub trait DriverConsents: Send + Sync + 'static {
         partner: PartnerId,
         purpose: Purpose,
         at: Timestamp,
-    ) -> Later<'_, Result<Timestamp, StoreUnavailable>>;
+    ) -> Later<'_, Result<Timestamp, StopFault>>;
+}
+
+/// Why nothing was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StopFault {
+    /// The record holds as many stops as it may: one for each partner and purpose.
+    #[error(transparent)]
+    Full(#[from] StopsFull),
+    /// Come back later; asking again is safe.
+    #[error(transparent)]
+    Unavailable(#[from] StoreUnavailable),
+}
+
+/// Puts on record what a wallet did in a driver's name. Implemented by `audit`.
+pub trait DeedLog: Send + Sync + 'static {
+    /// Appends the entry of a deed; the future completes when it is durable.
+    fn record_deed(&self, deed: &DeedToRecord<'_>) -> Later<'static, Result<EntryAt, EvidenceUnavailable>>;
+}
+
+/// What was done, by whom, for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct DeedToRecord<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// Through which wallet.
+    pub wallet: &'a PartnerId,
+    /// Whose record.
+    pub record: &'a Record,
+    /// What.
+    pub deed: Deed<'a>,
+}
+
+/// What a driver did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed<'a> {
+    /// Withdrew a consent.
+    Withdrawal(ConsentId),
+    /// Objected.
+    Objection {
+        /// Against whom.
+        against: &'a PartnerId,
+        /// Against what.
+        purpose: Purpose,
+    },
 }
 
 /// Names a consent.

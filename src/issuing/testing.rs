@@ -101,7 +101,7 @@ pub(crate) fn holders(registry: &Arc<FakeRegistry>, clock: &Arc<SetClock>) -> Ho
 
 /// A holder with a resident id of this tail.
 pub(crate) fn holder(tail: u32) -> Holder {
-    let seventeen = format!("0000001990010{tail:04}");
+    let seventeen = format!("00000019900101{tail:03}");
     let check = (0..11).find_map(|last| {
         let text = format!("{seventeen}{}", b"0123456789X"[last] as char);
         let rules = NumberRules { accept_test_numbers: true };
