@@ -17,10 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::ports::{HoldBackLifted, HoldBackSet};
 use super::report::{
-    ErrorBody, ImportCounts, ImportEncoding, ImportEvent, ImportFormat, ImportProgress, PartnerLine,
-    QuarantineLine, ReloadReport, SettledReport, StatusReport,
+    ErrorBody, HoldBackLine, ImportCounts, ImportEncoding, ImportEvent, ImportFormat, ImportProgress,
+    PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
+use crate::domain::licence::DocumentKind;
 
 /// How long an ordinary operation may take: a reload reads a folder of contracts, the rest less.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -171,6 +173,46 @@ impl AdminClient {
     pub fn replay(&self, handle: &str, recorded_now: bool) -> Result<SettledReport, AdminClientError> {
         let body = serde_json::json!({ "recorded_now": recorded_now }).to_string();
         self.ask(Method::POST, &format!("/v1/quarantine/{handle}/replay"), body)
+    }
+
+    /// Holds look-ups back from a driver.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says.
+    pub fn set_hold_back(
+        &self,
+        (document, number): (DocumentKind, &str),
+        wanted: &HoldBackSet,
+    ) -> Result<HoldBackLine, AdminClientError> {
+        let holder = serde_json::json!({ "document": document, "number": number });
+        let body = serde_json::json!({ "holder": holder, "hold_back": wanted }).to_string();
+        self.ask(Method::POST, "/v1/hold-backs/set", body)
+    }
+
+    /// Lists what is held back from a driver, and what was.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says.
+    pub fn hold_backs(
+        &self,
+        (document, number): (DocumentKind, &str),
+    ) -> Result<Vec<HoldBackLine>, AdminClientError> {
+        let holder = serde_json::json!({ "document": document, "number": number });
+        self.ask(Method::POST, "/v1/hold-backs/list", serde_json::json!({ "holder": holder }).to_string())
+    }
+
+    /// Lifts a hold-back before its time.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says.
+    pub fn lift_hold_back(
+        &self,
+        (document, number): (DocumentKind, &str),
+        wanted: &HoldBackLifted,
+    ) -> Result<HoldBackLine, AdminClientError> {
+        let holder = serde_json::json!({ "document": document, "number": number });
+        let body = serde_json::json!({ "holder": holder, "hold_back": wanted }).to_string();
+        self.ask(Method::POST, "/v1/hold-backs/lift", body)
     }
 
     /// Imports licences through the gateway that holds the registry open. `progress` hears of counts and of refused
@@ -363,7 +405,7 @@ mod tests {
     use super::*;
     use crate::admin::AdminSocket;
     use crate::admin::ports::{IMPORT_LINE_BYTES_MAX, Settlement};
-    use crate::admin::testing::{Process, Scripted};
+    use crate::admin::testing::{NUMBER, Process, Scripted};
 
     /// A process with its socket in a folder of its own, served by a runtime of its own.
     struct Served {
@@ -471,6 +513,41 @@ mod tests {
             (refused.code.as_str(), refused.message.as_str()),
             ("not-usable", "no change waits under this handle")
         );
+    }
+
+    #[test]
+    fn look_ups_are_held_back_listed_and_let_go() {
+        let served = Served::start(Scripted::default());
+        let (client, driver) = (served.client(), (DocumentKind::ResidentId, NUMBER));
+        let wanted = HoldBackSet {
+            partner: Some("police".into()),
+            from: None,
+            until: "2026-04-01T00:00:00Z".into(),
+            set_by: "officer 4711".into(),
+            ground: "file 2026-17".into(),
+        };
+        let line = client.set_hold_back(driver, &wanted).unwrap();
+        assert_eq!((line.set_by.as_str(), line.partner.as_deref()), ("officer 4711", Some("police")));
+        assert_eq!(client.hold_backs(driver).unwrap(), [line.clone()]);
+        let (lifted_by, ground) = ("officer 4711".into(), "closed".into());
+        let wanted = HoldBackLifted { id: line.id, lifted_by, ground };
+        assert!(!client.lift_hold_back(driver, &wanted).unwrap().in_force);
+        assert_eq!(refused(client.lift_hold_back(driver, &wanted).unwrap_err()).code, "not-usable");
+    }
+
+    /// A driver's number comes in a body, and no answer about a body repeats it.
+    #[test]
+    fn a_refusal_about_a_driver_does_not_repeat_the_number() {
+        let served = Served::start(Scripted::default());
+        let client = served.client();
+        let unknown = refused(client.hold_backs((DocumentKind::Passport, NUMBER)).unwrap_err());
+        let body = format!("{{\"holder\": {{\"document\": \"{NUMBER}\", \"number\": 1}}}}");
+        let answer = client.ask::<Vec<HoldBackLine>>(Method::POST, "/v1/hold-backs/list", body);
+        let unreadable = refused(answer.unwrap_err());
+        assert_eq!((unknown.code.as_str(), unreadable.code.as_str()), ("not-usable", "malformed-body"));
+        for said in [unknown, unreadable] {
+            assert!(!format!("{said:?}").contains(NUMBER));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod auditor;
 mod backup;
 pub mod client;
 mod connections;
+mod hold_backs;
 mod http;
 mod import;
 mod listener;

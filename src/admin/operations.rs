@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::ports::{Operator, OperatorError, Settlement, Status};
 use super::report::{ErrorBody, StatusReport};
-use super::{backup, import};
+use super::{backup, hold_backs, import};
 use crate::domain::partner::{PartnerId, PartnerIdFault};
 
 /// The largest body but an import's.
@@ -39,6 +39,9 @@ pub(super) fn router(operator: Arc<dyn Operator>, status: Arc<dyn Status>) -> Ro
         .route("/v1/quarantine", get(quarantine))
         .route("/v1/quarantine/{handle}/discard", post(discard))
         .route("/v1/quarantine/{handle}/replay", post(replay))
+        .route("/v1/hold-backs/set", post(hold_backs::set))
+        .route("/v1/hold-backs/list", post(hold_backs::list))
+        .route("/v1/hold-backs/lift", post(hold_backs::lift))
         .route("/v1/status", get(report))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route("/v1/registry/import", post(import::import))
@@ -151,7 +154,7 @@ async fn no_such_operation() -> Refused {
     }
 }
 
-fn answer<T: Serialize>(outcome: Result<T, OperatorError>) -> Response {
+pub(super) fn answer<T: Serialize>(outcome: Result<T, OperatorError>) -> Response {
     match outcome {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => Refused::from(error).into_response(),
@@ -179,6 +182,12 @@ impl Refused {
     fn body(rejection: &JsonRejection) -> Self {
         let body = error_body("malformed-body", &rejection.body_text(), "send {\"reason\": \"…\"} as JSON");
         Self { code: rejection.status(), body }
+    }
+
+    /// A body that names a driver: what is wrong with it is not repeated, because it could repeat the number.
+    pub(super) fn unreadable(rejection: &JsonRejection) -> Self {
+        let next = "use the same version on both sides";
+        Self { code: rejection.status(), body: error_body("malformed-body", "the body cannot be read", next) }
     }
 
     fn listing() -> Self {

@@ -5,12 +5,14 @@ use std::io::{self, Read};
 use std::pin::Pin;
 
 use bytes::{Buf as _, Bytes};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::report::{
-    HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine, QuarantineLine,
-    ReloadReport, SettledReport, StatusReport,
+    HealthReport, HoldBackLine, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine,
+    QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
+use crate::domain::licence::DocumentKind;
 use crate::domain::partner::PartnerId;
 
 /// A future a port returns.
@@ -120,6 +122,23 @@ pub trait Operator: Send + Sync + 'static {
         settlement: Settlement,
     ) -> Later<'_, Result<SettledReport, OperatorError>>;
 
+    /// Holds look-ups back from a driver; on record first, then in force.
+    fn set_hold_back(
+        &self,
+        holder: HolderSaid,
+        wanted: HoldBackSet,
+    ) -> Later<'_, Result<HoldBackLine, OperatorError>>;
+
+    /// Lists what is held back from a driver, and what was.
+    fn hold_backs(&self, holder: HolderSaid) -> Later<'_, Result<Vec<HoldBackLine>, OperatorError>>;
+
+    /// Lifts a hold-back before its time; on record first.
+    fn lift_hold_back(
+        &self,
+        holder: HolderSaid,
+        wanted: HoldBackLifted,
+    ) -> Later<'_, Result<HoldBackLine, OperatorError>>;
+
     /// Imports licences into the registry this process holds open. What was imported stays when the body breaks off:
     /// importing is idempotent. A full `progress` channel makes the import wait for its reader.
     fn import(
@@ -140,6 +159,52 @@ pub trait Operator: Send + Sync + 'static {
         &self,
         chunks: mpsc::Sender<Result<Bytes, OperatorError>>,
     ) -> Later<'_, Result<(), OperatorError>>;
+}
+
+/// A driver, as the operator names one.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HolderSaid {
+    /// The kind of document.
+    pub document: DocumentKind,
+    /// Its number, not looked at yet.
+    pub number: String,
+}
+
+impl std::fmt::Debug for HolderSaid {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("HolderSaid([elided])")
+    }
+}
+
+/// A hold-back as the operator wants it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldBackSet {
+    /// Whose look-ups; absent: every police check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partner: Option<String>,
+    /// Look-ups from this moment on, RFC 3339; absent: from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Until when, RFC 3339.
+    pub until: String,
+    /// Who sets it.
+    pub set_by: String,
+    /// Why: a reference to the investigation's file.
+    pub ground: String,
+}
+
+/// A hold-back that is to be lifted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldBackLifted {
+    /// Which: 32 hexadecimal digits.
+    pub id: String,
+    /// Who lifts it.
+    pub lifted_by: String,
+    /// Why.
+    pub ground: String,
 }
 
 /// What the operator decides about a waiting change.

@@ -7,6 +7,28 @@ use serde::{Deserialize, Serialize};
 use crate::domain::partner::PartnerKind;
 use crate::domain::question::Purpose;
 
+/// A hold-back, as the operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldBackLine {
+    /// Names it: 32 hexadecimal digits.
+    pub id: String,
+    /// Whose look-ups; absent: every police check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partner: Option<String>,
+    /// Look-ups from this moment on …
+    pub from: String,
+    /// … are not told before this one.
+    pub until: String,
+    /// Who set it.
+    pub set_by: String,
+    /// Why.
+    pub ground: String,
+    /// When it was set.
+    pub set_at: String,
+    /// Whether it holds anything back now.
+    pub in_force: bool,
+}
+
 /// The condition of one part of the process. Ordered from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

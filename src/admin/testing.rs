@@ -8,12 +8,14 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::ports::{
-    ExportBody, Health, IMPORT_LINE_BYTES_MAX, ImportBody, Later, Operator, OperatorError, Settlement, Status,
+    ExportBody, Health, HoldBackLifted, HoldBackSet, HolderSaid, IMPORT_LINE_BYTES_MAX, ImportBody, Later,
+    Operator, OperatorError, Settlement, Status,
 };
 use super::report::{
-    Condition, HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine,
-    QuarantineLine, ReloadReport, SettledReport, StatusReport,
+    Condition, HealthReport, HoldBackLine, ImportCounts, ImportEncoding, ImportFormat, ImportProgress,
+    PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
+use crate::domain::licence::DocumentKind;
 use crate::domain::partner::{PartnerId, PartnerKind};
 use crate::domain::question::Purpose;
 
@@ -24,6 +26,8 @@ pub(super) struct Scripted {
     pub(super) suspended: Mutex<BTreeMap<String, String>>,
     pub(super) imported: Mutex<Vec<String>>,
     pub(super) settled: Mutex<Vec<(String, Settlement)>>,
+    /// What is held back from the one driver there is, whose number is `NUMBER`.
+    pub(super) hold_backs: Mutex<Vec<HoldBackLine>>,
     /// How what was imported was said to be written.
     pub(super) encodings: Mutex<Vec<ImportEncoding>>,
     /// What an export gives; nothing: another one runs.
@@ -114,6 +118,15 @@ impl Status for Scripted {
     }
 }
 
+/// The number of the one driver there is.
+pub(super) const NUMBER: &str = "000000199001010018";
+
+fn known(holder: &HolderSaid) -> Result<(), OperatorError> {
+    let is_known = holder.document == DocumentKind::ResidentId && holder.number == NUMBER;
+    let what = || OperatorError::NotUsable { what: "no driver can be found by this number".into() };
+    is_known.then_some(()).ok_or_else(what)
+}
+
 /// The script behind the port: an import needs it on another thread.
 #[derive(Clone, Default)]
 pub(super) struct Process(pub(super) Arc<Scripted>);
@@ -178,6 +191,47 @@ impl Operator for Process {
             }
             self.0.settled.lock().unwrap().push((handle, settlement));
             Ok(SettledReport { applied: 2 })
+        })
+    }
+
+    fn set_hold_back(
+        &self,
+        holder: HolderSaid,
+        wanted: HoldBackSet,
+    ) -> Later<'_, Result<HoldBackLine, OperatorError>> {
+        let line = HoldBackLine {
+            id: "a3".repeat(16),
+            partner: wanted.partner,
+            from: wanted.from.unwrap_or_else(|| "2026-03-01T00:00:00Z".into()),
+            until: wanted.until,
+            set_by: wanted.set_by,
+            ground: wanted.ground,
+            set_at: "2026-03-01T00:00:00Z".into(),
+            in_force: true,
+        };
+        Box::pin(async move {
+            known(&holder)?;
+            self.0.hold_backs.lock().unwrap().push(line.clone());
+            Ok(line)
+        })
+    }
+
+    fn hold_backs(&self, holder: HolderSaid) -> Later<'_, Result<Vec<HoldBackLine>, OperatorError>> {
+        let listed = self.0.hold_backs.lock().unwrap().clone();
+        Box::pin(async move { known(&holder).map(|()| listed) })
+    }
+
+    fn lift_hold_back(
+        &self,
+        holder: HolderSaid,
+        wanted: HoldBackLifted,
+    ) -> Later<'_, Result<HoldBackLine, OperatorError>> {
+        Box::pin(async move {
+            known(&holder)?;
+            let mut kept = self.0.hold_backs.lock().unwrap();
+            let at = kept.iter().position(|line| line.id == wanted.id);
+            let none = || OperatorError::NotUsable { what: "the driver has no such hold-back".into() };
+            at.map(|at| HoldBackLine { in_force: false, ..kept.remove(at) }).ok_or_else(none)
         })
     }
 

@@ -33,8 +33,8 @@ use crate::config::GatewayConfig;
 use crate::config::gateway::{Environment, RedisConfig};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
-use crate::evidence::Receipts;
 use crate::evidence::ports::LookUpIndex;
+use crate::evidence::{HoldBackDesk, Receipts};
 use crate::gateway::{Farewells, Gateway, ServeOptions, Streams, proto};
 use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
@@ -91,6 +91,8 @@ pub(super) struct Parts {
     pub(super) logs: Arc<AllLogs>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) index: Arc<dyn LookUpIndex>,
+    /// `None`: the registry keeps no hold-backs.
+    pub(super) hold_backs: Option<Arc<HoldBackDesk>>,
     pub(super) disk: DiskWatch,
     pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
@@ -137,7 +139,7 @@ impl RunningGateway {
         journal_options.secret.clone_from(&config.evidence.secret);
         let journal = Journal::open(journal_options, Arc::clone(&clock), Arc::clone(&bridge) as _)?;
         let tree = Arc::new(LogTree::open(&journal, tree_options(config), Arc::clone(&clock))?);
-        let logs = super::logs::open(config, &tree, background.handle())?;
+        let logs = super::logs::open(config, &journal, &tree, background.handle())?;
         let receipts = Arc::new(Receipts {
             logs: Arc::clone(&logs) as _,
             index: opened.index(),
@@ -180,6 +182,7 @@ impl RunningGateway {
             logs,
             receipts,
             index: opened.index(),
+            hold_backs: None,
             disk: DiskWatch::new(config.evidence.folder.clone()),
             intake,
             limits,

@@ -10,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::error::StartError;
 use crate::admin::ports::{LogResource, LogUnreadable, PublishedLogs};
 use crate::admin::{HttpListener, serve_logs};
-use crate::audit::{AllLogs, LogTree, PeerLog, Shelf, StoredLog, WitnessSite};
+use crate::audit::{AllLogs, Journal, LogTree, PeerLog, Shelf, StoredLog, WitnessSite};
 use crate::config::GatewayConfig;
 
 /// Opens the logs a gateway can read.
 pub(super) fn open(
     config: &GatewayConfig,
+    journal: &Arc<Journal>,
     tree: &LogTree,
     background: &Handle,
 ) -> Result<Arc<AllLogs>, StartError> {
@@ -28,7 +29,7 @@ pub(super) fn open(
         })
     };
     let peers = config.evidence.peers.iter().map(peer).collect::<Result<_, _>>()?;
-    Ok(Arc::new(AllLogs::new(shelf, peers, background)))
+    Ok(Arc::new(AllLogs::new(shelf, peers, Some(journal), background)))
 }
 
 /// Submits the checkpoints of the log in force to every configured witness.
@@ -76,7 +77,7 @@ pub async fn serve_folder(
     told: impl FnOnce(SocketAddr, Vec<String>),
 ) -> Result<(), StartError> {
     let shelf = Shelf::open(folder, None)?;
-    let logs = Arc::new(AllLogs::new(shelf, Vec::new(), &Handle::current()));
+    let logs = Arc::new(AllLogs::new(shelf, Vec::new(), None, &Handle::current()));
     let listener = HttpListener::bind(address)
         .await
         .map_err(|source| StartError::Listen { address: address.to_string(), source })?;

@@ -15,11 +15,12 @@ use super::backup::back_up;
 use super::export;
 use super::gateway::Parts;
 use crate::admin::ports::{
-    ExportBody, Health, ImportBody, Later, Operator, OperatorError, Settlement, Status,
+    ExportBody, Health, HoldBackLifted, HoldBackSet, HolderSaid, ImportBody, Later, Operator, OperatorError,
+    Settlement, Status,
 };
 use crate::admin::report::{
-    Condition, HealthReport, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine,
-    QuarantineLine, ReloadReport, SettledReport, StatusReport,
+    Condition, HealthReport, HoldBackLine, ImportCounts, ImportEncoding, ImportFormat, ImportProgress,
+    PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
 };
 use crate::audit::{JournalHealth, TreeHealth};
 use crate::cache::FeedAge;
@@ -258,6 +259,26 @@ impl Operator for GatewayOperator {
         settlement: Settlement,
     ) -> Later<'_, Result<SettledReport, OperatorError>> {
         Box::pin(super::intake::settle(&self.parts.intake, handle, settlement))
+    }
+
+    fn set_hold_back(
+        &self,
+        holder: HolderSaid,
+        wanted: HoldBackSet,
+    ) -> Later<'_, Result<HoldBackLine, OperatorError>> {
+        Box::pin(super::hold_backs::set(&self.parts, holder, wanted))
+    }
+
+    fn hold_backs(&self, holder: HolderSaid) -> Later<'_, Result<Vec<HoldBackLine>, OperatorError>> {
+        Box::pin(super::hold_backs::list(&self.parts, holder))
+    }
+
+    fn lift_hold_back(
+        &self,
+        holder: HolderSaid,
+        wanted: HoldBackLifted,
+    ) -> Later<'_, Result<HoldBackLine, OperatorError>> {
+        Box::pin(super::hold_backs::lift(&self.parts, holder, wanted))
     }
 
     fn import(

@@ -7,6 +7,7 @@ pub mod authority;
 pub mod check;
 pub mod demo;
 mod deployment;
+pub mod hold;
 pub mod init;
 mod lines_in;
 pub mod load;
@@ -50,6 +51,7 @@ enum Command {
     Authority(authority::AuthorityCommand),
     Audit(audit::AuditCommand),
     Partner(partner::PartnerCommand),
+    Hold(hold::HoldCommand),
     Pki(pki::PkiCommand),
     Log(log::LogCommand),
     Witness(witness::WitnessCommand),
@@ -74,6 +76,7 @@ impl Cli {
             Command::Authority(command) => command.run(),
             Command::Audit(command) => command.run(),
             Command::Partner(command) => command.run(),
+            Command::Hold(command) => command.run(),
             Command::Pki(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Witness(command) => command.run(),

@@ -215,6 +215,8 @@ pub struct EvidenceConfig {
     pub secret: Option<PathBuf>,
     /// The shortest time between two signed checkpoints. 500 ms: whoever waits for one waits for less than a second.
     pub checkpoint_ms: u64,
+    /// How many days from now a hold-back may end at most. 180: an investigation that goes on longer is looked at anew.
+    pub hold_back_days_max: u16,
     /// The logs of the other replicas, so that any of them gives receipts of all.
     pub peers: Vec<LogAddress>,
     /// Witnesses that cosign the log's checkpoints (C2SP tlog-witness).
@@ -238,6 +240,7 @@ impl Default for EvidenceConfig {
             name: "localhost".to_owned(),
             secret: None,
             checkpoint_ms: 500,
+            hold_back_days_max: 180,
             peers: Vec::new(),
             witnesses: Vec::new(),
         }

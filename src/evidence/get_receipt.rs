@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ports::{
-    AccessLog, AccessToRecord, Answered, Entries, LogSource, Logs, LookUpIndex, MadeReceipt, ReceiptParts,
-    SignedCheckpoint, SubjectSecrets,
+    AccessLog, AccessToRecord, Accessing, Answered, Entries, LogSource, Logs, LookUpIndex, MadeReceipt,
+    ReceiptParts, SignedCheckpoint, SubjectSecrets,
 };
 use crate::domain::partner::{PartnerId, Standing};
 use crate::domain::subject::SubjectId;
@@ -121,9 +121,8 @@ impl Receipts {
         }
         let access = AccessToRecord {
             at: self.clock.now(),
-            partner: caller.partner,
-            place: &place,
-            erased: made.erased,
+            partner: Some(caller.partner),
+            what: Accessing::Receipt { place: &place, erased: made.erased },
         };
         let recorded = self.accesses.record_access(&access).await;
         recorded.map_err(|_unavailable| NoReceipt::NoEvidence)?;

@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::domain::partner::PartnerId;
+use crate::domain::claim::GroundKind;
+use crate::domain::disclosure::FieldSet;
+use crate::domain::licence::Record;
+use crate::domain::partner::{PartnerId, PartnerKind};
+use crate::domain::presentation::PresentationKind;
+use crate::domain::question::Purpose;
 use crate::domain::subject::{NumberPseudonym, SubjectId, SubjectSecret};
 use crate::verification::ports::{EntryAt, EvidenceUnavailable, Later};
 
@@ -19,9 +24,25 @@ pub trait LogSource: Send + Sync + 'static {
     /// Returns the bytes of an entry that a checkpoint covers; `None` when there is none (yet, or any more).
     fn entry(&self, index: u64) -> Later<'_, Result<Option<Vec<u8>>, LogUnavailable>>;
 
+    /// Reads entries from `from` on, in order, at most `count_max` and possibly fewer: what is durable in this replica's own log, what
+    /// a checkpoint covers in others.
+    fn stretch(&self, from: u64, count_max: u64) -> Later<'_, Result<Stretch, LogUnavailable>>;
+
+    /// Returns how many entries can be read or were pruned: those with an index below.
+    fn length(&self) -> Later<'_, Result<u64, LogUnavailable>>;
+
     /// Proves that entry `index` is in the tree of `size` entries (RFC 6962 §2.1.1): hashes from the leaf upwards.
     /// `index` < `size` ≤ the newest checkpoint's size.
     fn inclusion(&self, index: u64, size: u64) -> Later<'_, Result<Vec<[u8; 32]>, LogUnavailable>>;
+}
+
+/// Some entries of a log, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// The index of the first: later than asked for when those before were pruned by retention.
+    pub first: u64,
+    /// Their bytes; empty: there are none yet.
+    pub entries: Vec<Vec<u8>>,
 }
 
 /// A tree head somebody signed.
@@ -44,6 +65,12 @@ pub struct LogUnavailable;
 pub trait Logs: Send + Sync + 'static {
     /// Returns the log of this name, if it is this replica's own or a configured peer's.
     fn log(&self, origin: &str) -> Option<Arc<dyn LogSource>>;
+
+    /// Returns every log that can be read.
+    fn all(&self) -> Vec<Arc<dyn LogSource>>;
+
+    /// Returns the logs that may still grow: this replica's own, and its peers'.
+    fn growing(&self) -> Vec<Arc<dyn LogSource>>;
 }
 
 /// Whom an entry is about, as the log's own secret tells: what the log alone does not.
@@ -146,6 +173,12 @@ pub trait Entries: Send + Sync + 'static {
     /// Reads the entry of an answer; `None` when it is something else.
     fn answered(&self, entry: &[u8]) -> Option<Answered>;
 
+    /// Returns when an entry of any kind was made; `None` when it cannot be read.
+    fn at(&self, entry: &[u8]) -> Option<Timestamp>;
+
+    /// Reads a look-up as its driver may see it; `None` when the entry is something else.
+    fn accessed(&self, entry: &[u8]) -> Option<Accessed>;
+
     /// Makes the receipt of an answer. `secret` is that of the subject the handle names, if the registry has it.
     ///
     /// # Errors
@@ -162,6 +195,46 @@ pub struct Answered {
     pub subject: SubjectHandle,
     /// Whether the claim was confirmed.
     pub confirmed: bool,
+}
+
+/// A look-up on record, as far as its driver may see it: neither the partner's operator nor its case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accessed {
+    /// When.
+    pub at: Timestamp,
+    /// Who asked.
+    pub partner: PartnerId,
+    /// Whom it was about.
+    pub subject: SubjectHandle,
+    /// Why.
+    pub purpose: Purpose,
+    /// The partner's category of the matter.
+    pub case_category: String,
+    /// The ground asserted; `None` when the driver showed something.
+    pub ground: Option<GroundKind>,
+    /// For a contract: the partner stated that the driver is a party to it.
+    pub subject_is_party: bool,
+    /// What the driver showed; `None`: nothing, it was the partner's assertion.
+    pub shown: Option<PresentationKind>,
+    /// How it came out.
+    pub outcome: LookUpOutcome,
+    /// The fields released.
+    pub fields: FieldSet,
+}
+
+/// How a look-up came out, in as many words as a driver needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookUpOutcome {
+    /// Qualified for what was asked.
+    Qualified,
+    /// Not qualified for what was asked.
+    NotQualified,
+    /// It could not be determined.
+    Indeterminate,
+    /// An attempt: what was asserted did not fit, and the partner learned nothing.
+    NotConfirmed,
+    /// Refused, because the driver had withdrawn the consent.
+    ConsentWithdrawn,
 }
 
 /// What a receipt is made of.
@@ -193,6 +266,23 @@ pub struct MadeReceipt {
 #[error("entry, secret and checkpoint do not belong together")]
 pub struct ReceiptImpossible;
 
+/// What drivers call partners. Implemented over the contracts.
+pub trait PartnerNames: Send + Sync + 'static {
+    /// Returns a partner's names; `None` when there is no contract any more.
+    fn names(&self, partner: &PartnerId) -> Option<PartnerNamed>;
+}
+
+/// A partner's names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartnerNamed {
+    /// In full.
+    pub legal_name: String,
+    /// In short.
+    pub display_name: String,
+    /// What kind of organisation.
+    pub kind: PartnerKind,
+}
+
 /// The log of this replica, into which accesses go. Implemented by `audit`.
 pub trait AccessLog: Send + Sync + 'static {
     /// Appends the entry of an access; the future completes when it is durable. No record, no disclosure.
@@ -205,17 +295,108 @@ pub trait AccessLog: Send + Sync + 'static {
     fn written(&self) -> (&str, u64);
 }
 
-/// An access: a partner is given the receipt of an entry of its own.
+/// An access: the record is shown to somebody, or somebody decides about what is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessToRecord<'a> {
     /// When.
     pub at: Timestamp,
-    /// To whom.
-    pub partner: &'a PartnerId,
-    /// Of which entry.
-    pub place: &'a EntryAt,
-    /// Nothing could be opened.
-    pub erased: bool,
+    /// To whom, or who decides; `None`: the operator.
+    pub partner: Option<&'a PartnerId>,
+    /// To what.
+    pub what: Accessing<'a>,
+}
+
+/// What is shown, or decided.
+#[derive(Clone, Copy, Debug)]
+pub enum Accessing<'a> {
+    /// A partner is given the receipt of an entry of its own.
+    Receipt {
+        /// Of which entry.
+        place: &'a EntryAt,
+        /// Nothing could be opened.
+        erased: bool,
+    },
+    /// A wallet is shown who looked at a driver.
+    List {
+        /// Whose record.
+        of: Whose<'a>,
+        /// Not the first page.
+        continued: bool,
+    },
+    /// A wallet is told of look-ups as they come.
+    Watch {
+        /// About how many drivers; 0: about every driver.
+        holders: u16,
+        /// It goes on where it was.
+        continued: bool,
+    },
+    /// The operator holds look-ups back.
+    HoldBackSet {
+        /// From whom.
+        of: Whose<'a>,
+        /// What is kept.
+        hold_back: &'a HoldBack,
+    },
+    /// The operator lifts a hold-back before its time.
+    HoldBackLifted {
+        /// From whom.
+        of: Whose<'a>,
+        /// Which.
+        id: [u8; 16],
+        /// Who lifts it.
+        lifted_by: &'a str,
+        /// Why.
+        ground: &'a str,
+    },
+}
+
+/// Whose record: pseudonym and handle of the entry derive from these.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose<'a> {
+    /// Who.
+    pub subject: &'a SubjectId,
+    /// The subject's own secret.
+    pub secret: &'a SubjectSecret,
+}
+
+impl<'a> From<&'a Record> for Whose<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self { subject: &record.subject, secret: &record.secret }
+    }
+}
+
+/// Look-ups a driver is not told of for a while, because telling would endanger an investigation. It lifts itself. Implemented by
+/// `registry`.
+pub trait HoldBacks: Send + Sync + 'static {
+    /// Keeps a hold-back, in place of one with the same subject and id; durable before this completes.
+    fn set(&self, hold_back: HoldBack) -> Later<'_, Result<(), IndexUnavailable>>;
+
+    /// Returns every hold-back of a subject, those that lifted themselves included, the one set last first.
+    fn of_subject(&self, subject: SubjectId) -> Later<'_, Result<Vec<HoldBack>, IndexUnavailable>>;
+
+    /// Lifts a hold-back before its time; durable before this completes. `false`: the subject has none of this id.
+    fn lift(&self, subject: SubjectId, id: [u8; 16]) -> Later<'_, Result<bool, IndexUnavailable>>;
+}
+
+/// Look-ups of a subject that are held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldBack {
+    /// Names it.
+    pub id: [u8; 16],
+    /// Whose look-ups.
+    pub subject: SubjectId,
+    /// Look-ups by whom; `None`: every police check, whoever makes it.
+    pub partner: Option<PartnerId>,
+    /// Look-ups from this moment on …
+    pub from: Timestamp,
+    /// … are not told before this one: it lifts itself.
+    pub until: Timestamp,
+    /// Who set it.
+    pub set_by: String,
+    /// Why.
+    pub ground: String,
+    /// When it was set.
+    pub set_at: Timestamp,
 }
 
 /// Look-ups a driver is not told of for a while, because telling would endanger an investigation. It lifts itself. Implemented by

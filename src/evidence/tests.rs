@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::ports::{
-    AccessLog, AccessToRecord, Answered, Entries, Found, IndexUnavailable, LogSource, LogUnavailable, Logs,
-    LookUp, LookUpIndex, MadeReceipt, ReceiptImpossible, ReceiptParts, SignedCheckpoint, SubjectHandle,
-    SubjectSecrets,
+    AccessLog, AccessToRecord, Accessed, Accessing, Answered, Entries, Found, IndexUnavailable, LogSource,
+    LogUnavailable, Logs, LookUp, LookUpIndex, MadeReceipt, ReceiptImpossible, ReceiptParts,
+    SignedCheckpoint, Stretch, SubjectHandle, SubjectSecrets,
 };
 use super::{Asked, NoReceipt, Receipt, ReceiptCaller, Receipts};
 use crate::domain::partner::{PartnerId, Standing};
@@ -72,6 +72,14 @@ impl LogSource for Log {
         now(Ok(entry.map(|entry| entry.as_bytes().to_vec())))
     }
 
+    fn stretch(&self, _: u64, _: u64) -> Later<'_, Result<Stretch, LogUnavailable>> {
+        now(Err(LogUnavailable))
+    }
+
+    fn length(&self) -> Later<'_, Result<u64, LogUnavailable>> {
+        now(Err(LogUnavailable))
+    }
+
     fn inclusion(&self, _: u64, _: u64) -> Later<'_, Result<Vec<[u8; 32]>, LogUnavailable>> {
         now(Ok(vec![[1; 32]]))
     }
@@ -83,6 +91,14 @@ impl Logs for Fake {
     fn log(&self, origin: &str) -> Option<Arc<dyn LogSource>> {
         let name = [ORIGIN, PEER].into_iter().find(|name| *name == origin)?;
         Some(Arc::new(Log(Arc::clone(&self.0), name)))
+    }
+
+    fn all(&self) -> Vec<Arc<dyn LogSource>> {
+        Vec::new()
+    }
+
+    fn growing(&self) -> Vec<Arc<dyn LogSource>> {
+        Vec::new()
     }
 }
 
@@ -145,6 +161,14 @@ impl Entries for Fake {
         Some(Answered { partner: partner.parse().unwrap(), subject: SubjectHandle([5; 16]), confirmed })
     }
 
+    fn at(&self, _: &[u8]) -> Option<Timestamp> {
+        None
+    }
+
+    fn accessed(&self, _: &[u8]) -> Option<Accessed> {
+        None
+    }
+
     fn receipt(&self, parts: ReceiptParts<'_>) -> Result<MadeReceipt, ReceiptImpossible> {
         if parts.entry.ends_with(b"damaged") {
             return Err(ReceiptImpossible);
@@ -162,9 +186,9 @@ impl AccessLog for Fake {
         if self.0.journal_is_closed {
             return now(Err(EvidenceUnavailable));
         }
-        assert_eq!(access.partner.as_str(), "mine");
-        let place = access.place;
-        self.0.accesses.lock().unwrap().push((place.origin.to_string(), place.index, access.erased));
+        assert_eq!(access.partner.unwrap().as_str(), "mine");
+        let Accessing::Receipt { place, erased } = access.what else { panic!("another access") };
+        self.0.accesses.lock().unwrap().push((place.origin.to_string(), place.index, erased));
         now(Ok(self::place(ORIGIN, 9)))
     }
 

@@ -96,6 +96,11 @@ impl Roster {
         self.contracts.load().find(peer)
     }
 
+    /// Finds a partner's contract.
+    pub fn contract_of(&self, partner: &PartnerId) -> Option<Arc<PartnerSlot>> {
+        self.contracts.load().by_partner.get(partner).cloned()
+    }
+
     /// Returns every contract, by partner.
     pub fn contracts(&self) -> Vec<Arc<PartnerSlot>> {
         let mut slots: Vec<_> = self.contracts.load().by_partner.values().cloned().collect();

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
 use super::agreement::invalid;
+use super::caller::WalletCaller;
 use super::ports::{
     NoRandomness, PartnerKinds, PresentationBook, QrWriter, Randomness, Revocation, RevokedUses, Unsealable,
 };
@@ -56,15 +57,6 @@ pub struct Issuing {
     pub rules: Arc<Rules>,
     /// How long a QR code lives: whole seconds, at most [`QR_LIFETIME_MAX`].
     pub qr_lifetime: SignedDuration,
-}
-
-/// Who issues: the wallet, and its standing, read again right before the presentation exists.
-#[derive(Clone, Copy)]
-pub struct Wallet<'a> {
-    /// The wallet.
-    pub partner: &'a PartnerId,
-    /// Reads the standing now.
-    pub standing: &'a (dyn Fn() -> Standing + Sync),
 }
 
 /// A QR code that is wanted.
@@ -178,7 +170,7 @@ impl Issuing {
     /// [`NotIssued`] says whose turn it is.
     pub async fn issue_qr(
         &self,
-        wallet: Wallet<'_>,
+        wallet: WalletCaller<'_>,
         request: &QrRequest,
         deadline: Deadline,
     ) -> Result<IssuedQr, NotIssued> {
@@ -202,7 +194,7 @@ impl Issuing {
     /// [`NotIssued`] says whose turn it is.
     pub async fn issue_share_code(
         &self,
-        wallet: Wallet<'_>,
+        wallet: WalletCaller<'_>,
         request: &ShareCodeRequest,
         deadline: Deadline,
     ) -> Result<IssuedShareCode, NotIssued> {
@@ -248,7 +240,7 @@ impl Issuing {
     /// Holds the request to policy, age, e-licence and standing.
     async fn prepare(
         &self,
-        wallet: Wallet<'_>,
+        wallet: WalletCaller<'_>,
         holder: &Holder,
         agreed: &Agreed,
         deadline: Deadline,
@@ -272,8 +264,8 @@ impl Issuing {
         Ok(Ready { audience, holder, shown, now })
     }
 
-    fn subject_ref(&self, ready: &Ready, wallet: Wallet<'_>) -> SubjectRef {
-        self.holders.pseudonyms.subject_ref(&ready.holder.record.subject, wallet.partner)
+    fn subject_ref(&self, ready: &Ready, wallet: WalletCaller<'_>) -> SubjectRef {
+        self.holders.pseudonyms.subject_ref(&ready.holder.record.subject, wallet.wallet)
     }
 }
 

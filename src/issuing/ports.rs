@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use crate::domain::claim::ConsentEvidence;
 use crate::domain::disclosure::FieldSet;
-use crate::domain::licence::StopsFull;
+use crate::domain::licence::{Record, StopsFull};
 use crate::domain::partner::{PartnerId, PartnerKind};
 use crate::domain::presentation::{Presentation, PresentationId};
 use crate::domain::question::Purpose;
 use crate::domain::subject::SubjectId;
-use crate::verification::ports::{Later, StoreUnavailable};
+use crate::verification::ports::{EntryAt, EvidenceUnavailable, Later, StoreUnavailable};
 
 /// Makes the texts of QR codes. Implemented by `tokens`, which owns the keys.
 pub trait QrWriter: Send + Sync + 'static {
@@ -119,6 +119,39 @@ pub enum StopFault {
     /// Come back later; asking again is safe.
     #[error(transparent)]
     Unavailable(#[from] StoreUnavailable),
+}
+
+/// Puts on record what a wallet did in a driver's name. Implemented by `audit`.
+pub trait DeedLog: Send + Sync + 'static {
+    /// Appends the entry of a deed; the future completes when it is durable.
+    fn record_deed(&self, deed: &DeedToRecord<'_>) -> Later<'static, Result<EntryAt, EvidenceUnavailable>>;
+}
+
+/// What was done, by whom, for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct DeedToRecord<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// Through which wallet.
+    pub wallet: &'a PartnerId,
+    /// Whose record.
+    pub record: &'a Record,
+    /// What.
+    pub deed: Deed<'a>,
+}
+
+/// What a driver did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed<'a> {
+    /// Withdrew a consent.
+    Withdrawal(ConsentId),
+    /// Objected.
+    Objection {
+        /// Against whom.
+        against: &'a PartnerId,
+        /// Against what.
+        purpose: Purpose,
+    },
 }
 
 /// Names a consent.

@@ -4,7 +4,7 @@ use super::keys::RegistryKeys;
 use crate::domain::licence::{DocumentKind, LicenceNumber};
 use crate::domain::partner::PartnerId;
 use crate::domain::subject::{NumberPseudonym, SubjectId};
-use crate::hashing::first_half;
+use crate::hashing::{MacKey, first_half};
 use crate::verification::ports::{Pseudonyms, SubjectRef};
 
 impl Pseudonyms for RegistryKeys {
@@ -20,6 +20,12 @@ impl Pseudonyms for RegistryKeys {
 }
 
 impl RegistryKeys {
+    /// Derives the key under which tokens of lists and streams are made: every replica of a deployment has the same.
+    pub fn list_tokens(&self) -> MacKey {
+        // Longer than the check below, and no document has code 0.
+        MacKey::new(&self.pseudonym.mac(&[&[0], b"drivegate tokens of lists and streams"]))
+    }
+
     /// Makes the value by which a store recognises its pseudonym key.
     pub(super) fn check(&self, registry_id: &[u8; 16]) -> [u8; 16] {
         // No document has code 0, so this can never be the pseudonym of a number.

@@ -33,7 +33,10 @@ const ROOMS: &[(&str, &[Knows])] = &[
     ("intake", &[Everything("domain")]),
     ("issuing", &[Everything("domain"), Ports("verification")]),
     ("tokens", &[Everything("domain"), Ports("verification"), Ports("issuing")]),
-    ("evidence", &[Everything("domain"), Everything("admission"), Ports("verification")]),
+    (
+        "evidence",
+        &[Everything("domain"), Everything("admission"), Ports("verification"), Everything("issuing")],
+    ),
     (
         "registry",
         &[
@@ -46,7 +49,16 @@ const ROOMS: &[(&str, &[Knows])] = &[
         ],
     ),
     ("cache", &[Everything("domain"), Everything("admission"), Ports("verification")]),
-    ("audit", &[Everything("domain"), Everything("admission"), Ports("verification"), Ports("evidence")]),
+    (
+        "audit",
+        &[
+            Everything("domain"),
+            Everything("admission"),
+            Ports("verification"),
+            Ports("issuing"),
+            Ports("evidence"),
+        ],
+    ),
     ("limits", &[Everything("domain"), Everything("admission"), Ports("verification")]),
     ("identity", &[Everything("domain"), Everything("admission"), Everything("config")]),
     ("admin", &[Everything("domain")]),

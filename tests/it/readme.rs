@@ -78,12 +78,12 @@ fn the_commands_exist_with_their_options() {
             line.split(" #").next().unwrap_or_default().replace("cargo run --release -- ", "drivegate ");
         let Some((_, call)) = line.split_once("drivegate ") else { continue };
         let words: Vec<&str> =
-            call.split_whitespace().take_while(|word| !["|", "&", "&&", ">"].contains(word)).collect();
+            call.split_whitespace().take_while(|word| !["|", "&", "&&", ">", "<"].contains(word)).collect();
         let is_name =
             |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
         let depth = match words.as_slice() {
             ["registry", "quarantine", ..] => 3,
-            ["registry" | "partner" | "pki" | "authority" | "audit" | "receipt" | "log", ..] => 2,
+            ["registry" | "partner" | "hold" | "pki" | "authority" | "audit" | "receipt" | "log", ..] => 2,
             _ => 1,
         };
         let names: Vec<&str> = words.iter().take(depth).take_while(is_name).copied().collect();
@@ -108,6 +108,7 @@ fn the_commands_exist_with_their_options() {
         "load",
         "registry generate",
         "partner suspend",
+        "hold list",
         "authority apply",
         "audit fsck",
         "receipt get",

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::fsck::hex;
 use crate::audit::entry::{
-    Access, AccessEntry, AccessOutcome, AnswerEntry, AuthorisedBy, Entry, LeafName, RefusalEntry,
+    About, Access, AccessEntry, AccessOutcome, AnswerEntry, AuthorisedBy, Entry, LeafName, Part, RefusalEntry,
 };
 use crate::domain::claim::GroundKind;
 use crate::domain::decision::{CriterionKind, Decision, Outcome, Reason};
@@ -31,7 +31,7 @@ impl Selection {
         let at = entry.at();
         self.from.is_none_or(|from| at >= from)
             && self.to.is_none_or(|to| at < to)
-            && self.partner.as_ref().is_none_or(|partner| partner == entry.partner())
+            && (self.partner.is_none() || self.partner.as_ref() == entry.partner())
     }
 }
 
@@ -43,7 +43,9 @@ pub struct ExportLine<'a> {
     /// The entry's place in the tree: SHA-256(0x00 ‖ entry).
     leaf_hash: String,
     at: Timestamp,
-    partner: &'a str,
+    /// Absent: the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partner: Option<&'a str>,
     #[serde(flatten)]
     what: What<'a>,
 }
@@ -52,8 +54,64 @@ pub struct ExportLine<'a> {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 enum What<'a> {
     Answer(Box<AnswerLine<'a>>),
-    Refusals { purpose: Option<Purpose>, reason: &'a str, count: u32 },
-    Access { accessed_origin: &'a str, accessed_index: u64, outcome: AccessOutcome },
+    Refusals {
+        purpose: Option<Purpose>,
+        reason: &'a str,
+        count: u32,
+    },
+    Access {
+        accessed_origin: &'a str,
+        accessed_index: u64,
+        outcome: AccessOutcome,
+    },
+    ListShown {
+        part: Part,
+        #[serde(flatten)]
+        about: AboutLine,
+    },
+    WatchOpened {
+        part: Part,
+        holders: u16,
+    },
+    ConsentWithdrawn {
+        consent: String,
+        #[serde(flatten)]
+        about: AboutLine,
+    },
+    Objection {
+        against: &'a str,
+        purpose: Purpose,
+        #[serde(flatten)]
+        about: AboutLine,
+    },
+    HoldBackSet(Box<HoldBackLine<'a>>),
+    HoldBackLifted {
+        id: String,
+        lifted_by: &'a str,
+        ground: &'a str,
+        #[serde(flatten)]
+        about: AboutLine,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct AboutLine {
+    subject_pseudonym: String,
+    nonce: String,
+}
+
+#[derive(Debug, Serialize)]
+struct HoldBackLine<'a> {
+    id: String,
+    /// Absent: every police check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a str>,
+    from: Timestamp,
+    until: Timestamp,
+    set_by: &'a str,
+    ground: &'a str,
+    #[serde(flatten)]
+    about: AboutLine,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,17 +158,47 @@ impl<'a> ExportLine<'a> {
             index,
             leaf_hash: hex(&tree_leaf(bytes)),
             at: entry.at(),
-            partner: entry.partner().as_str(),
+            partner: entry.partner().map(PartnerId::as_str),
             what: match entry {
                 Entry::Answer(answer) => What::Answer(Box::new(AnswerLine::of(answer))),
                 Entry::Refusals(RefusalEntry { purpose, reason, count, .. }) => {
                     What::Refusals { purpose: *purpose, reason, count: *count }
                 }
-                Entry::Access(AccessEntry { access: Access::Receipt { origin, index }, outcome, .. }) => {
-                    What::Access { accessed_origin: origin, accessed_index: *index, outcome: *outcome }
-                }
+                Entry::Access(AccessEntry { access, .. }) => What::of_access(access),
             },
         }
+    }
+}
+
+impl<'a> What<'a> {
+    fn of_access(access: &'a Access) -> Self {
+        match access {
+            Access::Receipt { origin, index, outcome } => {
+                Self::Access { accessed_origin: origin, accessed_index: *index, outcome: *outcome }
+            }
+            Access::List { about, part } => Self::ListShown { part: *part, about: about.into() },
+            Access::Watch { holders, part } => Self::WatchOpened { part: *part, holders: *holders },
+            Access::Withdrawal { about, consent } => {
+                Self::ConsentWithdrawn { consent: hex(consent), about: about.into() }
+            }
+            Access::Objection { about, against, purpose } => {
+                Self::Objection { against: against.as_str(), purpose: *purpose, about: about.into() }
+            }
+            Access::HoldBackSet { about, id, of, from, until, set_by, ground } => {
+                let (id, of) = (hex(id), of.as_ref().map(PartnerId::as_str));
+                let (from, until, about) = (*from, *until, about.into());
+                Self::HoldBackSet(Box::new(HoldBackLine { id, of, from, until, set_by, ground, about }))
+            }
+            Access::HoldBackLifted { about, id, lifted_by, ground } => {
+                Self::HoldBackLifted { id: hex(id), lifted_by, ground, about: about.into() }
+            }
+        }
+    }
+}
+
+impl From<&About> for AboutLine {
+    fn from(about: &About) -> Self {
+        Self { subject_pseudonym: hex(&about.subject.0), nonce: hex(&about.nonce) }
     }
 }
 

@@ -6,6 +6,8 @@
 //! and auditors need stands in the clear. Everything here is specified for strangers in `docs/evidence.md`.
 
 mod access;
+#[cfg(test)]
+mod access_tests;
 mod answer;
 mod codec;
 mod compose;
@@ -14,7 +16,7 @@ mod look_up;
 mod refusal;
 pub(in crate::audit) mod values;
 
-pub use access::{Access, AccessEntry, AccessOutcome};
+pub use access::{About, Access, AccessEntry, AccessOutcome, Part};
 pub use answer::{
     AnswerEntry, AuthorisedBy, CRITERIA_MAX, CaseDigest, HiddenHandle, RequestDigest, SubjectPseudonym,
 };
@@ -56,7 +58,7 @@ pub enum Entry {
     Answer(AnswerEntry<'static>),
     /// Refusals of one partner for one reason within one second.
     Refusals(RefusalEntry),
-    /// The record itself was shown to somebody.
+    /// The record itself was shown to somebody, or somebody decided about what is shown.
     Access(AccessEntry),
 }
 
@@ -86,12 +88,12 @@ impl Entry {
         }
     }
 
-    /// Returns whose request it was.
-    pub fn partner(&self) -> &PartnerId {
+    /// Returns whose request it was; `None`: the operator's.
+    pub fn partner(&self) -> Option<&PartnerId> {
         match self {
-            Self::Answer(answer) => &answer.partner,
-            Self::Refusals(refusals) => &refusals.partner,
-            Self::Access(access) => &access.partner,
+            Self::Answer(answer) => Some(&answer.partner),
+            Self::Refusals(refusals) => Some(&refusals.partner),
+            Self::Access(access) => access.partner.as_ref(),
         }
     }
 }

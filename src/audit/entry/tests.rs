@@ -193,14 +193,10 @@ fn golden_vector_of_refusals() {
 
 #[test]
 fn golden_vector_of_an_access() {
-    let access = Access::Receipt { origin: "gw-1-0123456789abcdef".into(), index: 183_119 };
-    let partner = "rental-demo".parse().unwrap();
-    let entry = AccessEntry {
-        at: moment("2026-11-22T08:20:37.123456Z"),
-        partner,
-        access,
-        outcome: AccessOutcome::Opened,
-    };
+    let outcome = AccessOutcome::Opened;
+    let access = Access::Receipt { origin: "gw-1-0123456789abcdef".into(), index: 183_119, outcome };
+    let partner = Some("rental-demo".parse().unwrap());
+    let entry = AccessEntry { at: moment("2026-11-22T08:20:37.123456Z"), partner, access };
     let mut bytes = Vec::new();
     entry.encode(&mut bytes).unwrap();
     assert_eq!(hex(&bytes), GOLDEN_ACCESS);
@@ -549,9 +545,8 @@ proptest! {
     ) {
         let entry = AccessEntry {
             at: Timestamp::from_microsecond(micros).unwrap(),
-            partner: partner.parse().unwrap(),
-            access: Access::Receipt { origin, index },
-            outcome,
+            partner: Some(partner.parse().unwrap()),
+            access: Access::Receipt { origin, index, outcome },
         };
         let mut bytes = Vec::new();
         entry.encode(&mut bytes).unwrap();

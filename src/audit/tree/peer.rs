@@ -1,6 +1,7 @@
 //! Another replica's log, read through its auditor's listener. Nothing it says is believed: its checkpoint carries the log's own
 //! signature and continues the last one seen, and every proof made of its hashes must lead to the checkpoint's root.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +18,7 @@ use tokio::runtime::Handle;
 use super::site::{Site, SiteFault};
 use super::tiles::{HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, hashes_at, is_consistent};
 use crate::audit::note::{LogVerifier, NoteFault};
-use crate::evidence::ports::{LogSource, LogUnavailable, SignedCheckpoint};
+use crate::evidence::ports::{LogSource, LogUnavailable, SignedCheckpoint, Stretch};
 use crate::verification::ports::Later;
 
 /// A log elsewhere.
@@ -130,6 +131,14 @@ impl LogSource for PeerLog {
         self.ask(move |peer, runtime| peer.entry(index, runtime))
     }
 
+    fn stretch(&self, from: u64, count_max: u64) -> Later<'_, Result<Stretch, LogUnavailable>> {
+        self.ask(move |peer, runtime| peer.stretch(from, count_max, runtime))
+    }
+
+    fn length(&self) -> Later<'_, Result<u64, LogUnavailable>> {
+        self.ask(|peer, runtime| Ok(peer.checkpoint(runtime)?.map_or(0, |checkpoint| checkpoint.size)))
+    }
+
     fn inclusion(&self, index: u64, size: u64) -> Later<'_, Result<Vec<[u8; 32]>, LogUnavailable>> {
         self.ask(move |peer, runtime| peer.inclusion(index, size, runtime))
     }
@@ -186,6 +195,37 @@ impl Peer {
         Ok(Some(entry.to_vec()))
     }
 
+    /// Reads the rest of the bundle that `from` lies in, each entry proved to be in the checkpoint's tree.
+    fn stretch(&self, from: u64, count_max: u64, runtime: &Handle) -> Result<Stretch, PeerFault> {
+        let Some(checkpoint) = self.covering(from.saturating_add(1), runtime)? else {
+            return Ok(Stretch { first: from, entries: Vec::new() });
+        };
+        let bundle = from / TILE_WIDTH;
+        let Some(bytes) = self.bundle(bundle, checkpoint.size, runtime)? else {
+            // Pruning takes away a log's beginning and nothing else: where that is there, a missing bundle is a fault.
+            return match bundle > 0 && self.bundle(0, checkpoint.size, runtime)?.is_some() {
+                true => Err(PeerFault::NotCovered),
+                false => Ok(Stretch { first: (bundle + 1) * TILE_WIDTH, entries: Vec::new() }),
+            };
+        };
+        let end = checkpoint.size.min((bundle + 1) * TILE_WIDTH).min(from.saturating_add(count_max));
+        let hashes = self.hashes(checkpoint.size, runtime);
+        let mut entries = Vec::new();
+        for index in from..end {
+            let entry = entry_of(&bytes, index % TILE_WIDTH).ok_or(PeerFault::NotCovered)?;
+            let proof = prove_record(checkpoint.size, index, &hashes).map_err(|_| PeerFault::NotCovered)?;
+            check_record(&proof, checkpoint.size, Hash(checkpoint.root), index, record_hash(entry))
+                .map_err(|_| PeerFault::NotCovered)?;
+            entries.push(entry.to_vec());
+        }
+        Ok(Stretch { first: from, entries })
+    }
+
+    fn bundle(&self, number: u64, size: u64, runtime: &Handle) -> Result<Option<Bytes>, PeerFault> {
+        let width = (size - number * TILE_WIDTH).min(TILE_WIDTH);
+        self.get(&resource_path("entries", number, width), runtime)
+    }
+
     /// The proof is believed because it leads from the entry's hash to a root, and that root to the checkpoint's.
     fn inclusion(&self, index: u64, size: u64, runtime: &Handle) -> Result<Vec<[u8; 32]>, PeerFault> {
         let checkpoint =
@@ -204,7 +244,7 @@ impl Peer {
     }
 
     fn hashes<'a>(&'a self, size: u64, runtime: &'a Handle) -> SiteHashes<'a> {
-        SiteHashes { peer: self, runtime, size }
+        SiteHashes { peer: self, runtime, size, known: RefCell::default() }
     }
 }
 
@@ -238,15 +278,19 @@ struct SiteHashes<'a> {
     peer: &'a Peer,
     runtime: &'a Handle,
     size: u64,
+    /// Tiles fetched before.
+    known: RefCell<BTreeMap<(usize, u64), Bytes>>,
 }
 
 impl HashReader for SiteHashes<'_> {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, Error> {
         let places: Vec<_> = indexes.iter().map(|index| HashPlace::of(*index)).collect();
+        let mut tiles = self.known.borrow_mut();
         let wanted: BTreeSet<_> = places.iter().map(|place| (place.level, place.tile)).collect();
-        let fetched = wanted.iter().map(|(level, tile)| self.fetch(*level, *tile));
+        let missing: Vec<_> = wanted.into_iter().filter(|wanted| !tiles.contains_key(wanted)).collect();
+        let fetched = missing.iter().map(|(level, tile)| self.fetch(*level, *tile));
         let fetched = self.runtime.block_on(try_join_all(fetched))?;
-        let tiles: BTreeMap<_, _> = wanted.iter().zip(&fetched).collect();
+        tiles.extend(missing.into_iter().zip(fetched));
         let hash = |place: &HashPlace| {
             let tile = tiles.get(&(place.level, place.tile));
             let hashes = tile.and_then(|tile| tile.get(place.from..place.to)).ok_or(Error::InvalidTile)?;

@@ -22,7 +22,7 @@ use crate::app::{Looked, RunningWitness, serve_folder};
 use crate::audit::journal::{Journal, NoObserver};
 use crate::audit::note::{LogVerifier, NoteFault};
 use crate::config::witness::{WitnessConfig, WitnessedLog};
-use crate::evidence::ports::{LogSource as _, LogUnavailable, SignedCheckpoint};
+use crate::evidence::ports::{LogSource as _, LogUnavailable, SignedCheckpoint, Stretch};
 
 async fn served(folder: &Path, stop: &CancellationToken) -> String {
     let (told, heard) = tokio::sync::oneshot::channel();
@@ -91,6 +91,51 @@ async fn a_peers_log_is_read_and_nothing_of_it_believed() {
     let log = StoredLog::open(folder.path(), &origin_of(&of_origin)).unwrap();
     assert_eq!(log.entry(10).unwrap(), Some(forged.into_bytes()), "the log shows it");
     assert_eq!(liar.entry(10).await, Err(LogUnavailable), "and the peer does not believe it");
+    stop.cancel();
+}
+
+/// Goal: of a peer's log whole stretches are read, each entry proved; what retention took is passed over, what is merely missing is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stretches_of_a_peers_log_are_read_and_nothing_of_them_believed() {
+    let (folder, of_origin) = log_of(700);
+    let stop = CancellationToken::new();
+    let url = served(folder.path(), &stop).await;
+    let runtime = tokio::runtime::Handle::current();
+    let peer = PeerLog::new(&url, &verifier_of(&of_origin), runtime.clone()).unwrap();
+    assert_eq!(peer.length().await, Ok(700));
+    for (from, count_max, end) in [(0, 1, 1), (250, 256, 256), (256, 256, 512), (600, 1_000, 700)] {
+        let entries = (from..end).map(payload).collect();
+        assert_eq!(peer.stretch(from, count_max).await, Ok(Stretch { first: from, entries }), "{from}");
+    }
+    assert_eq!(peer.stretch(700, 5).await, Ok(Stretch { first: 700, entries: Vec::new() }));
+
+    // On the shelf, the same without proofs, and past what a checkpoint covers if it is durable.
+    let shelf = StoredLog::open(folder.path(), &origin_of(&of_origin)).unwrap();
+    assert_eq!(shelf.stretch(690, 100, 0).unwrap(), peer.stretch(690, 100).await.unwrap());
+
+    flip(&of_origin.join("tree/level-0"), 10 * 32);
+    let url = served(folder.path(), &stop).await;
+    let liar = PeerLog::new(&url, &verifier_of(&of_origin), runtime.clone()).unwrap();
+    assert_eq!(
+        liar.stretch(0, 256).await,
+        Err(LogUnavailable),
+        "entry 11's proof needs the hash of entry 10"
+    );
+    flip(&of_origin.join("tree/level-0"), 10 * 32);
+    let segments = fs::read_dir(&of_origin).unwrap().map(|file| file.unwrap().path());
+    let mut segments: Vec<_> =
+        segments.filter(|path| path.extension().is_some_and(|kind| kind == "seg")).collect();
+    segments.sort();
+    assert!(segments.len() > 1, "the log has several segments");
+    fs::remove_file(&segments[0]).unwrap();
+    let shelf = StoredLog::open(folder.path(), &origin_of(&of_origin)).unwrap();
+    let minimum = shelf.minimum_index();
+    let left = shelf.stretch(0, 3, 0).unwrap();
+    assert!(minimum > 0 && left.first == minimum && left.entries[0] == payload(minimum), "passed over");
+    let url = served(folder.path(), &stop).await;
+    let pruned = PeerLog::new(&url, &verifier_of(&of_origin), runtime).unwrap();
+    let passed = pruned.stretch(0, 256).await.unwrap();
+    assert_eq!((passed.first, passed.entries.len()), (256, 0), "bundle by bundle");
     stop.cancel();
 }
 

@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use super::tiles::{LEVELS, TILE_WIDTH, TileFiles, hashes_at};
 use crate::audit::journal::{EntryFiles, ReadError};
 use crate::audit::note::{LogVerifier, NoteFault, last_checkpoint};
-use crate::evidence::ports::SignedCheckpoint;
+use crate::evidence::ports::{SignedCheckpoint, Stretch};
 
 /// A log's entries, hashes, checkpoint and public key. All reads are of files: not on a core's loop.
 pub struct StoredLog {
@@ -144,6 +144,37 @@ impl StoredLog {
             found.push(entry.bytes);
         }
         Ok(found)
+    }
+
+    /// Returns entries from `from` on that are durable, whether a checkpoint covers them or not: those before `durable`, or before the
+    /// checkpoint's size if that is larger. At most `count_max`; those that were pruned are passed over.
+    ///
+    /// # Errors
+    /// [`StoredLogError::Entries`] when one is damaged.
+    pub fn stretch(&self, from: u64, count_max: u64, durable: u64) -> Result<Stretch, StoredLogError> {
+        let end = durable.max(self.size());
+        if end > self.size() {
+            // After the end was asked for: every segment that holds entries before it is listed then.
+            self.entries.refresh()?;
+        }
+        match self.stretch_from(from.max(self.minimum_index()), count_max, end) {
+            // Pruned while it was read: the files were listed anew then.
+            Err(ReadError::Gap(_)) if self.minimum_index() > from => {
+                Ok(self.stretch_from(self.minimum_index(), count_max, end)?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn stretch_from(&self, first: u64, count_max: u64, end: u64) -> Result<Stretch, ReadError> {
+        let bundle = first / TILE_WIDTH;
+        let near = self.tiles.place(bundle).map(|place| (bundle * TILE_WIDTH, place));
+        let mut walk = self.entries.walk(first, end.min(first.saturating_add(count_max)), near);
+        let mut entries = Vec::new();
+        while let Some((_, entry)) = walk.next_entry()? {
+            entries.push(entry.bytes);
+        }
+        Ok(Stretch { first, entries })
     }
 
     /// Proves that an entry is in the tree of `size` entries (RFC 6962 §2.1.1).
