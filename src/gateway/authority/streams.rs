@@ -20,7 +20,7 @@ pub struct Streams(Mutex<HashMap<PartnerId, u32>>);
 
 impl Streams {
     /// Takes a place for a stream; dropping it frees the place.
-    pub(super) fn open(self: &Arc<Self>, partner: &PartnerId) -> Result<StreamPlace, LimitExceeded> {
+    pub(in crate::gateway) fn open(self: &Arc<Self>, partner: &PartnerId) -> Result<StreamPlace, LimitExceeded> {
         let mut open = self.lock();
         let all: u32 = open.values().sum();
         let own = open.get(partner).copied().unwrap_or(0);
@@ -41,7 +41,7 @@ impl Streams {
 }
 
 /// A place among the open streams.
-pub(super) struct StreamPlace {
+pub(in crate::gateway) struct StreamPlace {
     streams: Arc<Streams>,
     partner: PartnerId,
 }
