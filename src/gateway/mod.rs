@@ -17,6 +17,7 @@ mod refusal;
 mod routes;
 mod serve;
 mod stack;
+mod wallet;
 
 pub use authority::Streams;
 pub use convert::change_message;

@@ -15,12 +15,16 @@ use tower::Service;
 use super::authority::AuthorityHandlers;
 use super::handlers::Handlers;
 use super::proto::authority_service_server::AuthorityServiceServer;
+use super::proto::presentation_service_server::PresentationServiceServer;
 use super::proto::verification_service_server::VerificationServiceServer;
 use super::refusal::Refusal;
+use super::wallet::WalletHandlers;
 use crate::telemetry::labels::Method;
 
 const VERIFICATION: &str = "/drivegate.v1.VerificationService/";
 const AUTHORITY: &str = "/drivegate.v1.AuthorityService/";
+const PRESENTATION: &str = "/drivegate.v1.PresentationService/";
+const WATCH_ACCESSES: &str = "/drivegate.v1.PresentationService/WatchAccesses";
 const APPLY_CHANGES: &str = "/drivegate.v1.AuthorityService/ApplyChanges";
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
@@ -35,6 +39,14 @@ pub(super) fn method_of(path: &str) -> Method {
         "/drivegate.v1.VerificationService/DescribeContract" => Method::DescribeContract,
         "/drivegate.v1.VerificationService/GetReceipt" => Method::GetReceipt,
         APPLY_CHANGES => Method::ApplyChanges,
+        "/drivegate.v1.PresentationService/IssueQr" => Method::IssueQr,
+        "/drivegate.v1.PresentationService/IssueShareCode" => Method::IssueShareCode,
+        "/drivegate.v1.PresentationService/Revoke" => Method::Revoke,
+        "/drivegate.v1.PresentationService/ListConsents" => Method::ListConsents,
+        "/drivegate.v1.PresentationService/WithdrawConsent" => Method::WithdrawConsent,
+        "/drivegate.v1.PresentationService/Object" => Method::Object,
+        "/drivegate.v1.PresentationService/ListAccesses" => Method::ListAccesses,
+        WATCH_ACCESSES => Method::WatchAccesses,
         path if path.starts_with(HEALTH) => Method::Health,
         _ => Method::Other,
     }
@@ -42,13 +54,14 @@ pub(super) fn method_of(path: &str) -> Method {
 
 /// Says whether a method's calls are streams, which live as long as their connection.
 pub(super) fn is_stream(path: &str) -> bool {
-    path == APPLY_CHANGES
+    path == APPLY_CHANGES || path == WATCH_ACCESSES
 }
 
 /// The services of the partner listener. Reflection is not among them.
 pub(super) struct Routes<H> {
     verification: VerificationServiceServer<Handlers>,
     authority: AuthorityServiceServer<AuthorityHandlers>,
+    presentation: PresentationServiceServer<WalletHandlers>,
     health: HealthServer<H>,
 }
 
@@ -57,6 +70,7 @@ impl<H> Routes<H> {
     pub(super) fn new(
         handlers: Handlers,
         authority: AuthorityHandlers,
+        wallet: WalletHandlers,
         health: HealthServer<H>,
         message_bytes_max: usize,
     ) -> Self {
@@ -64,7 +78,10 @@ impl<H> Routes<H> {
             VerificationServiceServer::new(handlers).max_decoding_message_size(message_bytes_max);
         let authority =
             AuthorityServiceServer::new(authority).max_decoding_message_size(STREAM_MESSAGE_BYTES_MAX);
-        Self { verification, authority, health }
+        // Two numbers and an agreement are small; a stream may name a thousand holders.
+        let presentation =
+            PresentationServiceServer::new(wallet).max_decoding_message_size(STREAM_MESSAGE_BYTES_MAX);
+        Self { verification, authority, presentation, health }
     }
 }
 
@@ -73,6 +90,7 @@ impl<H> Clone for Routes<H> {
         Self {
             verification: self.verification.clone(),
             authority: self.authority.clone(),
+            presentation: self.presentation.clone(),
             health: self.health.clone(),
         }
     }
@@ -95,6 +113,8 @@ impl<H: Health> Service<Request<Incoming>> for Routes<H> {
             RoutedFuture { served: Some(self.verification.call(request)) }
         } else if path.starts_with(AUTHORITY) {
             RoutedFuture { served: Some(self.authority.call(request)) }
+        } else if path.starts_with(PRESENTATION) {
+            RoutedFuture { served: Some(self.presentation.call(request)) }
         } else if path.starts_with(HEALTH) {
             RoutedFuture { served: Some(self.health.call(request)) }
         } else {

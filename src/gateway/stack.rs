@@ -18,13 +18,16 @@ use super::layers::{
 use super::observer::CallObserver;
 use super::proto::Environment;
 use super::routes::Routes;
+use super::wallet::WalletHandlers;
 use super::serve::{Answers, Ends, ServeOptions, serve_core};
 use crate::admission::{Meters, RefusalLog};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
-use crate::evidence::Receipts;
+use crate::evidence::ports::PartnerNames;
+use crate::evidence::{Accesses, Receipts};
 use crate::identity::{CoreIncoming, Roster};
 use crate::intake::Intake;
+use crate::issuing::{Consents, Issuing};
 use crate::verification::Verification;
 
 /// Everything the edge is made of.
@@ -35,7 +38,15 @@ pub struct Gateway<H> {
     pub receipts: Arc<Receipts>,
     /// The use case of the authority's stream.
     pub intake: Arc<Intake>,
-    /// The authority's open streams, over all cores.
+    /// The use case of presentations.
+    pub issuing: Arc<Issuing>,
+    /// The use case of consents.
+    pub consents: Arc<Consents>,
+    /// The use case of who looked.
+    pub accesses: Arc<Accesses>,
+    /// What drivers call partners.
+    pub names: Arc<dyn PartnerNames>,
+    /// Open streams, over all cores.
     pub streams: Arc<Streams>,
     /// Contracts and standing.
     pub roster: Arc<Roster>,
@@ -102,6 +113,7 @@ impl<H: Health> Gateway<H> {
             .service(Routes::new(
                 self.handlers(),
                 self.authority_handlers(),
+                self.wallet_handlers(),
                 self.health.clone(),
                 self.message_bytes_max,
             ))
@@ -116,6 +128,22 @@ impl<H: Health> Gateway<H> {
             observer: Arc::clone(&self.observer),
             clock: Arc::clone(&self.clock),
             numbers: self.numbers,
+        }
+    }
+
+    fn wallet_handlers(&self) -> WalletHandlers {
+        WalletHandlers {
+            issuing: Arc::clone(&self.issuing),
+            consents: Arc::clone(&self.consents),
+            accesses: Arc::clone(&self.accesses),
+            names: Arc::clone(&self.names),
+            streams: Arc::clone(&self.streams),
+            roster: Arc::clone(&self.roster),
+            refusals: Arc::clone(&self.refusals),
+            observer: Arc::clone(&self.observer),
+            clock: Arc::clone(&self.clock),
+            numbers: self.numbers,
+            environment: self.environment,
         }
     }
 

@@ -16,7 +16,7 @@ use super::ports::{
 };
 use super::{Agreed, AgreementFault, Holders, KnownHolder, NoHolder};
 use crate::domain::elicence::{ELicence, NotShown, Shown, may_be_shown};
-use crate::domain::partner::{PartnerId, Standing};
+use crate::domain::partner::Standing;
 use crate::domain::presentation::{
     Audience, Holder, Presentation, PresentationId, PresentationKind, SHARE_CODE_SYMBOLS, ShareCode,
 };

@@ -172,7 +172,7 @@ impl World {
     ) -> Result<IssuedQr, NotIssued> {
         let partner: PartnerId = "wallet-demo".parse().unwrap();
         let read = move || standing;
-        let wallet = Wallet { partner: &partner, standing: &read };
+        let wallet = WalletCaller { wallet: &partner, standing: &read };
         let request = QrRequest { holder: holder.clone(), agreed };
         self.issuing.issue_qr(wallet, &request, NO_HURRY).await
     }
@@ -189,7 +189,7 @@ impl World {
         lifetime: Option<SignedDuration>,
     ) -> Result<IssuedShareCode, NotIssued> {
         let partner: PartnerId = "wallet-demo".parse().unwrap();
-        let wallet = Wallet { partner: &partner, standing: &|| Standing::Active };
+        let wallet = WalletCaller { wallet: &partner, standing: &|| Standing::Active };
         let request = ShareCodeRequest { holder: holder.clone(), agreed, uses, lifetime };
         self.issuing.issue_share_code(wallet, &request, NO_HURRY).await
     }

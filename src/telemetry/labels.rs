@@ -32,6 +32,22 @@ label! {
         GetReceipt = "GetReceipt";
         /// `AuthorityService/ApplyChanges`
         ApplyChanges = "ApplyChanges";
+        /// `PresentationService/IssueQr`
+        IssueQr = "IssueQr";
+        /// `PresentationService/IssueShareCode`
+        IssueShareCode = "IssueShareCode";
+        /// `PresentationService/Revoke`
+        Revoke = "Revoke";
+        /// `PresentationService/ListConsents`
+        ListConsents = "ListConsents";
+        /// `PresentationService/WithdrawConsent`
+        WithdrawConsent = "WithdrawConsent";
+        /// `PresentationService/Object`
+        Object = "Object";
+        /// `PresentationService/ListAccesses`
+        ListAccesses = "ListAccesses";
+        /// `PresentationService/WatchAccesses`
+        WatchAccesses = "WatchAccesses";
         /// `grpc.health.v1.Health`
         Health = "Health";
         /// Anything else, unknown methods included.

@@ -5,4 +5,5 @@ mod session;
 mod streams;
 
 pub(super) use handlers::AuthorityHandlers;
+pub(super) use streams::StreamPlace;
 pub use streams::Streams;

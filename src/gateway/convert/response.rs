@@ -10,7 +10,7 @@ use crate::domain::decision::Criterion;
 use crate::domain::disclosure::Disclosure;
 use crate::domain::policy::POLICY_VERSION;
 use crate::gateway::proto;
-use crate::verification::ports::FactSource;
+use crate::verification::ports::{FactSource, SubjectRef};
 use crate::verification::{Answer, Confirmed};
 
 /// Converts an answer. About an unconfirmed subject it says nothing that depends on why: same fields, same size.
@@ -26,7 +26,7 @@ pub(in crate::gateway) fn answer_message(
         disclosure: answer.confirmed.map(|_| disclosure_message(&answer.disclosure)),
         subject_ref: answer
             .confirmed
-            .map(|confirmed| URL_SAFE_NO_PAD.encode(confirmed.subject_ref.0))
+            .map(|confirmed| subject_ref_text(confirmed.subject_ref))
             .unwrap_or_default(),
         authorised_by: proto::AuthorisedBy::Asserted.into(),
         provenance: Some(provenance),
@@ -41,6 +41,11 @@ pub(in crate::gateway) fn answer_message(
         advice: answer.ruling.advice.wire(),
         remedies: answer.ruling.remedies.iter().map(|remedy| remedy.wire()).collect(),
     }
+}
+
+/// Writes a pairwise reference: 22 characters of base64url.
+pub(super) fn subject_ref_text(subject: SubjectRef) -> String {
+    URL_SAFE_NO_PAD.encode(subject.0)
 }
 
 fn provenance_message(answer: &Answer) -> proto::Provenance {
@@ -113,7 +118,7 @@ fn disclosure_message(disclosure: &Disclosure) -> proto::Disclosure {
 }
 
 /// Converts a moment.
-pub(super) fn moment_message(moment: Timestamp) -> prost_types::Timestamp {
+pub(super) pub(super) fn moment_message(moment: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: moment.as_second(), nanos: moment.subsec_nanosecond() }
 }
 

@@ -1,0 +1,6 @@
+//! `PresentationService`: what the back end of the drivers' app may call, and nobody else.
+
+mod handlers;
+mod watching;
+
+pub(super) use handlers::WalletHandlers;
