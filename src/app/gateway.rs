@@ -25,6 +25,8 @@ use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
 use super::registry::Registry;
 use super::secrets::load_or_make_key;
+use super::tokens::open_tokens;
+use super::wallet::{WalletParts, wire};
 use crate::audit::{AllLogs, IndexFeed, Journal, JournalOptions, LogTree, Opener, TreeOptions};
 use crate::cache::{
     CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable,
@@ -34,17 +36,20 @@ use crate::config::gateway::{Environment, RedisConfig};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
 use crate::evidence::ports::LookUpIndex;
-use crate::evidence::{HoldBackDesk, Receipts};
+use crate::evidence::{Accesses, HoldBackDesk, Receipts};
 use crate::gateway::{Farewells, Gateway, ServeOptions, Streams, proto};
 use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
     Watch,
 };
+use crate::hashing::first_half;
 use crate::intake::Intake;
+use crate::issuing::{Consents, Issuing};
 use crate::limits::{LimitOptions, LocalLimits};
 use crate::registry::{EmbeddedRegistry, LicenceStore};
 use crate::telemetry::Metrics;
 use crate::telemetry::traces::{TraceOptions, Tracer};
+use crate::tokens::Deployment;
 use crate::verification::Verification;
 
 /// The largest `Verify` message: a claim with every field takes 600 bytes.
@@ -91,8 +96,10 @@ pub(super) struct Parts {
     pub(super) logs: Arc<AllLogs>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) index: Arc<dyn LookUpIndex>,
-    /// `None`: the registry keeps no hold-backs.
-    pub(super) hold_backs: Option<Arc<HoldBackDesk>>,
+    pub(super) issuing: Arc<Issuing>,
+    pub(super) consents: Arc<Consents>,
+    pub(super) accesses: Arc<Accesses>,
+    pub(super) hold_backs: Arc<HoldBackDesk>,
     pub(super) disk: DiskWatch,
     pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
@@ -149,6 +156,26 @@ impl RunningGateway {
             clock: Arc::clone(&clock),
             unconfirmed_floor: Duration::from_millis(config.bounds.unconfirmed_floor_ms),
         });
+        let rules = Arc::new(config.rules()?);
+        let deployment = Deployment {
+            environment: config.environment.word(),
+            id: first_half(&registry.keys().for_purpose("deployment")),
+        };
+        let tokens = open_tokens(&config.presentations, &deployment)?;
+        let book = opened.book();
+        let wallet = wire(WalletParts {
+            config,
+            keys: registry.keys(),
+            facts: Arc::clone(&facts) as _,
+            book: &book,
+            index: opened.index(),
+            secrets: opened.secrets(),
+            tokens: &tokens,
+            journal: &journal,
+            logs: &logs,
+            roster: identity.roster(),
+            rules: &rules,
+        });
         let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,
@@ -157,7 +184,7 @@ impl RunningGateway {
             budget: Arc::clone(&limits) as _,
             evidence: Arc::clone(&journal) as _,
             clock: Arc::clone(&clock),
-            rules: Arc::new(config.rules()?),
+            rules,
             age_max: config.freshness(),
             unconfirmed_floor: Duration::from_millis(config.bounds.unconfirmed_floor_ms),
         });
@@ -182,7 +209,10 @@ impl RunningGateway {
             logs,
             receipts,
             index: opened.index(),
-            hold_backs: None,
+            issuing: Arc::new(wallet.issuing),
+            consents: Arc::new(wallet.consents),
+            accesses: Arc::new(wallet.accesses),
+            hold_backs: Arc::new(wallet.hold_backs),
             disk: DiskWatch::new(config.evidence.folder.clone()),
             intake,
             limits,
@@ -207,6 +237,10 @@ impl RunningGateway {
             verification,
             receipts: Arc::clone(&parts.receipts),
             intake: Arc::clone(&parts.intake),
+            issuing: Arc::clone(&parts.issuing),
+            consents: Arc::clone(&parts.consents),
+            accesses: Arc::clone(&parts.accesses),
+            names: Arc::clone(parts.identity.roster()) as _,
             streams: Arc::new(Streams::default()),
             roster: Arc::clone(parts.identity.roster()),
             meters: Arc::clone(&parts.limits) as _,

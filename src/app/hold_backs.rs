@@ -11,7 +11,7 @@ use crate::config::{hex, unhex};
 use crate::domain::licence::{LicenceNumber, NumberRules};
 use crate::domain::presentation::Holder;
 use crate::evidence::ports::HoldBack;
-use crate::evidence::{HoldBackDesk, HoldBackWanted, NoHoldBack};
+use crate::evidence::{HoldBackWanted, NoHoldBack};
 use crate::verification::ports::Deadline;
 
 /// How long finding a driver may take.
@@ -37,14 +37,14 @@ pub(super) async fn set(
         return Err(OperatorError::PartnerNotKnown);
     }
     let holder = parsed(parts, &holder)?;
-    let set = desk(parts)?.set(&holder, wanted, deadline(parts)).await;
+    let set = parts.hold_backs.set(&holder, wanted, deadline(parts)).await;
     set.map(|hold_back| line(parts, &hold_back)).map_err(|why| told(&why))
 }
 
 /// Lists a driver's.
 pub(super) async fn list(parts: &Parts, holder: HolderSaid) -> Result<Vec<HoldBackLine>, OperatorError> {
     let holder = parsed(parts, &holder)?;
-    let listed = desk(parts)?.list(&holder, deadline(parts)).await.map_err(|why| told(&why))?;
+    let listed = parts.hold_backs.list(&holder, deadline(parts)).await.map_err(|why| told(&why))?;
     Ok(listed.iter().map(|hold_back| line(parts, hold_back)).collect())
 }
 
@@ -58,12 +58,8 @@ pub(super) async fn lift(
     let id = id.ok_or_else(|| unfit("an id has 32 hexadecimal digits"))?;
     let holder = parsed(parts, &holder)?;
     let who = (wanted.lifted_by.as_str(), wanted.ground.as_str());
-    let lifted = desk(parts)?.lift(&holder, id, who, deadline(parts)).await.map_err(|why| told(&why))?;
+    let lifted = parts.hold_backs.lift(&holder, id, who, deadline(parts)).await.map_err(|why| told(&why))?;
     Ok(HoldBackLine { in_force: false, ..line(parts, &lifted) })
-}
-
-fn desk(parts: &Parts) -> Result<&HoldBackDesk, OperatorError> {
-    parts.hold_backs.as_deref().ok_or_else(|| unfit("this gateway's registry keeps no hold-backs"))
 }
 
 fn parsed(parts: &Parts, holder: &HolderSaid) -> Result<Holder, OperatorError> {

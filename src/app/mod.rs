@@ -23,6 +23,7 @@ mod process;
 mod registry;
 mod secrets;
 mod tokens;
+mod wallet;
 mod witness;
 
 pub use calls::start_logging;

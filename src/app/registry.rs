@@ -11,18 +11,44 @@ use crate::cache::{FeedWatermark, SlotTable, Watermark};
 use crate::config::GatewayConfig;
 use crate::config::postgres::PostgresConfig;
 use crate::domain::time::Clock;
-use crate::evidence::ports::{LookUpIndex, SubjectSecrets};
+use crate::evidence::ports::{HoldBacks, LookUpIndex, SubjectSecrets};
 use crate::intake::IntakeOptions;
 use crate::intake::ports::ChangeStore;
+use crate::issuing::ports::{DriverConsents, PresentationBook};
 use crate::registry::embedded::STORE_FILE;
 use crate::registry::postgres::{PostgresOptions, Tables, TailOptions};
 use crate::registry::{
     EmbeddedLookUps, EmbeddedRegistry, KeyFault, LicenceStore, PostgresRegistry, RegistryKeys,
     RegistryOptions,
 };
+use crate::verification::ports::{ConsentBook, Redemptions};
 
 /// Added to the time Redis keeps values: reading, writing and clocks take their time too.
 const REDIS_MARGIN: Duration = Duration::from_secs(60);
+
+/// The registry's book, by its ports.
+pub(super) struct Book {
+    pub(super) redemptions: Arc<dyn Redemptions>,
+    pub(super) presentations: Arc<dyn PresentationBook>,
+    pub(super) consents: Arc<dyn ConsentBook>,
+    pub(super) driver_consents: Arc<dyn DriverConsents>,
+    pub(super) hold_backs: Arc<dyn HoldBacks>,
+}
+
+impl Book {
+    fn of<R>(registry: &Arc<R>) -> Self
+    where
+        R: Redemptions + PresentationBook + ConsentBook + DriverConsents + HoldBacks,
+    {
+        Self {
+            redemptions: Arc::clone(registry) as _,
+            presentations: Arc::clone(registry) as _,
+            consents: Arc::clone(registry) as _,
+            driver_consents: Arc::clone(registry) as _,
+            hold_backs: Arc::clone(registry) as _,
+        }
+    }
+}
 
 /// An opened registry.
 pub(super) enum Registry {
@@ -80,6 +106,14 @@ impl Registry {
         match self {
             Self::Embedded(registry, _) => Arc::clone(registry) as _,
             Self::Postgres(registry) => Arc::clone(registry) as _,
+        }
+    }
+
+    /// Returns what drivers showed, agreed to and took back.
+    pub(super) fn book(&self) -> Book {
+        match self {
+            Self::Embedded(registry, _) => Book::of(registry),
+            Self::Postgres(registry) => Book::of(registry),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The secrets of presentations: loaded, made at the first start, looked at by `drivegate check`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::error::StartError;
 use super::secrets::{load_key, load_or_make_key};
@@ -11,9 +12,9 @@ use crate::tokens::{Deployment, KeysAlike, QrKeys, QrTokens, ShareCodeKey};
 #[derive(Debug)]
 pub struct Tokens {
     /// QR codes.
-    pub qr: QrTokens,
+    pub qr: Arc<QrTokens>,
     /// Share codes' names.
-    pub share_codes: ShareCodeKey,
+    pub share_codes: Arc<ShareCodeKey>,
 }
 
 /// Loads the secrets; makes those of a first start.
@@ -25,7 +26,10 @@ pub fn open_tokens(config: &PresentationsConfig, deployment: &Deployment) -> Res
     let second = config.second_qr_key.as_deref().map(load_key).transpose()?;
     let keys = QrKeys::new(&sealing, second.as_deref())?;
     let naming = load_or_make_key(&config.share_code_key)?;
-    Ok(Tokens { qr: QrTokens::new(keys, deployment), share_codes: ShareCodeKey::new(&naming) })
+    Ok(Tokens {
+        qr: Arc::new(QrTokens::new(keys, deployment)),
+        share_codes: Arc::new(ShareCodeKey::new(&naming)),
+    })
 }
 
 /// Says what a start would find, without making anything: whether the secrets are there.

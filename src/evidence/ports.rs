@@ -398,37 +398,3 @@ pub struct HoldBack {
     /// When it was set.
     pub set_at: Timestamp,
 }
-
-/// Look-ups a driver is not told of for a while, because telling would endanger an investigation. It lifts itself. Implemented by
-/// `registry`.
-pub trait HoldBacks: Send + Sync + 'static {
-    /// Keeps a hold-back, in place of one with the same subject and id; durable before this completes.
-    fn set(&self, hold_back: HoldBack) -> Later<'_, Result<(), IndexUnavailable>>;
-
-    /// Returns every hold-back of a subject, those that lifted themselves included, the one set last first.
-    fn of_subject(&self, subject: SubjectId) -> Later<'_, Result<Vec<HoldBack>, IndexUnavailable>>;
-
-    /// Lifts a hold-back before its time; durable before this completes. `false`: the subject has none of this id.
-    fn lift(&self, subject: SubjectId, id: [u8; 16]) -> Later<'_, Result<bool, IndexUnavailable>>;
-}
-
-/// Look-ups of a subject that are held back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HoldBack {
-    /// Names it.
-    pub id: [u8; 16],
-    /// Whose look-ups.
-    pub subject: SubjectId,
-    /// By whom; `None`: by everybody.
-    pub partner: Option<PartnerId>,
-    /// Look-ups from this moment on …
-    pub from: Timestamp,
-    /// … are not told before this one: it lifts itself.
-    pub until: Timestamp,
-    /// Who set it.
-    pub set_by: String,
-    /// Why.
-    pub ground: String,
-    /// When it was set.
-    pub set_at: Timestamp,
-}

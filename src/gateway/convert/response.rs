@@ -118,7 +118,7 @@ fn disclosure_message(disclosure: &Disclosure) -> proto::Disclosure {
 }
 
 /// Converts a moment.
-pub(super) pub(super) fn moment_message(moment: Timestamp) -> prost_types::Timestamp {
+pub(super) fn moment_message(moment: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: moment.as_second(), nanos: moment.subsec_nanosecond() }
 }
 

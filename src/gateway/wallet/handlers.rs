@@ -10,7 +10,7 @@ use crate::domain::licence::NumberRules;
 use crate::domain::partner::{Contract, PartnerKind, Standing};
 use crate::domain::time::Clock;
 use crate::evidence::ports::PartnerNames;
-use crate::evidence::{Accesses, NotShown};
+use crate::evidence::Accesses;
 use crate::gateway::authority::Streams;
 use crate::gateway::context::CallContext;
 use crate::gateway::convert::{
@@ -198,21 +198,5 @@ impl Calling {
 
     fn done<T, E: Into<Refusal>>(&self, done: Result<T, E>) -> Result<T, Status> {
         done.map_err(|cause| self.call.refuse(cause.into()))
-    }
-}
-
-/// A stream's end, as its last word.
-impl From<NotShown> for Refusal {
-    fn from(why: NotShown) -> Self {
-        use crate::gateway::refusal::WalletRefusal as Wallet;
-        match why {
-            NotShown::HolderNotKnown => Self::Wallet(Wallet::HolderNotKnown),
-            NotShown::TokenNotKnown => Self::Wallet(Wallet::PageTokenNotKnown),
-            NotShown::StandingLost(standing) => Self::Standing(standing),
-            NotShown::NoFacts(error) => error.into(),
-            NotShown::NoIndex => Self::RegistryUnavailable,
-            NotShown::NoLog => Self::LogUnavailable,
-            NotShown::NoEvidence => Self::EvidenceUnavailable,
-        }
     }
 }

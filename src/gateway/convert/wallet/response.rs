@@ -37,7 +37,7 @@ pub(in crate::gateway) fn share_code_message(
     environment: proto::Environment,
 ) -> proto::IssueShareCodeResponse {
     proto::IssueShareCodeResponse {
-        code: issued.code.grouped().to_string(),
+        code: issued.code.to_text().to_string(),
         presentation_id: issued.id.as_bytes().to_vec(),
         expires_at: Some(moment_message(issued.expires_at)),
         uses: issued.uses.into(),
