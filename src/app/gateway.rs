@@ -21,6 +21,7 @@ use super::disk::DiskWatch;
 use super::error::StartError;
 use super::intake::IntakeReporter;
 use super::monitor::Monitor;
+use super::not_wired::NotWired;
 use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
 use super::registry::Registry;
@@ -151,6 +152,11 @@ impl RunningGateway {
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,
             facts: Arc::clone(&facts) as _,
+            qr_codes: Arc::new(NotWired),
+            share_codes: Arc::new(NotWired),
+            redemptions: Arc::new(NotWired),
+            consents: Arc::new(NotWired),
+            guesses: Arc::clone(&limits) as _,
             quotas: Arc::clone(&limits) as _,
             budget: Arc::clone(&limits) as _,
             evidence: Arc::clone(&journal) as _,

@@ -15,6 +15,7 @@ mod intake;
 mod listeners;
 mod logs;
 mod monitor;
+mod not_wired;
 mod operator;
 mod probe;
 mod process;
