@@ -41,7 +41,7 @@ use drivegate::domain::question::{Purpose, Question};
 use drivegate::domain::subject::{Position, SubjectId, SubjectSecret};
 use drivegate::domain::time::Clock as _;
 use drivegate::domain::vehicle::{Vehicle, VehicleKind, VehicleUse};
-use drivegate::verification::ports::{AnswerToRecord, QuestionDigest, SubjectToRecord};
+use drivegate::verification::ports::{AboutToRecord, AnswerToRecord, QuestionDigest, SubjectToRecord};
 use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use rand::RngExt as _;
@@ -195,7 +195,7 @@ impl Case {
             at,
             partner: &self.partner,
             purpose: Purpose::Rental,
-            claim: &self.claim,
+            about: AboutToRecord::Claimed(&self.claim),
             case_reference: "RA-2026-0004711",
             case_category: "checkout",
             operator_id: "clerk-17",
@@ -209,6 +209,7 @@ impl Case {
             known_at: at,
             policy_version: "2026-11-01",
             charged: true,
+            consent_withdrawn: false,
         };
         compose(&answer, secret, nonce, into).expect("it fits");
     }

@@ -2614,6 +2614,9 @@ pub struct Contract {
     /// The version of the rules in force.
     #[prost(string, tag = "9")]
     pub policy_version: ::prost::alloc::string::String,
+    /// True: you are answered about presentations alone; a claim is refused, whatever its ground (PRESENTATION_REQUIRED).
+    #[prost(bool, tag = "10")]
+    pub presentations_only: bool,
 }
 /// What may be asked under one purpose.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2621,7 +2624,7 @@ pub struct PurposeTerms {
     /// The purpose.
     #[prost(enumeration = "Purpose", tag = "1")]
     pub purpose: i32,
-    /// Grounds accepted.
+    /// Grounds accepted on a claim. Empty: only presentations are answered. A presentation needs no ground.
     #[prost(enumeration = "GroundKind", repeated, tag = "2")]
     pub grounds: ::prost::alloc::vec::Vec<i32>,
     /// Fields that can be released at most.

@@ -38,11 +38,11 @@ use crate::domain::time::Clock;
 use crate::evidence::ports::LookUpIndex;
 use crate::evidence::{Accesses, HoldBackDesk, Receipts};
 use crate::gateway::{Farewells, Gateway, ServeOptions, Streams, proto};
+use crate::hashing::first_half;
 use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
     Watch,
 };
-use crate::hashing::first_half;
 use crate::intake::Intake;
 use crate::issuing::{Consents, Issuing};
 use crate::limits::{LimitOptions, LocalLimits};
@@ -180,6 +180,11 @@ impl RunningGateway {
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,
             facts: Arc::clone(&facts) as _,
+            qr_codes: Arc::clone(&tokens.qr) as _,
+            share_codes: Arc::clone(&tokens.share_codes) as _,
+            redemptions: Arc::clone(&book.redemptions),
+            consents: Arc::clone(&book.consents),
+            guesses: Arc::clone(&limits) as _,
             quotas: Arc::clone(&limits) as _,
             budget: Arc::clone(&limits) as _,
             evidence: Arc::clone(&journal) as _,

@@ -190,6 +190,13 @@ impl EntryKeys {
         Self::over(secret.expose(), |key| key.mac(&[LABEL_UNCONFIRMED, &month.0, &[document.code()], number]))
     }
 
+    /// Derives the keys of an entry about whoever showed something, and was not confirmed: a pseudonym for this month and number. No
+    /// document has the code 0, so it is none of a claim's.
+    pub fn unconfirmed_shown(secret: &SubjectSecret, month: Month, number: NumberPseudonym) -> Self {
+        let number = number.as_bytes();
+        Self::over(secret.expose(), |key| key.mac(&[LABEL_UNCONFIRMED, &month.0, &[0], number]))
+    }
+
     fn over(secret: &[u8; 32], pseudonym: impl FnOnce(&MacKey) -> [u8; 32]) -> Self {
         let key = MacKey::new(secret);
         let pseudonym = SubjectPseudonym(first_half(&pseudonym(&key)));

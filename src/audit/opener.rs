@@ -66,6 +66,7 @@ fn is_confirmed(answer: &AnswerEntry<'_>) -> bool {
 
 fn outcome(answer: &AnswerEntry<'_>) -> LookUpOutcome {
     match answer.decision {
+        _ if answer.consent_withdrawn => LookUpOutcome::ConsentWithdrawn,
         _ if !is_confirmed(answer) => LookUpOutcome::NotConfirmed,
         Decision::Qualified => LookUpOutcome::Qualified,
         Decision::NotQualified => LookUpOutcome::NotQualified,
@@ -99,7 +100,7 @@ impl Entries for Opener {
             at: answer.at,
             subject: self.secret.open_handle(&answer.nonce, answer.handle),
             purpose: answer.purpose,
-            ground: Some(answer.ground),
+            ground: answer.ground,
             subject_is_party: answer.subject_is_party,
             shown: match answer.authorised_by {
                 AuthorisedBy::Qr => Some(PresentationKind::Qr),

@@ -131,6 +131,8 @@ struct Document {
     contact: Spanned<String>,
     #[serde(default)]
     suspended: bool,
+    #[serde(default)]
+    presentations_only: bool,
     validity: Spanned<Validity>,
     #[serde(default)]
     identity: Vec<Spanned<Identity>>,
@@ -199,6 +201,7 @@ impl Document {
             kind: self.kind,
             identities: identities(&self.identity, place)?,
             purposes: purposes(self.purpose, place)?,
+            presentations_only: self.presentations_only,
             allowance: self.allowance.into(),
             starts_at: start_of(starts_at),
             ends_at: end_of(ends_at),

@@ -9,6 +9,7 @@ pub use mask::MaskedName;
 use jiff::civil::Date;
 
 use super::closed_set::closed_set;
+use super::elicence::{Display, Groups};
 use super::licence::{ClassSet, StateSet};
 
 closed_set! {
@@ -139,6 +140,15 @@ closed_set! {
     }
 }
 
+/// How an e-licence looks to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DisplayShown {
+    /// The colour: normal, red or void.
+    pub display: Display,
+    /// Whether 延期 is written on it.
+    pub deferred: bool,
+}
+
 /// Matters pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
@@ -168,6 +178,10 @@ pub struct Disclosure {
     pub classes: Option<ClassSet>,
     /// See [`Field::PaperLicenceNeeded`].
     pub paper_licence_needed: Option<bool>,
+    /// See [`Field::Display`].
+    pub display: Option<DisplayShown>,
+    /// See [`Field::ClassGroups`].
+    pub class_groups: Option<Groups>,
 }
 
 impl Disclosure {

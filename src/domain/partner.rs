@@ -78,6 +78,8 @@ pub struct Contract {
     pub identities: Vec<PeerName>,
     /// What it may ask.
     pub purposes: Vec<PurposeTerms>,
+    /// Whether it is answered about presentations alone: no claim, whatever its ground.
+    pub presentations_only: bool,
     /// How much it may ask.
     pub allowance: Allowance,
     /// First moment.

@@ -4,16 +4,39 @@
 
 mod authorise;
 
-pub use authorise::{AuthoriseRefusal, ContractFault, Permit, authorise};
+pub use authorise::{AuthoriseRefusal, ContractFault, Permit, authorise_claim, authorise_presentation};
 
 use super::claim::GroundKind;
+use super::closed_set::closed_set;
 use super::decision::Reason;
 use super::disclosure::{Field, FieldSet};
 use super::partner::PartnerKind;
+use super::presentation::PresentationKind;
 use super::question::{Purpose, Question};
 
 /// The version of the rules that decide, named in every answer and entry.
 pub const POLICY_VERSION: &str = "2026-11-22";
+
+closed_set! {
+    /// How a look-up was authorised.
+    pub enum AuthorisedBy {
+        /// A QR code shown by the driver.
+        Qr = 1, "qr";
+        /// A share code given by the driver.
+        ShareCode = 2, "share-code";
+        /// The partner's assertion, with its ground.
+        Asserted = 3, "asserted";
+    }
+}
+
+impl From<PresentationKind> for AuthorisedBy {
+    fn from(shown: PresentationKind) -> Self {
+        match shown {
+            PresentationKind::Qr => Self::Qr,
+            PresentationKind::ShareCode => Self::ShareCode,
+        }
+    }
+}
 
 /// One row of the policy.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +47,7 @@ pub struct PolicyRow {
     pub about: About,
     /// Which kind of partner may ask.
     pub kind: PartnerKind,
-    /// On which grounds.
+    /// On which grounds it may claim; none: it may ask about presentations alone. A presentation needs no ground.
     pub grounds: &'static [GroundKind],
     /// With which fields at most.
     pub fields: FieldSet,
@@ -198,6 +221,16 @@ pub const POLICY: &[PolicyRow] = &[
         because: "a police check needs the exact state, and whether the paper licence must be handed over (article: \
                   通过执法终端在线核查)",
     },
+    PolicyRow {
+        purpose: Purpose::PeerScan,
+        about: About::Anyone,
+        kind: PartnerKind::Wallet,
+        grounds: &[],
+        fields: FieldSet::of(&[Field::MaskedName, Field::Display, Field::ClassGroups]),
+        reasons: ReasonSet::of(&[Reason::LicenceNotInForce]),
+        because: "users who hold an e-licence scan each other (article: 持有电子驾驶证的…用户，可通过APP互扫): what the screen shows, by \
+                  a live QR code and never by a number",
+    },
 ];
 
 /// Finds the row a question of a kind of partner falls under.
@@ -211,6 +244,11 @@ pub fn row_for(kind: PartnerKind, question: &Question) -> Option<&'static Policy
         };
         about && row.kind == kind && row.purpose == question.purpose()
     })
+}
+
+/// Says whether some row gives a kind of partner a purpose.
+pub fn may_ask(kind: PartnerKind, purpose: Purpose) -> bool {
+    rows(kind, purpose).next().is_some()
 }
 
 /// Returns every field some row grants a kind of partner for a purpose.
@@ -254,11 +292,12 @@ mod tests {
                 &[Ground::LegalDuty],
                 &[Field::States, Field::Classes, Field::PaperLicenceNeeded],
             ),
+            (For::PeerScan, Kind::Wallet, &[], &[Field::MaskedName, Field::Display, Field::ClassGroups]),
         ] {
             assert_eq!(grounds_at_most(kind, purpose), grounds, "{purpose}");
             assert_eq!(fields_at_most(kind, purpose), FieldSet::of(fields), "{purpose}");
             for other in Kind::ALL.iter().copied().filter(|other| *other != kind) {
-                assert!(grounds_at_most(other, purpose).is_empty(), "{purpose} is not for {other}");
+                assert!(!may_ask(other, purpose), "{purpose} is not for {other}");
             }
         }
     }

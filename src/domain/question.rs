@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::closed_set::closed_set;
 use super::licence::VehicleClass;
+use super::presentation::Holder;
 use super::vehicle::Vehicle;
 
 closed_set! {
@@ -111,6 +112,11 @@ pub enum Question {
         /// The vehicle found driven.
         vehicle: Option<Vehicle>,
     },
+    /// How does the e-licence that is shown look to another user of the app?
+    PeerScan {
+        /// Who scans.
+        scanner: Holder,
+    },
 }
 
 impl Question {
@@ -123,6 +129,7 @@ impl Question {
             Self::Recruitment { .. } => Purpose::Recruitment,
             Self::Transport { .. } => Purpose::Transport,
             Self::Enforcement { .. } => Purpose::Enforcement,
+            Self::PeerScan { .. } => Purpose::PeerScan,
         }
     }
 

@@ -104,8 +104,8 @@ impl Handlers {
     fn read(&self, request: Request<VerifyRequest>) -> Result<Asked, Status> {
         let (call, contract) = caller(&request)?;
         let rules = RequestRules { numbers: self.numbers, now: self.clock.now() };
-        let request = parse_request(request.into_inner(), rules)
-            .map_err(|faults| call.refuse(Refusal::Malformed(faults)))?;
+        let request =
+            parse_request(request.into_inner(), rules).map_err(|fault| call.refuse(fault.into()))?;
         let _set_once = call.purpose.set(request.question.purpose());
         let Some(deadline) = call.deadline else { return Err(call.refuse(Refusal::Internal)) };
         Ok(Asked { call, contract, request: Box::new(request), deadline })

@@ -9,14 +9,15 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::convert::FieldFault;
+use super::convert::{FieldFault, RequestFault};
 use super::proto::ErrorReason;
 use crate::admission::{LimitExceeded, LimitWindow, Meters, ratelimit};
+use crate::domain::elicence::NotShown;
 use crate::domain::partner::{Contract, Standing};
 use crate::domain::policy::AuthoriseRefusal;
 use crate::evidence::NoReceipt;
-use crate::verification::NoAnswer;
-use crate::verification::ports::LookUpError;
+use crate::verification::ports::{EntryAt, LookUpError};
+use crate::verification::{NoAnswer, ShownRefusal};
 
 /// The domain of `ErrorInfo`.
 const ERROR_DOMAIN: &str = "drivegate.v1";
@@ -53,6 +54,21 @@ pub(super) enum Refusal {
     },
     /// The request id was used with other content.
     IdempotencyConflict,
+    /// What the driver showed is not accepted.
+    Shown(ShownRefusal),
+    /// Too many share codes that were not accepted.
+    GuessesExceeded {
+        /// When the next may be tried.
+        retry_after: Duration,
+    },
+    /// The driver took back the consent that was asserted.
+    ConsentWithdrawn,
+    /// The request was answered before, and the answer is no longer kept; where it stands.
+    RequestIdSpent(EntryAt),
+    /// Who scans holds no e-licence that can be shown.
+    ScannerNotAccepted,
+    /// What a wallet asked for cannot be.
+    Wallet(WalletRefusal),
     /// The gateway drains, or the connection has reached its age: a stream ends.
     Draining,
     /// The gateway sheds load.
@@ -69,6 +85,30 @@ pub(super) enum Refusal {
     FreshnessUnavailable,
     /// Our fault.
     Internal,
+}
+
+/// Why a wallet does not get what it asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WalletRefusal {
+    /// No licence is held under the number.
+    HolderNotKnown,
+    /// The e-licence cannot be shown.
+    NotShown(NotShown),
+    /// The holder has no such presentation.
+    PresentationNotKnown,
+    /// The holder has no such consent.
+    ConsentNotKnown,
+    /// The page or resume token is none of this list's.
+    PageTokenNotKnown,
+}
+
+impl From<RequestFault> for Refusal {
+    fn from(fault: RequestFault) -> Self {
+        match fault {
+            RequestFault::Fields(faults) => Self::Malformed(faults),
+            RequestFault::Shown(refusal) => Self::Shown(refusal),
+        }
+    }
 }
 
 /// The `ratelimit` and `ratelimit-policy` fields of the current IETF draft.
@@ -98,7 +138,14 @@ impl From<NoAnswer> for Refusal {
             NoAnswer::DeadlineTooShort => Self::DeadlineExceeded,
             NoAnswer::VariationExceeded { retry_after } => Self::Variation { retry_after },
             NoAnswer::StandingLost(standing) => Self::Standing(standing),
-            NoAnswer::NoFacts(LookUpError::RegistryUnavailable) => Self::RegistryUnavailable,
+            NoAnswer::NotShown(refusal) => Self::Shown(refusal),
+            NoAnswer::GuessesExceeded { retry_after } => Self::GuessesExceeded { retry_after },
+            NoAnswer::ConsentWithdrawn => Self::ConsentWithdrawn,
+            NoAnswer::RequestIdSpent(place) => Self::RequestIdSpent(place),
+            NoAnswer::ScannerNotAccepted => Self::ScannerNotAccepted,
+            NoAnswer::StoreUnavailable | NoAnswer::NoFacts(LookUpError::RegistryUnavailable) => {
+                Self::RegistryUnavailable
+            }
             NoAnswer::NoFacts(LookUpError::RecordUnreadable) => Self::Internal,
             NoAnswer::NoFacts(LookUpError::DeadlineExceeded) => Self::DeadlineExceeded,
             NoAnswer::NoFacts(LookUpError::FreshnessUnavailable) | NoAnswer::NotFreshEnough => {
@@ -173,6 +220,26 @@ impl Refusal {
             Self::IdempotencyConflict => {
                 (Code::Aborted, Why::IdempotencyConflict, "the request id was used with other content")
             }
+            Self::Shown(refusal) => shown_row(*refusal),
+            Self::GuessesExceeded { .. } => (
+                Code::ResourceExhausted,
+                Why::ShareCodeAttemptsExceeded,
+                "too many share codes that were not accepted",
+            ),
+            Self::ConsentWithdrawn => {
+                (Code::PermissionDenied, Why::ConsentWithdrawn, "the driver took back the consent")
+            }
+            Self::RequestIdSpent(_) => (
+                Code::FailedPrecondition,
+                Why::RequestIdSpent,
+                "the request was answered before; its receipt holds the answer",
+            ),
+            Self::ScannerNotAccepted => (
+                Code::FailedPrecondition,
+                Why::ScannerNotAccepted,
+                "who scans holds no e-licence that can be shown",
+            ),
+            Self::Wallet(refusal) => wallet_row(*refusal),
             Self::Overloaded => (Code::Unavailable, Why::Overloaded, "the gateway sheds load"),
             Self::DeadlineExceeded => {
                 (Code::DeadlineExceeded, Why::DeadlineExceeded, "the answer was not ready in time")
@@ -224,6 +291,10 @@ impl Refusal {
                 let names: Vec<_> = fields.iter().map(|field| field.word()).collect();
                 [("fields".to_owned(), names.join(","))].into()
             }
+            Self::RequestIdSpent(EntryAt { origin, index }) => {
+                [("log_origin".to_owned(), origin.to_string()), ("entry_index".to_owned(), index.to_string())]
+                    .into()
+            }
             _ => std::collections::HashMap::new(),
         }
     }
@@ -246,6 +317,10 @@ impl Refusal {
                     .add_quota_failure_violation("questions-per-subject", "at most 3 different ones in 24 h");
                 details.set_retry_info(Some(*retry_after));
             }
+            Self::GuessesExceeded { retry_after } => {
+                details.add_quota_failure_violation("share-codes", "at most 20 wrong ones in 1 h");
+                details.set_retry_info(Some(*retry_after));
+            }
             Self::Overloaded
             | Self::Draining
             | Self::RegistryUnavailable
@@ -266,6 +341,11 @@ impl Refusal {
             | Self::MethodNotKnown
             | Self::EntryNotFound
             | Self::IdempotencyConflict
+            | Self::Shown(_)
+            | Self::ConsentWithdrawn
+            | Self::RequestIdSpent(_)
+            | Self::ScannerNotAccepted
+            | Self::Wallet(_)
             | Self::DeadlineExceeded
             | Self::Internal => {}
         }
@@ -291,6 +371,11 @@ fn authorise_row(refusal: &AuthoriseRefusal) -> (Code, ErrorReason, &'static str
         AuthoriseRefusal::PurposeNotPermitted => {
             (Code::PermissionDenied, Why::PurposeNotPermitted, "the contract does not list this purpose")
         }
+        AuthoriseRefusal::PresentationRequired => (
+            Code::PermissionDenied,
+            Why::PresentationRequired,
+            "only presentations are answered: a QR code or a share code",
+        ),
         AuthoriseRefusal::FieldNotPermitted(_) => {
             (Code::PermissionDenied, Why::FieldNotPermitted, "a field was asked for that is not permitted")
         }
@@ -313,6 +398,75 @@ fn authorise_row(refusal: &AuthoriseRefusal) -> (Code, ErrorReason, &'static str
     }
 }
 
+fn shown_row(refusal: ShownRefusal) -> (Code, ErrorReason, &'static str) {
+    use ErrorReason as Why;
+    match refusal {
+        ShownRefusal::Malformed => {
+            (Code::InvalidArgument, Why::PresentationMalformed, "neither a QR code of ours nor a share code")
+        }
+        ShownRefusal::NotGenuine => (
+            Code::InvalidArgument,
+            Why::PresentationNotGenuine,
+            "the QR code was not made here, was changed, or is of an old key",
+        ),
+        ShownRefusal::NotForYou => {
+            (Code::PermissionDenied, Why::PresentationNotForYou, "the QR code is for somebody else")
+        }
+        ShownRefusal::PurposeMismatch => {
+            (Code::PermissionDenied, Why::PresentationPurposeMismatch, "the driver agreed to another purpose")
+        }
+        ShownRefusal::Expired => {
+            (Code::FailedPrecondition, Why::PresentationExpired, "the time of the presentation is over")
+        }
+        ShownRefusal::AlreadyUsed => {
+            (Code::FailedPrecondition, Why::PresentationAlreadyUsed, "every use of the presentation is spent")
+        }
+        ShownRefusal::Revoked => {
+            (Code::FailedPrecondition, Why::PresentationRevoked, "the driver took the presentation back")
+        }
+        ShownRefusal::ShareCodeMistyped => {
+            (Code::InvalidArgument, Why::ShareCodeMistyped, "the check symbol of the share code does not fit")
+        }
+        ShownRefusal::ShareCodeNotAccepted => {
+            (Code::PermissionDenied, Why::ShareCodeNotAccepted, "the share code is not accepted")
+        }
+    }
+}
+
+fn wallet_row(refusal: WalletRefusal) -> (Code, ErrorReason, &'static str) {
+    use ErrorReason as Why;
+    let e_licence = Code::FailedPrecondition;
+    match refusal {
+        WalletRefusal::HolderNotKnown => {
+            (Code::NotFound, Why::HolderNotKnown, "no licence is held under this number")
+        }
+        WalletRefusal::NotShown(NotShown::NotIssued) => {
+            (e_licence, Why::ELicenceNotIssued, "no e-licence is issued")
+        }
+        WalletRefusal::NotShown(NotShown::Superseded) => {
+            (e_licence, Why::ELicenceSuperseded, "the e-licence is out of date: the holder has to apply anew")
+        }
+        WalletRefusal::NotShown(NotShown::Withdrawn) => {
+            (e_licence, Why::ELicenceWithdrawn, "the e-licence was withdrawn")
+        }
+        WalletRefusal::NotShown(NotShown::Void) => {
+            (e_licence, Why::ELicenceVoid, "the e-licence is shown as void")
+        }
+        WalletRefusal::NotShown(NotShown::Hidden) => {
+            (e_licence, Why::ELicenceHidden, "the e-licence is no longer shown")
+        }
+        WalletRefusal::PresentationNotKnown => {
+            (Code::NotFound, Why::PresentationNotKnown, "the holder has no such presentation")
+        }
+        WalletRefusal::ConsentNotKnown => {
+            (Code::NotFound, Why::ConsentNotKnown, "the holder has no such consent")
+        }
+        WalletRefusal::PageTokenNotKnown => {
+            (Code::InvalidArgument, Why::PageTokenNotKnown, "the token is none of this list's")
+        }
+    }
+}
+
 fn add_authorise_details(refusal: &AuthoriseRefusal, details: &mut ErrorDetails) {
     match refusal {
         AuthoriseRefusal::QuestionNotInContract { field, rule }
@@ -325,6 +479,7 @@ fn add_authorise_details(refusal: &AuthoriseRefusal, details: &mut ErrorDetails)
             details.add_precondition_failure_violation("GROUND", "claim.ground", text);
         }
         AuthoriseRefusal::PurposeNotPermitted
+        | AuthoriseRefusal::PresentationRequired
         | AuthoriseRefusal::FieldNotPermitted(_)
         | AuthoriseRefusal::SubjectUnderAge => {}
     }

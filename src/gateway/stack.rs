@@ -18,8 +18,8 @@ use super::layers::{
 use super::observer::CallObserver;
 use super::proto::Environment;
 use super::routes::Routes;
-use super::wallet::WalletHandlers;
 use super::serve::{Answers, Ends, ServeOptions, serve_core};
+use super::wallet::WalletHandlers;
 use crate::admission::{Meters, RefusalLog};
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;

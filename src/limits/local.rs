@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::guesses::Guesses;
 use super::partners::{PerPartner, locked};
 use super::places::Places;
 use super::questions::Questions;
@@ -14,7 +15,8 @@ use crate::domain::question::Purpose;
 use crate::domain::subject::NumberPseudonym;
 use crate::domain::time::Clock;
 use crate::verification::ports::{
-    QuestionDigest, QuotaRefusal, QuotaReservation, Quotas, RequestKey, SubjectBudget, VariationExceeded,
+    GuessBudget, GuessesExceeded, QuestionDigest, QuotaRefusal, QuotaReservation, Quotas, RequestKey,
+    SubjectBudget, VariationExceeded,
 };
 
 /// When to come back for a place: places are held for milliseconds, connections for longer.
@@ -50,6 +52,7 @@ pub struct LocalLimits {
     meters: PerPartner<PartnerMeter>,
     ledgers: PerPartner<Ledger>,
     questions: PerPartner<Mutex<Questions>>,
+    guesses: PerPartner<Mutex<Guesses>>,
 }
 
 /// The meters a request meets before it is decoded.
@@ -70,6 +73,7 @@ impl LocalLimits {
             meters: PerPartner::new(),
             ledgers: PerPartner::new(),
             questions: PerPartner::new(),
+            guesses: PerPartner::new(),
         }
     }
 
@@ -78,6 +82,7 @@ impl LocalLimits {
         self.meters.retain(&keep);
         self.ledgers.retain(&keep);
         self.questions.retain(&keep);
+        self.guesses.retain(&keep);
     }
 
     /// Returns the partner's meter, brought in line with its allowance first.
@@ -221,6 +226,18 @@ impl SubjectBudget for LocalLimits {
     }
 }
 
+impl GuessBudget for LocalLimits {
+    fn may_try(&self, partner: &PartnerId) -> Result<(), GuessesExceeded> {
+        let now = self.clock.since_boot();
+        self.guesses.with(partner, |guesses| guesses.map_or(Ok(()), |guesses| locked(guesses).may_try(now)))
+    }
+
+    fn missed(&self, partner: &PartnerId) {
+        let guesses = self.guesses.find_or(partner, Mutex::default);
+        locked(&guesses).missed(self.clock.since_boot());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,6 +350,20 @@ mod tests {
         let refused = VariationExceeded { retry_after: Duration::from_hours(23) };
         assert_eq!(ask(&partner(), 4), Err(refused));
         assert_eq!(ask(&"rental-demo".parse().unwrap(), 4), Ok(()));
+    }
+
+    #[test]
+    fn wrong_share_codes_are_counted_for_this_partner_only_and_forgotten_after_an_hour() {
+        let (limits, clock) = limits();
+        for _ in 0..20 {
+            assert_eq!(limits.may_try(&partner()), Ok(()));
+            limits.missed(&partner());
+        }
+        let exceeded = GuessesExceeded { retry_after: Duration::from_hours(1) };
+        assert_eq!(limits.may_try(&partner()), Err(exceeded));
+        assert_eq!(limits.may_try(&"rental-demo".parse().unwrap()), Ok(()));
+        clock.advance(Duration::from_hours(1));
+        assert_eq!(limits.may_try(&partner()), Ok(()));
     }
 
     #[test]

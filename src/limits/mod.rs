@@ -1,7 +1,8 @@
-//! Adapter: rates, places in flight, quotas and question variation, kept in this process.
+//! Adapter: rates, places in flight, quotas, question variation and guessed share codes, kept in this process.
 //!
 //! May know: `domain`, the ports of `admission` and `verification`. Must not know: other adapters, config, gRPC.
 
+mod guesses;
 mod keyed;
 mod local;
 mod partners;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::ports::{EntryAt, FactSource, LookUpError, QuotaRefusal, SubjectRef};
+use super::ports::{EntryAt, FactSource, LookUpError, QuotaRefusal, StoreUnavailable, SubjectRef};
 use crate::admission::LimitExceeded;
 use crate::domain::decision::Ruling;
 use crate::domain::disclosure::Disclosure;
 use crate::domain::partner::Standing;
-use crate::domain::policy::AuthoriseRefusal;
+use crate::domain::policy::{AuthoriseRefusal, AuthorisedBy};
 use crate::domain::subject::Position;
 
 /// An answer that is on record.
@@ -21,6 +21,8 @@ pub struct Answer {
     pub disclosure: Disclosure,
     /// Whom it is about; `None`: the subject was not confirmed.
     pub confirmed: Option<Confirmed>,
+    /// How the look-up was authorised.
+    pub authorised_by: AuthorisedBy,
     /// When the reading was last known to be current.
     pub observed_at: Timestamp,
     /// Only what had been recorded by then, and handed in by the position, was used.
@@ -63,12 +65,56 @@ pub enum NoAnswer {
     },
     /// Refused: the partner's standing changed while the question was being answered.
     StandingLost(Standing),
+    /// Refused: what was shown is not accepted.
+    NotShown(ShownRefusal),
+    /// Refused: too many share codes that were not accepted.
+    GuessesExceeded {
+        /// When the next may be tried.
+        retry_after: Duration,
+    },
+    /// Refused: the driver has taken back the consent that was asserted. On record, for the driver to see.
+    ConsentWithdrawn,
+    /// Refused: the request was answered more than ten minutes ago; where its answer stands.
+    RequestIdSpent(EntryAt),
+    /// Refused: who scans holds no e-licence that can be shown.
+    ScannerNotAccepted,
+    /// Error: redemptions or consents cannot be read or written now.
+    StoreUnavailable,
     /// Error: the facts could not be had.
     NoFacts(LookUpError),
     /// Error: the facts went on changing, or grew too old while the answer was being recorded.
     NotFreshEnough,
     /// Error: the answer could not be put on record.
     NoEvidence,
+}
+
+/// Why what was shown is not accepted. None of these spends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShownRefusal {
+    /// No QR code of ours and no share code.
+    Malformed,
+    /// A QR code this deployment did not make, or one that was changed.
+    NotGenuine,
+    /// A QR code for somebody else.
+    NotForYou,
+    /// The driver agreed to another purpose.
+    PurposeMismatch,
+    /// Its time is over.
+    Expired,
+    /// Every use is spent, by other requests.
+    AlreadyUsed,
+    /// The driver took it back.
+    Revoked,
+    /// A share code whose check symbol does not fit.
+    ShareCodeMistyped,
+    /// A share code that is not known, or not for this partner: which, is not told.
+    ShareCodeNotAccepted,
+}
+
+impl From<StoreUnavailable> for NoAnswer {
+    fn from(_: StoreUnavailable) -> Self {
+        Self::StoreUnavailable
+    }
 }
 
 impl From<QuotaRefusal> for NoAnswer {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::ports::QuestionDigest;
-use super::request::Request;
+use super::request::{About, Request};
 use crate::domain::licence::{FileNumber, VehicleClass};
 use crate::domain::question::Question;
 use crate::domain::subject::{NumberPseudonym, Position};
@@ -45,6 +45,8 @@ pub(super) fn digest_question(
                 bytes.vehicle(vehicle);
             }
         }
+        // Whoever scans asks the same question.
+        Question::PeerScan { .. } => {}
     }
     if let Some(Position { epoch, partition, seq }) = known_position {
         bytes.number(epoch.into()).number(partition.into()).number(seq.cast_signed());
@@ -52,19 +54,36 @@ pub(super) fn digest_question(
     bytes.digest()
 }
 
-/// Digests everything that makes a request the same request: whom, what, in which matter. Lives in memory only.
+/// Digests everything that makes a request the same request: whom, what, in which matter, which fields. `number` is the number that was
+/// sent with it: the claimed one, or that of who scans.
+///
+/// Of a claim it lives in memory only. Of something shown it stands in the registry as long as the redemption does, and cannot be tried
+/// out: the text that was shown is in it, and that is kept nowhere.
 pub(super) fn digest_content(
     request: &Request,
     question: QuestionDigest,
-    pseudonym: NumberPseudonym,
+    number: Option<NumberPseudonym>,
 ) -> QuestionDigest {
-    let mut bytes = Bytes(Vec::with_capacity(160));
-    bytes
-        .text(request.claim.name.expose())
-        .text(request.claim.file_number.as_ref().map_or("", FileNumber::expose))
-        .text(&request.case_reference);
+    let mut bytes = Bytes(Vec::with_capacity(256));
+    match &request.about {
+        About::Claimed(claim) => {
+            bytes
+                .byte(0)
+                .text(claim.name.expose())
+                .text(claim.file_number.as_ref().map_or("", FileNumber::expose));
+        }
+        About::Shown(shown) => {
+            bytes.byte(shown.kind().code()).text(&shown.text());
+        }
+    }
+    bytes.text(&request.case_reference);
+    for field in request.fields.iter() {
+        bytes.byte(field.code());
+    }
     bytes.0.extend_from_slice(&question.0);
-    bytes.0.extend_from_slice(pseudonym.as_bytes());
+    if let Some(number) = number {
+        bytes.0.extend_from_slice(number.as_bytes());
+    }
     bytes.digest()
 }
 

@@ -24,6 +24,7 @@ use crate::domain::decision::Ruling;
 use crate::domain::disclosure::Disclosure;
 use crate::domain::licence::{DocumentKind, LicenceNumber, Record};
 use crate::domain::partner::{Allowance, PartnerId};
+use crate::domain::presentation::PresentationKind;
 use crate::domain::question::{Purpose, Question};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
 
@@ -269,8 +270,8 @@ pub struct AnswerToRecord<'a> {
     pub partner: &'a PartnerId,
     /// Why.
     pub purpose: Purpose,
-    /// What was asserted, with the ground.
-    pub claim: &'a Claim,
+    /// What was sent about whom.
+    pub about: AboutToRecord<'a>,
     /// The partner's serial; committed, never held in the clear.
     pub case_reference: &'a str,
     /// The partner's category.
@@ -279,7 +280,7 @@ pub struct AnswerToRecord<'a> {
     pub operator_id: &'a str,
     /// The partner's idempotency key.
     pub request_id: Option<&'a str>,
-    /// Whom the claim was confirmed to be about.
+    /// Whom it was confirmed to be about.
     pub subject: SubjectToRecord<'a>,
     /// What was asked.
     pub question: &'a Question,
@@ -297,6 +298,24 @@ pub struct AnswerToRecord<'a> {
     pub policy_version: &'a str,
     /// Whether it will be charged.
     pub charged: bool,
+    /// Whether it was refused, because the driver had taken back the consent asserted: an entry the driver can see, and nothing told.
+    pub consent_withdrawn: bool,
+}
+
+/// What was sent about whom.
+#[derive(Clone, Copy)]
+pub enum AboutToRecord<'a> {
+    /// A claim, with its ground.
+    Claimed(&'a Claim),
+    /// What the driver showed or sent.
+    Shown {
+        /// In which way.
+        by: PresentationKind,
+        /// The text that was sent; a share code as it is written ([`ShareCode::to_text`](crate::domain::presentation::ShareCode)).
+        text: &'a str,
+        /// The number it leads to.
+        number: NumberPseudonym,
+    },
 }
 
 /// Whom an entry is about.

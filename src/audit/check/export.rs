@@ -117,11 +117,12 @@ struct HoldBackLine<'a> {
 #[derive(Debug, Serialize)]
 struct AnswerLine<'a> {
     purpose: Purpose,
-    ground: GroundKind,
+    ground: Option<GroundKind>,
     subject_is_party: bool,
     authorised_by: AuthorisedBy,
     decision: Decision,
     charged: bool,
+    consent_withdrawn: bool,
     criteria: Vec<CriterionLine>,
     position: PositionLine,
     known_at: Timestamp,
@@ -217,6 +218,7 @@ impl<'a> AnswerLine<'a> {
             authorised_by: answer.authorised_by,
             decision: answer.decision,
             charged: answer.charged,
+            consent_withdrawn: answer.consent_withdrawn,
             criteria: criteria.collect(),
             position: PositionLine {
                 epoch: position.epoch,

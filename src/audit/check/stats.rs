@@ -116,6 +116,10 @@ fn place_of(purpose: Option<Purpose>) -> usize {
 
 impl Line {
     fn answer(&mut self, answer: &AnswerEntry<'_>) {
+        if answer.consent_withdrawn {
+            // No answer: it stands among the refusals, too, and is counted there.
+            return;
+        }
         self.answers += 1;
         self.charged += u64::from(answer.charged);
         match answer.decision {

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use super::codec::{DecodeError, EncodeError, Reader, push_moment, push_text};
-use super::{ENTRY_VERSION, KIND_ANSWER, LeafSet};
+use super::{ENTRY_VERSION, ENTRY_VERSION_SHOWN, KIND_ANSWER, LeafSet};
 use crate::domain::claim::GroundKind;
-use crate::domain::closed_set::closed_set;
 use crate::domain::decision::{Criterion, CriterionKind, Decision, Outcome, Reason};
 use crate::domain::partner::PartnerId;
+use crate::domain::policy::AuthorisedBy;
 use crate::domain::question::Purpose;
 use crate::domain::subject::Position;
 use crate::verification::ports::QuestionDigest;
@@ -24,19 +24,11 @@ const CASE_CATEGORY_BYTES_MAX: usize = 32;
 const FLAG_CHARGED: u8 = 1;
 const FLAG_SUBJECT_IS_PARTY: u8 = 2;
 const FLAG_REQUEST: u8 = 4;
-const FLAGS_KNOWN: u8 = FLAG_CHARGED | FLAG_SUBJECT_IS_PARTY | FLAG_REQUEST;
+const FLAG_CONSENT_WITHDRAWN: u8 = 8;
+const FLAGS_KNOWN: u8 = FLAG_CHARGED | FLAG_SUBJECT_IS_PARTY | FLAG_REQUEST | FLAG_CONSENT_WITHDRAWN;
 
-closed_set! {
-    /// How a look-up was authorised.
-    pub enum AuthorisedBy {
-        /// A QR code shown by the driver.
-        Qr = 1, "qr";
-        /// A share code given by the driver.
-        ShareCode = 2, "share-code";
-        /// The partner's assertion, with its ground.
-        Asserted = 3, "asserted";
-    }
-}
+/// In place of a ground: the driver showed it.
+const NO_GROUND: u8 = 0;
 
 /// Whom an entry is about, as far as the log says: 16 bytes that only the holder of the subject's secret can relate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,8 +56,8 @@ pub struct AnswerEntry<'a> {
     pub partner: Cow<'a, PartnerId>,
     /// Why.
     pub purpose: Purpose,
-    /// On what ground.
-    pub ground: GroundKind,
+    /// On what ground; `None` exactly when the driver showed it.
+    pub ground: Option<GroundKind>,
     /// For a contract: the partner stated that the driver is a party to it.
     pub subject_is_party: bool,
     /// How the look-up was authorised.
@@ -74,6 +66,8 @@ pub struct AnswerEntry<'a> {
     pub decision: Decision,
     /// Whether it was to be charged.
     pub charged: bool,
+    /// Whether it was refused, because the driver had taken the consent back: the partner learned that and nothing else.
+    pub consent_withdrawn: bool,
     /// What was known: handed in by this feed position …
     pub position: Position,
     /// … and recorded by this moment.
@@ -108,11 +102,11 @@ impl AnswerEntry<'_> {
     /// # Errors
     /// [`EncodeError`] when a text or the criteria exceed the format; nothing is shortened silently.
     pub fn encode(&self, into: &mut Vec<u8>) -> Result<(), EncodeError> {
-        into.extend_from_slice(&[ENTRY_VERSION, KIND_ANSWER]);
+        into.extend_from_slice(&[self.version(), KIND_ANSWER]);
         push_moment(into, self.at);
         into.extend_from_slice(&[
             self.purpose.code(),
-            self.ground.code(),
+            self.ground.map_or(NO_GROUND, GroundKind::code),
             self.authorised_by.code(),
             self.decision.code(),
             self.flags(),
@@ -142,6 +136,16 @@ impl AnswerEntry<'_> {
         flag(self.charged, FLAG_CHARGED)
             | flag(self.subject_is_party, FLAG_SUBJECT_IS_PARTY)
             | flag(self.request.is_some(), FLAG_REQUEST)
+            | flag(self.consent_withdrawn, FLAG_CONSENT_WITHDRAWN)
+    }
+
+    /// Whatever version 1 has no words for makes it version 2.
+    pub(super) fn version(&self) -> u8 {
+        let needs_words = self.authorised_by != AuthorisedBy::Asserted
+            || self.consent_withdrawn
+            || self.purpose == Purpose::PeerScan
+            || self.leaves.is_newer();
+        if needs_words { ENTRY_VERSION_SHOWN } else { ENTRY_VERSION }
     }
 }
 
@@ -149,8 +153,14 @@ impl AnswerEntry<'static> {
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let at = from.moment("at")?;
         let purpose = from.member(Purpose::from_code, "purpose")?;
-        let ground = from.member(GroundKind::from_code, "ground")?;
+        let ground = match from.byte("ground")? {
+            NO_GROUND => None,
+            code => Some(GroundKind::from_code(code).ok_or(DecodeError::Field("ground"))?),
+        };
         let authorised_by = from.member(AuthorisedBy::from_code, "authorised by")?;
+        if ground.is_some() != (authorised_by == AuthorisedBy::Asserted) {
+            return Err(DecodeError::Field("ground"));
+        }
         let decision = from.member(Decision::from_code, "decision")?;
         let flags = from.member(|flags| (flags & !FLAGS_KNOWN == 0).then_some(flags), "flags")?;
         let position = Position {
@@ -165,6 +175,7 @@ impl AnswerEntry<'static> {
             authorised_by,
             decision,
             charged: flags & FLAG_CHARGED != 0,
+            consent_withdrawn: flags & FLAG_CONSENT_WITHDRAWN != 0,
             subject_is_party: flags & FLAG_SUBJECT_IS_PARTY != 0,
             position,
             known_at: from.moment("known at")?,

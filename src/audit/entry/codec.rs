@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{ENTRY_BYTES_MAX, ENTRY_VERSION};
+use super::{ENTRY_BYTES_MAX, ENTRY_VERSION, ENTRY_VERSION_SHOWN};
 
 /// An entry could not be written: something of ours is longer than the format admits. A person should look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,7 @@ pub enum DecodeError {
 
 /// Reads fields in order; every failure names its field.
 pub(super) struct Reader<'a> {
+    version: u8,
     rest: &'a [u8],
 }
 
@@ -40,11 +41,17 @@ impl<'a> Reader<'a> {
         if bytes.len() > ENTRY_BYTES_MAX {
             return Err(DecodeError::TooLong);
         }
-        let mut reader = Self { rest: bytes };
-        match reader.byte("version")? {
-            ENTRY_VERSION => Ok(reader),
+        let mut reader = Self { version: 0, rest: bytes };
+        reader.version = reader.byte("version")?;
+        match reader.version {
+            ENTRY_VERSION | ENTRY_VERSION_SHOWN => Ok(reader),
             newer => Err(DecodeError::Version(newer)),
         }
+    }
+
+    /// Returns the version the bytes begin with.
+    pub(super) fn version(&self) -> u8 {
+        self.version
     }
 
     pub(super) fn take(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {

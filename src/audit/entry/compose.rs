@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 
-use super::answer::{AnswerEntry, AuthorisedBy};
+use super::answer::AnswerEntry;
 use super::codec::{EncodeError, push_moment};
 use super::leaves::{Commitments, LeafName};
 use super::values;
 use crate::audit::keys::{EntryKeys, LogSecret, Month};
-use crate::domain::claim::Ground;
+use crate::domain::claim::{Claim, Ground};
 use crate::domain::disclosure::Disclosure;
+use crate::domain::policy::AuthorisedBy;
 use crate::evidence::ports::SubjectHandle;
-use crate::verification::ports::{AnswerToRecord, SubjectToRecord};
+use crate::verification::ports::{AboutToRecord, AnswerToRecord, SubjectToRecord};
 
 /// Writes the entry of an answer: about ten leaves, some twenty short SHA-256 and five HMACs, no identifier.
 ///
@@ -27,16 +28,20 @@ pub fn compose(
     commit_inputs(&mut commitments, answer);
     commit_outputs(&mut commitments, answer);
     let (leaves, root) = commitments.fold();
-    let ground = &answer.claim.ground;
+    let (authorised_by, ground) = match answer.about {
+        AboutToRecord::Claimed(claim) => (AuthorisedBy::Asserted, Some(&claim.ground)),
+        AboutToRecord::Shown { by, .. } => (by.into(), None),
+    };
     AnswerEntry {
         at: answer.at,
         partner: Cow::Borrowed(answer.partner),
         purpose: answer.purpose,
-        ground: ground.kind(),
-        subject_is_party: matches!(ground, Ground::Contract { subject_is_party: true }),
-        authorised_by: AuthorisedBy::Asserted,
+        ground: ground.map(Ground::kind),
+        subject_is_party: matches!(ground, Some(Ground::Contract { subject_is_party: true })),
+        authorised_by,
         decision: answer.ruling.decision,
         charged: answer.charged,
+        consent_withdrawn: answer.consent_withdrawn,
         position: answer.position,
         known_at: answer.known_at,
         nonce,
@@ -58,9 +63,12 @@ fn entry_keys(answer: &AnswerToRecord<'_>, secret: &LogSecret) -> EntryKeys {
     let month = Month::of(answer.at);
     match answer.subject {
         SubjectToRecord::Confirmed(_, subject) => EntryKeys::confirmed(subject),
-        SubjectToRecord::Unconfirmed(_, subject) => {
-            EntryKeys::unconfirmed(subject, month, answer.claim.document, &answer.claim.number)
-        }
+        SubjectToRecord::Unconfirmed(_, subject) => match answer.about {
+            AboutToRecord::Claimed(claim) => {
+                EntryKeys::unconfirmed(subject, month, claim.document, &claim.number)
+            }
+            AboutToRecord::Shown { number, .. } => EntryKeys::unconfirmed_shown(subject, month, number),
+        },
         SubjectToRecord::Unknown(pseudonym) => secret.unknown_number(month, pseudonym),
     }
 }
@@ -75,20 +83,28 @@ fn handle(answer: &AnswerToRecord<'_>) -> SubjectHandle {
 }
 
 fn commit_inputs(to: &mut Commitments, answer: &AnswerToRecord<'_>) {
-    let claim = answer.claim;
+    match answer.about {
+        AboutToRecord::Claimed(claim) => commit_claim(to, claim),
+        AboutToRecord::Shown { text, .. } => {
+            to.commit(LeafName::Presentation, |into| into.extend_from_slice(text.as_bytes()));
+        }
+    }
+    to.commit(LeafName::CaseReference, |into| into.extend_from_slice(answer.case_reference.as_bytes()));
+    to.commit(LeafName::Operator, |into| into.extend_from_slice(answer.operator_id.as_bytes()));
+    to.commit(LeafName::Question, |into| values::question(into, answer.question));
+    if let Some(id) = answer.request_id {
+        to.commit(LeafName::RequestId, |into| into.extend_from_slice(id.as_bytes()));
+    }
+}
+
+fn commit_claim(to: &mut Commitments, claim: &Claim) {
     to.commit(LeafName::LicenceNumber, |into| values::licence_number(into, claim.document, &claim.number));
     to.commit(LeafName::FullName, |into| into.extend_from_slice(claim.name.expose().as_bytes()));
     if let Some(number) = &claim.file_number {
         to.commit(LeafName::FileNumber, |into| into.extend_from_slice(number.expose().as_bytes()));
     }
-    to.commit(LeafName::CaseReference, |into| into.extend_from_slice(answer.case_reference.as_bytes()));
-    to.commit(LeafName::Operator, |into| into.extend_from_slice(answer.operator_id.as_bytes()));
-    to.commit(LeafName::Question, |into| values::question(into, answer.question));
     if let Ground::Consent(evidence) = &claim.ground {
         to.commit(LeafName::Consent, |into| values::consent(into, evidence));
-    }
-    if let Some(id) = answer.request_id {
-        to.commit(LeafName::RequestId, |into| into.extend_from_slice(id.as_bytes()));
     }
 }
 
@@ -126,5 +142,11 @@ fn commit_disclosure(to: &mut Commitments, released: &Disclosure) {
     }
     if let Some(needed) = released.paper_licence_needed {
         to.commit(LeafName::PaperLicenceNeeded, |into| into.push(u8::from(needed)));
+    }
+    if let Some(shown) = released.display {
+        to.commit(LeafName::Display, |into| values::display(into, shown));
+    }
+    if let Some(groups) = released.class_groups {
+        to.commit(LeafName::ClassGroups, |into| values::class_groups(into, groups));
     }
 }

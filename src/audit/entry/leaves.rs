@@ -33,6 +33,8 @@ closed_set! {
         Consent = 6, "consent";
         /// The partner's idempotency key, when given.
         RequestId = 7, "request-id";
+        /// What the driver showed, as it was sent.
+        Presentation = 8, "presentation";
         /// Until when a QUALIFIED answer could be relied on.
         RelianceUntil = 12, "reliance-until";
         /// The remedies told.
@@ -84,6 +86,13 @@ impl LeafSet {
     /// Iterates over the leaves in canonical order.
     pub fn iter(self) -> impl Iterator<Item = LeafName> {
         LeafName::ALL.iter().copied().filter(move |name| self.contains(*name))
+    }
+
+    /// Says whether a leaf is among them that version 1 of entries did not know.
+    pub(super) fn is_newer(self) -> bool {
+        [LeafName::Presentation, LeafName::Display, LeafName::ClassGroups]
+            .into_iter()
+            .any(|name| self.contains(name))
     }
 
     /// Says whether this field was disclosed.

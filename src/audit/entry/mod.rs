@@ -16,10 +16,9 @@ mod look_up;
 mod refusal;
 pub(in crate::audit) mod values;
 
+pub use crate::domain::policy::AuthorisedBy;
 pub use access::{About, Access, AccessEntry, AccessOutcome, Part};
-pub use answer::{
-    AnswerEntry, AuthorisedBy, CRITERIA_MAX, CaseDigest, HiddenHandle, RequestDigest, SubjectPseudonym,
-};
+pub use answer::{AnswerEntry, CRITERIA_MAX, CaseDigest, HiddenHandle, RequestDigest, SubjectPseudonym};
 pub use codec::{DecodeError, EncodeError};
 pub use compose::compose;
 pub use leaves::{LeafName, LeafSet, leaf_hash, root_over};
@@ -35,8 +34,13 @@ use crate::domain::partner::PartnerId;
 /// The most bytes an entry may have.
 pub const ENTRY_BYTES_MAX: usize = 350;
 
-/// The version every entry begins with today.
+/// The version an entry begins with, unless it says what that version had no words for.
 pub const ENTRY_VERSION: u8 = 1;
+
+/// The version of entries about something shown, and of those about a consent that was taken back. Their layout is that of
+/// [`ENTRY_VERSION`]: the number tells a reader of before that it cannot understand them. Whatever version 1 can say is written as
+/// version 1, so that there is one way to write an entry and logs of before keep their bytes.
+pub const ENTRY_VERSION_SHOWN: u8 = 2;
 
 #[cfg(test)]
 pub(in crate::audit) mod testing;
@@ -75,8 +79,20 @@ impl Entry {
             KIND_ACCESS => Self::Access(AccessEntry::read(&mut reader)?),
             _ => return Err(DecodeError::Field("kind")),
         };
+        if reader.version() != entry.version() {
+            return Err(DecodeError::Field("version"));
+        }
         reader.finish()?;
         Ok(entry)
+    }
+
+    /// Returns the one version in which it is written.
+    fn version(&self) -> u8 {
+        match self {
+            Self::Answer(answer) => answer.version(),
+            Self::Refusals(refusals) => refusals.version(),
+            Self::Access(_) => ENTRY_VERSION,
+        }
     }
 
     /// Returns when: an answer's or access's moment, or the second of refusals.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::answer::{PARTNER_BYTES_MAX, read_partner};
 use super::codec::{DecodeError, EncodeError, Reader, push_moment, push_text};
-use super::{ENTRY_VERSION, KIND_REFUSALS};
+use super::{ENTRY_VERSION, ENTRY_VERSION_SHOWN, KIND_REFUSALS};
 use crate::domain::partner::PartnerId;
 use crate::domain::question::Purpose;
 
@@ -31,12 +31,17 @@ impl RefusalEntry {
     /// # Errors
     /// [`EncodeError`] when the reason is longer than the format admits.
     pub fn encode(&self, into: &mut Vec<u8>) -> Result<(), EncodeError> {
-        into.extend_from_slice(&[ENTRY_VERSION, KIND_REFUSALS]);
+        into.extend_from_slice(&[self.version(), KIND_REFUSALS]);
         push_moment(into, self.at);
         into.push(self.purpose.map_or(0, Purpose::code));
         into.extend_from_slice(&self.count.to_be_bytes());
         push_text(into, self.partner.as_str(), PARTNER_BYTES_MAX, "partner")?;
         push_text(into, &self.reason, REASON_BYTES_MAX, "reason")
+    }
+
+    /// A purpose that version 1 did not know makes it version 2.
+    pub(super) fn version(&self) -> u8 {
+        if self.purpose == Some(Purpose::PeerScan) { ENTRY_VERSION_SHOWN } else { ENTRY_VERSION }
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {

@@ -10,16 +10,20 @@ use super::*;
 use crate::audit::keys::{EntryKeys, LogSecret, Month};
 use crate::domain::claim::{Claim, ConsentEvidence, Ground, GroundKind};
 use crate::domain::decision::{Advice, Criterion, CriterionKind, Decision, Outcome, Reason, Ruling};
-use crate::domain::disclosure::{Disclosure, Field, Pending, Probation, ProbationKind, TenureBand};
+use crate::domain::disclosure::{
+    Disclosure, DisplayShown, Field, Pending, Probation, ProbationKind, TenureBand,
+};
+use crate::domain::elicence::{Display, Groups};
 use crate::domain::licence::{
     ClassSet, DocumentKind, FileNumber, FullName, LicenceNumber, NumberRules, StateSet, VehicleClass,
 };
 use crate::domain::partner::PartnerId;
+use crate::domain::presentation::{Holder, PresentationKind};
 use crate::domain::question::{Purpose, Question};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
 use crate::domain::vehicle::{Vehicle, VehicleKind, VehicleUse};
 use crate::evidence::ports::{LookUp, SubjectHandle};
-use crate::verification::ports::{AnswerToRecord, QuestionDigest, SubjectToRecord};
+use crate::verification::ports::{AboutToRecord, AnswerToRecord, QuestionDigest, SubjectToRecord};
 
 const NUMBER: &str = "000000199001010018";
 const NAME: &str = "测试甲";
@@ -27,6 +31,7 @@ const FILE_NUMBER: &str = "000000123456";
 const CASE: &str = "RA-2026-0004711";
 const OPERATOR: &str = "clerk-17";
 const REQUEST: &str = "0192f0c1-7a1e-7b6c-9c51-0a4f0b0d8a11";
+const QR: &str = "DG1:6BF4C+7QX";
 const SUBJECT: SubjectId = SubjectId::from_bytes([0x55; 16]);
 const NONCE: [u8; 16] = *b"nonce-of-16-byte";
 
@@ -38,6 +43,44 @@ const GOLDEN_ANSWER: &str = concat!(
     "a827564108a43b2a077db5d7fd51fd051244793f8fc5b858e0c86cbb4feed63c22cb0b72656e74616c2d64656d",
     "6f0a323032362d31312d303108636865636b6f757402010100060208",
 );
+
+/// Three more of the same program: a QR code shown in place of a claim, a peer scan, a consent taken back.
+const GOLDEN_SHOWN: &str = concat!(
+    "0201000660d926e7418003000102050000000100020000000000000003000660d926e55f406e6f6e63652d6f66",
+    "2d31362d627974652ea59c94b975a2f198380d85aac086ac33333333333333333333333333333333001011b8f9",
+    "e235cdc2eabc4490711fe2b262d5a18dd2e149fb09963155c61e5bfab7d55922a4710a00abb8d532458bc2d37a",
+    "a827564108a43b2a077db5d7fd51fd051244793f8fc5b858e0c86cbb4feed63c22cb0b72656e74616c2d64656d",
+    "6f0a323032362d31312d303108636865636b6f757402010100060208",
+);
+
+const GOLDEN_PEER_SCAN: &str = concat!(
+    "0201000660d926e7418007000102050000000100020000000000000003000660d926e55f406e6f6e63652d6f66",
+    "2d31362d627974652ea59c94b975a2f198380d85aac086ac33333333333333333333333333333333060001b8a5",
+    "4033e34cc6d14375bf84355c72d858ab085355c55eef7ab0f0d558975099cd22a4710a00abb8d532458bc2d37a",
+    "a827dad0ef10aa231c53c141f5e22b1af94b66cf79dc010851e7c50b6896077be9fc0b77616c6c65742d64656d",
+    "6f0a323032362d31312d303108636865636b6f757401030204",
+);
+
+const GOLDEN_WITHDRAWN: &str = concat!(
+    "0201000660d926e74180030103030c0000000100020000000000000003000660d926e55f406e6f6e63652d6f66",
+    "2d31362d627974652ea59c94b975a2f198380d85aac086ac33333333333333333333333333333333000000ff4d",
+    "b71cd1cf91c219ec92f0b29bf4eb71ba98cb94079fe55cccbfc0021ed958e322a4710a00abb8d532458bc2d37a",
+    "a827564108a43b2a077db5d7fd51fd051244793f8fc5b858e0c86cbb4feed63c22cb0b72656e74616c2d64656d",
+    "6f0a323032362d31312d303108636865636b6f757400",
+);
+
+const GOLDEN_REFUSED_SCANS: &str =
+    "0202000660d926e55f4007000000030b77616c6c65742d64656d6f145343414e4e45525f4e4f545f4143434550544544";
+
+const ALL_GOLDEN: [&str; 7] = [
+    GOLDEN_ANSWER,
+    GOLDEN_SHOWN,
+    GOLDEN_PEER_SCAN,
+    GOLDEN_WITHDRAWN,
+    GOLDEN_REFUSALS,
+    GOLDEN_REFUSED_SCANS,
+    GOLDEN_ACCESS,
+];
 
 const GOLDEN_REFUSALS: &str =
     "0102000660d926e55f4003000001020b72656e74616c2d64656d6f0d524154455f4558434545444544";
@@ -120,7 +163,7 @@ impl Case {
             at: moment("2026-11-22T08:20:37.123456Z"),
             partner: &self.partner,
             purpose: Purpose::Rental,
-            claim: &self.claim,
+            about: AboutToRecord::Claimed(&self.claim),
             case_reference: CASE,
             case_category: "checkout",
             operator_id: OPERATOR,
@@ -134,6 +177,7 @@ impl Case {
             known_at: moment("2026-11-22T08:20:37Z"),
             policy_version: "2026-11-01",
             charged: true,
+            consent_withdrawn: false,
         }
     }
 
@@ -141,6 +185,13 @@ impl Case {
         let mut bytes = Vec::new();
         compose(answer, &self.log, NONCE, &mut bytes).unwrap();
         bytes
+    }
+
+    /// The same, by the QR code that was shown.
+    fn shown_answer<'a>(&'a self, subject: SubjectToRecord<'a>) -> AnswerToRecord<'a> {
+        let (text, number) = (QR, NumberPseudonym::from_bytes([0x44; 16]));
+        let about = AboutToRecord::Shown { by: PresentationKind::Qr, text, number };
+        AnswerToRecord { about, ..self.answer(subject) }
     }
 
     pub(super) fn confirmed_answer(&self) -> AnswerToRecord<'_> {
@@ -171,9 +222,104 @@ fn golden_vector_of_an_answer() {
 #[test]
 fn the_specification_shows_the_same_vectors() {
     let text: String = include_str!("../../../docs/evidence.md").split_whitespace().collect();
-    assert!(text.contains(GOLDEN_ANSWER));
-    assert!(text.contains(GOLDEN_REFUSALS));
-    assert!(text.contains(GOLDEN_ACCESS));
+    for golden in ALL_GOLDEN {
+        assert!(text.contains(golden), "{golden}");
+    }
+}
+
+#[test]
+fn golden_vector_of_what_was_shown() {
+    let case = case();
+    let shown = case.shown_answer(SubjectToRecord::Confirmed(&SUBJECT, &case.secret));
+    assert_eq!(hex(&case.bytes(&shown)), GOLDEN_SHOWN);
+    let entry = answer_in(&unhex(GOLDEN_SHOWN));
+    assert_eq!((entry.ground, entry.authorised_by), (None, AuthorisedBy::Qr));
+    for sent in [LeafName::LicenceNumber, LeafName::FullName, LeafName::FileNumber, LeafName::Consent] {
+        assert!(!entry.leaves.contains(sent), "{sent}");
+    }
+    assert!(entry.leaves.contains(LeafName::Presentation));
+}
+
+#[test]
+fn golden_vector_of_a_peer_scan() {
+    let mut case = case();
+    case.partner = "wallet-demo".parse().unwrap();
+    let Claim { document, number, .. } = case.claim.clone();
+    case.question = Question::PeerScan { scanner: Holder { document, number } };
+    case.ruling.reliance_until = None;
+    case.ruling.criteria = vec![Criterion::not_met(CriterionKind::Licence, Reason::LicenceNotInForce)];
+    case.disclosure = Disclosure {
+        display: Some(DisplayShown { display: Display::Red, deferred: true }),
+        class_groups: Some(Groups { car: true, motorcycle: false }),
+        ..Disclosure::default()
+    };
+    let shown = case.shown_answer(SubjectToRecord::Confirmed(&SUBJECT, &case.secret));
+    let bytes = case.bytes(&AnswerToRecord { purpose: Purpose::PeerScan, ..shown });
+    assert_eq!(hex(&bytes), GOLDEN_PEER_SCAN);
+    let entry = answer_in(&bytes);
+    assert!(entry.leaves.discloses(Field::Display) && entry.leaves.discloses(Field::ClassGroups));
+}
+
+#[test]
+fn golden_vector_of_a_consent_taken_back() {
+    let mut case = case();
+    (case.ruling, case.disclosure) = (Ruling::withheld(), Disclosure::nothing());
+    let refused = AnswerToRecord { charged: false, consent_withdrawn: true, ..case.confirmed_answer() };
+    assert_eq!(hex(&case.bytes(&refused)), GOLDEN_WITHDRAWN);
+    let entry = answer_in(&unhex(GOLDEN_WITHDRAWN));
+    assert!(entry.consent_withdrawn && !entry.charged && entry.criteria.is_empty());
+    assert_eq!(entry.ground, Some(GroundKind::Consent));
+}
+
+#[test]
+fn golden_vector_of_refused_peer_scans() {
+    let entry = RefusalEntry {
+        at: moment("2026-11-22T08:20:37Z"),
+        partner: "wallet-demo".parse().unwrap(),
+        reason: "SCANNER_NOT_ACCEPTED".into(),
+        purpose: Some(Purpose::PeerScan),
+        count: 3,
+    };
+    let mut bytes = Vec::new();
+    entry.encode(&mut bytes).unwrap();
+    assert_eq!(hex(&bytes), GOLDEN_REFUSED_SCANS);
+    assert_eq!(Entry::decode(&bytes), Ok(Entry::Refusals(entry)));
+}
+
+/// There is one version for what an entry says: neither an old word in the new one nor a new word in the old one.
+#[test]
+fn an_entry_in_another_version_than_its_own_is_refused() {
+    for golden in ALL_GOLDEN {
+        let mut bytes = unhex(golden);
+        assert!(Entry::decode(&bytes).is_ok());
+        bytes[0] = 3 - bytes[0];
+        assert_eq!(Entry::decode(&bytes), Err(DecodeError::Field("version")), "{golden}");
+        bytes[0] = 3;
+        assert_eq!(Entry::decode(&bytes), Err(DecodeError::Version(3)));
+    }
+}
+
+#[test]
+fn a_claim_has_a_ground_and_nothing_shown_has_one() {
+    for (golden, ground) in [(GOLDEN_ANSWER, 0), (GOLDEN_SHOWN, 1), (GOLDEN_SHOWN, 9)] {
+        let mut bytes = unhex(golden);
+        bytes[11] = ground;
+        assert_eq!(Entry::decode(&bytes), Err(DecodeError::Field("ground")));
+    }
+}
+
+#[test]
+fn what_was_shown_and_not_confirmed_is_no_claims_pseudonym_and_opens() {
+    let case = case();
+    let unconfirmed = SubjectToRecord::Unconfirmed(&SUBJECT, &case.secret);
+    let number = NumberPseudonym::from_bytes([0x44; 16]);
+    let shown = answer_in(&case.bytes(&case.shown_answer(unconfirmed)));
+    let gone = answer_in(&case.bytes(&case.shown_answer(SubjectToRecord::Unknown(number))));
+    let claimed = answer_in(&case.bytes(&case.answer(unconfirmed)));
+    assert_ne!(shown.subject, claimed.subject);
+    assert_eq!(shown.leaves, gone.leaves, "the same shape, whether there is a record or none");
+    let month = Month::of(shown.at);
+    assert_eq!(shown.subject, EntryKeys::unconfirmed_shown(&case.secret, month, number).pseudonym());
 }
 
 #[test]
@@ -209,7 +355,7 @@ fn an_answer_reads_back_as_it_was_written() {
     let entry = answer_in(&case.confirmed());
     assert_eq!(entry.at, moment("2026-11-22T08:20:37.123456Z"));
     assert_eq!(*entry.partner, case.partner);
-    assert_eq!((entry.purpose, entry.ground), (Purpose::Rental, GroundKind::Consent));
+    assert_eq!((entry.purpose, entry.ground), (Purpose::Rental, Some(GroundKind::Consent)));
     assert_eq!((entry.decision, &*entry.criteria), (Decision::NotQualified, &case.ruling.criteria[..]));
     assert_eq!(entry.position, Position { epoch: 1, partition: 2, seq: 3 });
     assert_eq!((&*entry.policy_version, &*entry.case_category), ("2026-11-01", "checkout"));
@@ -315,7 +461,7 @@ fn every_disclosed_field_is_committed_to() {
     let mut case = case();
     let before = answer_in(&case.confirmed()).root;
     type Release = fn(&mut Disclosure);
-    let all: [(Field, Release); 6] = [
+    let all: [(Field, Release); 8] = [
         (Field::ExpiredOn, |out| out.expired_on = Some(date(2026, 1, 2))),
         (Field::Probation, |out| {
             out.probation = Some(Probation { kind: ProbationKind::AddedClass, last_day: date(2026, 1, 2) });
@@ -324,6 +470,12 @@ fn every_disclosed_field_is_committed_to() {
         (Field::States, |out| out.states = StateSet::parse("AH")),
         (Field::Classes, |out| out.classes = Some(ClassSet::of(&[VehicleClass::A1]))),
         (Field::PaperLicenceNeeded, |out| out.paper_licence_needed = Some(true)),
+        (Field::Display, |out| {
+            out.display = Some(DisplayShown { display: Display::Normal, deferred: false });
+        }),
+        (Field::ClassGroups, |out| {
+            out.class_groups = Some(Groups { car: false, motorcycle: true });
+        }),
     ];
     for (field, release) in all {
         case.disclosure = Disclosure::default();
@@ -344,6 +496,10 @@ fn no_identifier_is_in_the_bytes() {
     ];
     for subject in subjects {
         let bytes = case.bytes(&case.answer(subject));
+        let shown = case.bytes(&case.shown_answer(subject));
+        for secret in [QR, &QR[4..]] {
+            assert!(!shown.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret}");
+        }
         for secret in [NUMBER, &NUMBER[6..14], NAME, FILE_NUMBER, CASE, OPERATOR, REQUEST] {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret}");
@@ -441,13 +597,13 @@ fn the_longest_entry_fits_and_longer_texts_are_refused() {
 
 #[test]
 fn truncated_extended_and_newer_bytes_are_refused() {
-    for golden in [GOLDEN_ANSWER, GOLDEN_REFUSALS, GOLDEN_ACCESS] {
+    for golden in ALL_GOLDEN {
         let good = unhex(golden);
         for length in 0..good.len() {
             assert!(Entry::decode(&good[..length]).is_err(), "{length} bytes");
         }
         assert_eq!(Entry::decode(&[&good[..], &[0]].concat()), Err(DecodeError::TrailingBytes));
-        assert_eq!(Entry::decode(&[&[2], &good[1..]].concat()), Err(DecodeError::Version(2)));
+        assert_eq!(Entry::decode(&[&[3], &good[1..]].concat()), Err(DecodeError::Version(3)));
     }
     assert_eq!(Entry::decode(&[1, 9]), Err(DecodeError::Field("kind")));
     assert_eq!(Entry::decode(&[0; ENTRY_BYTES_MAX + 1]), Err(DecodeError::TooLong));
@@ -472,7 +628,7 @@ proptest! {
 
     #[test]
     fn damaged_entries_are_refused_or_are_other_canonical_entries(
-        golden in proptest::sample::select(vec![GOLDEN_ANSWER, GOLDEN_REFUSALS, GOLDEN_ACCESS]),
+        golden in proptest::sample::select(ALL_GOLDEN.to_vec()),
         flips in proptest::collection::vec((any::<proptest::sample::Index>(), 1..=255u8), 1..6),
     ) {
         let mut bytes = unhex(golden);
@@ -488,7 +644,8 @@ proptest! {
     #[test]
     fn any_answer_reads_back(
         micros in 0..4_000_000_000_000_000i64,
-        (purpose, ground, decision) in (1..=6u8, 1..=3u8, 1..=3u8),
+        (purpose, ground, decision) in (1..=7u8, 0..=3u8, 1..=3u8),
+        (shown_by, withdrawn) in (1..=2u8, any::<bool>()),
         (charged, party) in any::<(bool, bool)>(),
         (epoch, partition, seq) in any::<(u32, u16, u64)>(),
         request in any::<Option<[u8; 16]>>(),
@@ -510,11 +667,12 @@ proptest! {
             at: Timestamp::from_microsecond(micros).unwrap(),
             partner: Cow::Owned(partner.parse().unwrap()),
             purpose: Purpose::from_code(purpose).unwrap(),
-            ground: GroundKind::from_code(ground).unwrap(),
+            ground: GroundKind::from_code(ground),
             subject_is_party: party,
-            authorised_by: AuthorisedBy::Asserted,
+            authorised_by: AuthorisedBy::from_code(if ground == 0 { shown_by } else { 3 }).unwrap(),
             decision: Decision::from_code(decision).unwrap(),
             charged,
+            consent_withdrawn: withdrawn,
             position: Position { epoch, partition, seq },
             known_at: Timestamp::from_microsecond(micros / 2).unwrap(),
             nonce: NONCE,

@@ -8,7 +8,8 @@ use jiff::civil::Date;
 use super::codec::push_moment;
 use crate::domain::claim::ConsentEvidence;
 use crate::domain::decision::Remedy;
-use crate::domain::disclosure::{Pending, Probation};
+use crate::domain::disclosure::{DisplayShown, Pending, Probation};
+use crate::domain::elicence::Groups;
 use crate::domain::licence::{ClassSet, DocumentKind, LicenceNumber, StateSet, VehicleClass};
 use crate::domain::question::Question;
 use crate::domain::vehicle::{Vehicle, VehicleKind, VehicleUse};
@@ -58,6 +59,7 @@ pub(in crate::audit) fn question(into: &mut Vec<u8>, question: &Question) {
                 vehicle(into, found);
             }
         }
+        Question::PeerScan { scanner } => licence_number(into, scanner.document, &scanner.number),
     }
 }
 
@@ -90,6 +92,16 @@ pub(in crate::audit) fn probation(into: &mut Vec<u8>, probation: Probation) {
 /// Bit 0: violation, bit 1: accident.
 pub(in crate::audit) fn pending(into: &mut Vec<u8>, pending: Pending) {
     into.push(u8::from(pending.violation) | u8::from(pending.accident) << 1);
+}
+
+/// The colour's code, then 1 if 延期 is written on it, else 0.
+pub(in crate::audit) fn display(into: &mut Vec<u8>, shown: DisplayShown) {
+    into.extend_from_slice(&[shown.display.code(), u8::from(shown.deferred)]);
+}
+
+/// Bit 0: car, bit 1: motorcycle.
+pub(in crate::audit) fn class_groups(into: &mut Vec<u8>, groups: Groups) {
+    into.push(u8::from(groups.car) | u8::from(groups.motorcycle) << 1);
 }
 
 /// Letters, ascending.

@@ -323,3 +323,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_shown_and_what_a_peer_saw_are_written_as_people_do() {
+    let of = |name, text: &str| value_of(name, text).map_err(|fault| fault.to_string());
+    let code = crate::domain::presentation::ShareCode::generate(&[7; 13]).to_text();
+    let written = Ok(code.as_bytes().to_vec());
+    assert_eq!(of(LeafName::Presentation, &code), written);
+    assert_eq!(of(LeafName::Presentation, &code.to_lowercase().replace('-', " ")), written);
+    assert_eq!(of(LeafName::Presentation, "DG1:A B"), Ok(b"DG1:A B".to_vec()));
+    for (text, value) in [("normal", [1, 0]), ("red,deferred", [2, 1]), ("void", [3, 0])] {
+        assert_eq!(of(LeafName::Display, text), Ok(value.to_vec()), "{text}");
+    }
+    for (text, value) in [("nothing", 0), ("car", 1), ("motorcycle", 2), ("car,motorcycle", 3)] {
+        assert_eq!(of(LeafName::ClassGroups, text), Ok(vec![value]), "{text}");
+    }
+    let scan = [&[7, 1], &b"000000199001010018"[..]].concat();
+    assert_eq!(of(LeafName::Question, "peer-scan,scanner=resident-id:000000199001010018"), Ok(scan));
+    for (name, text) in [
+        (LeafName::Presentation, "what"),
+        (LeafName::Display, "hidden"),
+        (LeafName::Display, "red,green"),
+        (LeafName::ClassGroups, "bus"),
+        (LeafName::Question, "peer-scan"),
+        (LeafName::Question, "peer-scan,scanner=resident-id:1"),
+    ] {
+        assert!(of(name, text).is_err(), "{name} {text}");
+    }
+}

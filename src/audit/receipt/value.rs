@@ -8,10 +8,12 @@ use jiff::civil::Date;
 use crate::audit::entry::{LeafName, values};
 use crate::domain::claim::ConsentEvidence;
 use crate::domain::closed_set::NotInSet;
-use crate::domain::disclosure::{Pending, Probation, TenureBand};
+use crate::domain::disclosure::{DisplayShown, Pending, Probation, TenureBand};
+use crate::domain::elicence::{Display, Groups};
 use crate::domain::licence::{
     ClassSet, DocumentKind, FileNumber, FullName, LicenceNumber, NumberRules, StateSet, VehicleClass,
 };
+use crate::domain::presentation::{Holder, ShareCode};
 use crate::domain::question::{Purpose, Question};
 use crate::domain::vehicle::{TypeCode, Vehicle, VehicleKind};
 
@@ -71,7 +73,19 @@ pub fn value_of(name: LeafName, text: &str) -> Result<Vec<u8>, ValueFault> {
                 text.split(',').map(|word| word.trim().parse()).collect();
             values::remedies(&mut into, &remedies.map_err(|_| form("words of remedies, in the order told"))?);
         }
-        LeafName::Display | LeafName::ClassGroups => return Err(form("a word")),
+        LeafName::Presentation => match ShareCode::parse(text) {
+            Ok(code) => into.extend_from_slice(code.to_text().as_bytes()),
+            Err(_) if text.starts_with("DG1:") => into.extend_from_slice(text.as_bytes()),
+            Err(_) => return Err(form("the text of the QR code as it was sent, or the share code")),
+        },
+        LeafName::Display => {
+            let shown = display(text).ok_or(form("normal, red or void, and `,deferred` if that was told"))?;
+            values::display(&mut into, shown);
+        }
+        LeafName::ClassGroups => {
+            let groups = groups(text).ok_or(form("nothing, car, motorcycle or `car,motorcycle`"))?;
+            values::class_groups(&mut into, groups);
+        }
         LeafName::ExpiredOn => values::day(&mut into, day(text).ok_or(form("a day, as in `2026-12-01`"))?),
         LeafName::Probation => {
             let probation = probation(text).ok_or(form("kind:day, as in `first-licence:2026-12-01`"))?;
@@ -100,12 +114,39 @@ pub fn value_of(name: LeafName, text: &str) -> Result<Vec<u8>, ValueFault> {
 }
 
 fn licence_number(into: &mut Vec<u8>, text: &str) -> Option<()> {
-    let (kind, number) = text.split_once(':')?;
-    let kind: DocumentKind = kind.parse().ok()?;
-    // Whether test numbers count was decided when the question was answered.
-    let number = LicenceNumber::parse(kind, number, NumberRules { accept_test_numbers: true }).ok()?;
-    values::licence_number(into, kind, &number);
+    let Holder { document, number } = holder(text)?;
+    values::licence_number(into, document, &number);
     Some(())
+}
+
+fn holder(text: &str) -> Option<Holder> {
+    let (kind, number) = text.split_once(':')?;
+    let document: DocumentKind = kind.parse().ok()?;
+    // Whether test numbers count was decided when the question was answered.
+    let number = LicenceNumber::parse(document, number, NumberRules { accept_test_numbers: true }).ok()?;
+    Some(Holder { document, number })
+}
+
+fn display(text: &str) -> Option<DisplayShown> {
+    let (colour, deferred) = match text.split_once(',') {
+        None => (text, false),
+        Some((colour, label)) if label.trim() == "deferred" => (colour, true),
+        Some(_) => return None,
+    };
+    let display = colour.trim().parse().ok().filter(|display| *display != Display::Hidden)?;
+    Some(DisplayShown { display, deferred })
+}
+
+fn groups(text: &str) -> Option<Groups> {
+    let mut groups = Groups::default();
+    for word in text.split(',').filter(|word| *word != "nothing") {
+        match word.trim() {
+            "car" => groups.car = true,
+            "motorcycle" => groups.motorcycle = true,
+            _ => return None,
+        }
+    }
+    Some(groups)
 }
 
 fn day(text: &str) -> Option<Date> {
@@ -168,7 +209,9 @@ fn question(text: &str) -> Result<Question, ValueFault> {
             Question::Enforcement { vehicle }
         }
         Purpose::PeerScan => {
-            return Err(ValueFault::Form { name: LeafName::Question, form: "a question of a partner" });
+            let scanner: String = fields.demand("scanner")?;
+            let rule = "is given as kind:number, as in `resident-id:…`";
+            Question::PeerScan { scanner: holder(&scanner).ok_or(fields.fault("scanner", rule))? }
         }
     };
     fields.finish()?;

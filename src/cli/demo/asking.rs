@@ -61,6 +61,14 @@ pub fn ask(
             let vehicle = vehicle.as_ref().map(described);
             (request::legal_duty_ground(), Asked::Enforcement(proto::EnforcementQuestion { vehicle }))
         }
+        // No ground fits: it is asked with a presentation, and a claim is refused.
+        Question::PeerScan { scanner } => {
+            let scanner = Some(proto::Holder {
+                document_kind: scanner.document.code().into(),
+                licence_number: scanner.number.expose().to_owned(),
+            });
+            (request::legal_duty_ground(), Asked::PeerScan(proto::PeerScanQuestion { scanner }))
+        }
     };
     let claim = proto::Claim {
         document_kind: driver.document.code().into(),

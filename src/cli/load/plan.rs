@@ -145,6 +145,7 @@ fn ask(
     let role = if has_driver { proto::Role::Driver } else { listed }.into();
     let class = proto::VehicleClass::C1.into();
     let (question, ground) = match purpose {
+        // A peer scan is no question about a claimed driver: whoever lists nothing else asks what is refused cheaply.
         Purpose::InsuranceClaim | Purpose::Unspecified | Purpose::PeerScan => {
             let edition = terms.and_then(|terms| terms.coverage_editions().next());
             let coverage_edition = edition.unwrap_or(proto::CoverageEdition::Commercial2020).into();

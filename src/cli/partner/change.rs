@@ -132,6 +132,7 @@ impl AddArgs {
             kind: self.kind,
             identities: uri.into_iter().chain(pinned.map(PeerName::SpkiSha256)).collect(),
             purposes: partner::terms_for(self.kind),
+            presentations_only: false,
             allowance: partner::usual_allowance(),
             starts_at: start_of(from),
             ends_at: end_of(until),

@@ -101,19 +101,26 @@ fn words(names: &[LeafName]) -> String {
 
 fn render(receipt: &Receipt, verified: &Verified, terminal: Terminal) -> String {
     let answer = receipt.answer();
+    let came_out = match answer.consent_withdrawn {
+        true => "it was refused: the driver had taken back the consent".to_owned(),
+        false => format!("the answer was: {}", answer.decision),
+    };
     let mut lines = vec![format!(
-        "{}  on {} {} asked ({}), and the answer was: {}",
+        "{}  on {} {} asked ({}), and {came_out}",
         terminal.paint(Tone::Good, "VALID"),
         answer.at,
         answer.partner.as_str(),
         answer.purpose,
-        answer.decision
     )];
     for criterion in answer.criteria.iter() {
         let reason = criterion.reason.map_or(String::new(), |reason| format!(" ({reason})"));
         lines.push(format!("  {}: {}{reason}", criterion.kind, criterion.outcome));
     }
-    lines.push(format!("  ground {}, policy {}", answer.ground, answer.policy_version));
+    let basis = answer.ground.map_or_else(
+        || format!("shown by the driver ({})", answer.authorised_by),
+        |ground| format!("ground {ground}"),
+    );
+    lines.push(format!("  {basis}, policy {}", answer.policy_version));
     lines.push(format!("  known: all that was recorded by {}", answer.known_at));
     lines.push(format!(
         "  entry {} of the log {}, signed when it had {}",
@@ -156,6 +163,8 @@ fn in_json(receipt: &Receipt, verified: &Verified) -> serde_json::Value {
         "partner": answer.partner.as_str(),
         "purpose": answer.purpose,
         "ground": answer.ground,
+        "authorised_by": answer.authorised_by,
+        "consent_withdrawn": answer.consent_withdrawn,
         "decision": answer.decision,
         "criteria": criteria,
         "charged": answer.charged,

@@ -84,6 +84,9 @@ pub fn render_contract(described: &proto::DescribeContractResponse) -> String {
             short::<proto::Environment>(described.environment)
         ),
     ];
+    if contract.presentations_only {
+        lines.push("  presentations only: claims are refused".to_owned());
+    }
     for terms in &contract.purposes {
         lines.push(format!("  {}", terms.purpose().short()));
         let mut listed = |name: &str, values: Vec<String>| {
@@ -116,6 +119,7 @@ pub fn contract_json(described: &proto::DescribeContractResponse) -> Value {
             "ends_at": at(&one.ends_at),
             "certificate_expires_at": at(&one.certificate_expires_at),
             "policy_version": one.policy_version,
+            "presentations_only": one.presentations_only,
             "purposes": one.purposes.iter().map(terms_json).collect::<Vec<_>>(),
         })
     });

@@ -32,6 +32,7 @@ fn head(contract: &Contract, suspended: bool) -> String {
          kind = \"{kind}\"    # insurer, rental, recruiter, transport, enforcement, wallet or authority\n\
          contact = {contact}    # whom operators call\n\
          suspended = {suspended}    # true refuses every request, whatever the standing record says\n\
+         presentations_only = {presentations_only}    # true answers about QR codes and share codes alone, and no claim\n\
          \n\
          # Civil days in China Standard Time, both inclusive.\n\
          [validity]\n\
@@ -43,6 +44,7 @@ fn head(contract: &Contract, suspended: bool) -> String {
         display_name = quoted(&contract.display_name),
         kind = contract.kind,
         contact = quoted(&contract.contact),
+        presentations_only = contract.presentations_only,
         from = civil_day(contract.starts_at),
         until = civil_day(last_moment),
     )

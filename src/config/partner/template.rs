@@ -4,7 +4,8 @@
 
 use crate::domain::claim::GroundKind::{self, Consent, Contract, LegalDuty};
 use crate::domain::disclosure::Field::{
-    self, Classes, ExpiredOn, MaskedName, PaperLicenceNeeded, Pending, Probation, States, TenureBand,
+    self, ClassGroups, Classes, Display, ExpiredOn, MaskedName, PaperLicenceNeeded, Pending, Probation,
+    States, TenureBand,
 };
 use crate::domain::disclosure::FieldSet;
 use crate::domain::partner::{Allowance, PartnerKind, PurposeTerms};
@@ -41,7 +42,8 @@ pub fn terms_for(kind: PartnerKind) -> Vec<PurposeTerms> {
         PartnerKind::Enforcement => {
             vec![terms(Purpose::Enforcement, &[LegalDuty], &[States, Classes, PaperLicenceNeeded])]
         }
-        PartnerKind::Wallet | PartnerKind::Authority => Vec::new(),
+        PartnerKind::Wallet => vec![terms(Purpose::PeerScan, &[], &[MaskedName, Display, ClassGroups])],
+        PartnerKind::Authority => Vec::new(),
     }
 }
 

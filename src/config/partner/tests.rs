@@ -37,7 +37,7 @@ quota_per_day = 100000
 #[test]
 fn a_contract_reads_as_written() {
     let PartnerFile { contract, suspended } = parse(RENTAL).unwrap();
-    assert!(!suspended);
+    assert!(!suspended && !contract.presentations_only);
     assert_eq!(contract.partner.as_str(), "rental-demo");
     assert_eq!(contract.starts_at.to_string(), "2025-12-31T16:00:00Z");
     assert_eq!(contract.ends_at.to_string(), "2027-12-31T16:00:00Z", "the last day is inclusive");
@@ -78,6 +78,14 @@ fn a_fault_names_line_and_key() {
 }
 
 #[test]
+fn a_contract_may_be_for_presentations_alone() {
+    let strict = RENTAL.replacen("kind = ", "presentations_only = true\nkind = ", 1);
+    assert!(parse(&strict).unwrap().contract.presentations_only);
+    let fault = parse(&RENTAL.replacen("kind = ", "presentations_only = \"yes\"\nkind = ", 1)).unwrap_err();
+    assert_eq!((fault.line, fault.key.as_str()), (5, "presentations_only"), "{fault}");
+}
+
+#[test]
 fn a_third_pin_is_refused() {
     let pin = |digit: &str| format!("\n[[identity]]\nspki_sha256 = \"{}\"\n", digit.repeat(64));
     let two = format!("{RENTAL}{}", pin("b"));
@@ -100,6 +108,7 @@ fn the_files_name_and_the_id_must_agree() {
 fn what_is_written_reads_back_the_same() {
     let mut file = parse(RENTAL).unwrap();
     file.suspended = true;
+    file.contract.presentations_only = true;
     file.contract.legal_name = "quote \" backslash \\ # hash".into();
     assert_eq!(parse(&render(&file)).unwrap(), file);
 }

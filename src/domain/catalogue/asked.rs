@@ -54,7 +54,7 @@ impl Expectation {
             | Question::InsurancePurchase { vehicle }
             | Question::Rental { vehicle, .. } => *vehicle = other,
             Question::Enforcement { vehicle } => *vehicle = Some(other),
-            Question::Recruitment { .. } | Question::Transport { .. } => {}
+            Question::Recruitment { .. } | Question::Transport { .. } | Question::PeerScan { .. } => {}
         }
         self
     }

@@ -4,9 +4,10 @@ use jiff::civil::date;
 
 use super::*;
 use crate::domain::claim::{Claim, Ground};
-use crate::domain::decision::{Ruling, confirm, decide};
-use crate::domain::elicence::{ELicence, may_be_shown};
+use crate::domain::decision::{Criterion, Ruling, confirm, decide};
+use crate::domain::elicence::{Display, ELicence, Groups, may_be_shown};
 use crate::domain::licence::{AsOf, Change, FullName, History, LicenceNumber, NumberRules};
+use crate::domain::presentation::Holder;
 use crate::domain::rules::Rules;
 use crate::domain::subject::Position;
 use crate::domain::time::{civil_day, start_of};
@@ -100,6 +101,46 @@ fn every_e_licence_shows_what_it_must_whenever_it_is_looked_at() {
             }
             let silent = matches!(driver.row, 29 | 34);
             assert_eq!(driver.e_licence.is_empty(), silent, "row {}", driver.row);
+        }
+    }
+}
+
+/// The column "IssueQr / peer": what the screen shows is what a peer scan decides. An e-licence for which no QR code is issued looks void,
+/// were it scanned all the same because it was issued a moment before.
+#[test]
+fn every_peer_scan_comes_out_as_the_screen_shows() {
+    let rules = Rules::default();
+    for as_of in DAYS {
+        for driver in test_drivers(as_of) {
+            let history = history(&driver);
+            let Claim { document, number, .. } = claim(&driver);
+            let question = Question::PeerScan { scanner: Holder { document, number } };
+            for expectation in &driver.e_licence {
+                for now in moments(expectation.asked_at, as_of) {
+                    let ruled = decide(&question, &history, AsOf::new(now, now), now, &rules);
+                    let (decision, outcome, reason, looks) = match expectation.expected {
+                        Ok(shown) if shown.display == Display::Normal => {
+                            (Decision::Qualified, Outcome::Met, None, shown)
+                        }
+                        Ok(shown) => {
+                            let reason = Some(Reason::LicenceNotInForce);
+                            (Decision::NotQualified, Outcome::NotMet, reason, shown)
+                        }
+                        Err(_) => {
+                            let looks =
+                                Shown { display: Display::Void, deferred: false, groups: Groups::default() };
+                            let reason = Some(Reason::StateUnresolved);
+                            (Decision::Indeterminate, Outcome::Unknown, reason, looks)
+                        }
+                    };
+                    let (row, twin) = (driver.row, driver.twin);
+                    assert_eq!(ruled.ruling.decision, decision, "row {row} {twin} at {now}");
+                    let criterion = Criterion { kind: CriterionKind::Licence, outcome, reason };
+                    assert_eq!(ruled.ruling.criteria, [criterion], "row {row} {twin} at {now}");
+                    assert_eq!(ruled.e_licence, Some(looks), "row {row} {twin} at {now}");
+                    assert_eq!(ruled.ruling.reliance_until, None, "row {row} {twin} at {now}");
+                }
+            }
         }
     }
 }

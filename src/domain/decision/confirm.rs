@@ -15,6 +15,12 @@ pub fn confirm(claim: &Claim, current: &Qualification) -> bool {
     name & file_number & !current.protected & !current.erased
 }
 
+/// Says whether the record a presentation leads to may be spoken of: who shows it is its subject, but a protected person and an
+/// erased record answer nobody.
+pub fn confirm_shown(current: &Qualification) -> bool {
+    !current.protected & !current.erased
+}
+
 #[cfg(test)]
 mod tests {
     use crate::domain::claim::{Claim, Ground};
@@ -22,7 +28,7 @@ mod tests {
         DocumentKind, FileNumber, FullName, LicenceNumber, NumberRules, Qualification,
     };
 
-    use super::confirm;
+    use super::{confirm, confirm_shown};
 
     fn claim(name: &str, file_number: Option<&str>) -> Claim {
         let rules = NumberRules { accept_test_numbers: true };
@@ -54,6 +60,13 @@ mod tests {
             &Qualification { file_number: None, ..held() }
         ));
         assert!(!confirm(&claim("测试甲", None), &Qualification { name: None, ..held() }));
+    }
+
+    #[test]
+    fn a_presentation_confirms_but_for_protected_and_erased_records() {
+        assert!(confirm_shown(&held()));
+        assert!(!confirm_shown(&Qualification { protected: true, ..held() }));
+        assert!(!confirm_shown(&Qualification { erased: true, ..held() }));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod confirm;
 mod enforcement;
 mod ground;
 mod outcome;
+mod peer;
 mod period;
 mod probation;
 #[cfg(test)]
@@ -18,7 +19,7 @@ mod rental;
 mod role;
 mod ruled;
 
-pub use confirm::confirm;
+pub use confirm::{confirm, confirm_shown};
 pub(in crate::domain) use ground::{Ground, GroundSet, grounds};
 pub use outcome::{Advice, Criterion, CriterionKind, Decision, NotCovered, Outcome, Reason, Remedy, Ruling};
 pub use ruled::{Ruled, decide, decide_over};

@@ -237,6 +237,13 @@ impl Ruling {
     }
 }
 
+impl Ruling {
+    /// Nothing was looked at: the driver has taken back the consent that was asserted.
+    pub fn withheld() -> Self {
+        Self { criteria: Vec::new(), advice: Advice::AskDriver, ..Self::not_confirmed() }
+    }
+}
+
 impl Decision {
     /// Decides over criteria: any NOT_MET → NOT_QUALIFIED; else any UNKNOWN → INDETERMINATE; else QUALIFIED.
     /// No criterion at all decides nothing: INDETERMINATE.

@@ -8,8 +8,9 @@ use super::outcome::{
     Advice, Criterion, CriterionKind, Decision, NotCovered, Outcome, Reason, Remedy, Ruling,
 };
 use super::period::{Relied, just_before, lasts_until};
-use super::{ages, claim, enforcement, probation, purchase, rental, role};
+use super::{ages, claim, enforcement, peer, probation, purchase, rental, role};
 use crate::domain::disclosure::Probation;
+use crate::domain::elicence;
 use crate::domain::licence::{AsOf, ClassSet, History, Known, Qualification};
 use crate::domain::question::{Purpose, Question};
 use crate::domain::rules::Rules;
@@ -31,6 +32,8 @@ pub struct Ruled {
     pub probation: Option<Probation>,
     /// Whether business that follows from the state needs the paper licence; said to enforcement only.
     pub paper_licence_needed: bool,
+    /// How the e-licence looks; said to peers only.
+    pub e_licence: Option<elicence::Shown>,
     /// The latest recording after the moment asked about that changed what the answer shows of that moment. Whatever else
     /// was recorded is nobody's business; in doubt about the record nothing is said.
     pub changed_since: Option<Timestamp>,
@@ -71,7 +74,9 @@ pub fn decide_over(
         known: as_of.known,
         rules,
     };
-    let doubt = case.record();
+    let for_peer = question.purpose() == Purpose::PeerScan;
+    // A peer is not told of a doubt either: the e-licence looks void.
+    let doubt = if for_peer { None } else { case.record() };
     let shown = match doubt {
         Some(doubt) => Shown { criteria: vec![doubt], ..Shown::default() },
         None => Shown::of(question, &case),
@@ -86,6 +91,7 @@ pub fn decide_over(
         expired_on: shown.expired_on,
         probation: shown.probation,
         paper_licence_needed,
+        e_licence: for_peer.then(|| peer::shown(&case)),
         changed_since,
         qualification: held,
     }
@@ -209,6 +215,7 @@ fn criteria(question: &Question, case: &Case<'_>) -> Vec<Criterion> {
             None => vec![Criterion::unknown(CriterionKind::Class, Reason::VehicleUnclear)],
         },
         Question::Enforcement { vehicle } => enforcement::criteria(case, vehicle.as_ref()),
+        Question::PeerScan { .. } => peer::criteria(&peer::shown(case)),
     }
 }
 
@@ -237,7 +244,7 @@ fn required(question: &Question, case: &Case<'_>) -> Requirement {
         Question::Recruitment { .. } | Question::Transport { .. } => {
             role_asked(question, case).map_or(Requirement::UNCLEAR, |asked| asked.required())
         }
-        Question::Enforcement { vehicle: None } => Requirement::UNCLEAR,
+        Question::Enforcement { vehicle: None } | Question::PeerScan { .. } => Requirement::UNCLEAR,
     }
 }
 
@@ -266,7 +273,8 @@ const RELIANCE_DAYS: [u16; 3] = [1, 7, 30];
 /// nothing known today ends it, none if not even the nearest is free. A rental is good for its period or not at all.
 fn reliance_until(question: &Question, case: &Case<'_>, now: Timestamp) -> Option<Timestamp> {
     let relied = match question {
-        Question::InsuranceClaim { .. } => return None,
+        // A peer sees what the screen shows at this moment.
+        Question::InsuranceClaim { .. } | Question::PeerScan { .. } => return None,
         // QUALIFIED says that its period is met, which reaches to the return at least.
         Question::Rental { return_at, .. } => return Some(*return_at),
         Question::Recruitment { .. } | Question::Transport { .. } => role_asked(question, case)?.relied(),

@@ -1,7 +1,8 @@
 //! Releasing fields: the permit says which, the ruling says what there is.
 
-use super::{Disclosure, Field, MaskedName, Pending, TenureBand};
+use super::{Disclosure, DisplayShown, Field, MaskedName, Pending, TenureBand};
 use crate::domain::decision::Ruled;
+use crate::domain::elicence::{Display, Shown};
 use crate::domain::licence::{AsOf, ClassSet, Qualification, StateLetter, StateSet, VehicleClass};
 use crate::domain::policy::Permit;
 use crate::domain::question::{Purpose, Question};
@@ -47,7 +48,21 @@ pub fn disclose(permit: &Permit, question: &Question, ruled: &Ruled, as_of: AsOf
     if may(Field::PaperLicenceNeeded) && purpose == Purpose::Enforcement {
         released.paper_licence_needed = Some(ruled.paper_licence_needed);
     }
+    if let Some(shown) = ruled.e_licence.filter(|_| purpose == Purpose::PeerScan) {
+        show_to_peer(shown, permit, &mut released);
+    }
     released
+}
+
+/// What the screen shows. A void e-licence shows no groups.
+fn show_to_peer(shown: Shown, permit: &Permit, released: &mut Disclosure) {
+    let Shown { display, deferred, groups } = shown;
+    if permit.fields().contains(Field::Display) {
+        released.display = Some(DisplayShown { display, deferred });
+    }
+    if permit.fields().contains(Field::ClassGroups) && matches!(display, Display::Normal | Display::Red) {
+        released.class_groups = Some(groups);
+    }
 }
 
 fn tenure_band(held: &Qualification, as_of: AsOf) -> Option<TenureBand> {
@@ -87,9 +102,11 @@ mod tests {
     use crate::domain::claim::{Claim, ConsentEvidence, Ground, GroundKind};
     use crate::domain::decision::decide;
     use crate::domain::disclosure::{FieldSet, ProbationKind};
+    use crate::domain::elicence::Groups;
     use crate::domain::licence::{Change, FullName, History, LicenceNumber, NumberRules, VehicleClass};
     use crate::domain::partner::{Allowance, Contract, PartnerKind, PurposeTerms};
-    use crate::domain::policy::authorise;
+    use crate::domain::policy::{authorise_claim, authorise_presentation};
+    use crate::domain::presentation::Holder;
     use crate::domain::question::{CoverageEdition, Role};
     use crate::domain::rules::Rules;
     use crate::domain::subject::Position;
@@ -133,6 +150,7 @@ mod tests {
                 editions: CoverageEdition::ALL.to_vec(),
                 roles: Role::ALL.to_vec(),
             }],
+            presentations_only: false,
             allowance: Allowance {
                 rate_per_second: 1,
                 burst: 1,
@@ -164,18 +182,23 @@ mod tests {
                 file_number: None,
                 ground,
             };
-            authorise(&contract(question.purpose()), &claim, question, asked, now(), &Rules::default()).ok()
+            authorise_claim(&contract(question.purpose()), &claim, question, asked, now(), &Rules::default())
+                .ok()
         })
     }
 
-    fn released_to(driver: &TestDriver, question: &Question, asked: &[Field]) -> Disclosure {
+    fn history(driver: &TestDriver) -> History {
         let change = |(effective, recorded_at, kind): &(_, _, _)| Change {
             effective: *effective,
             recorded_at: *recorded_at,
             position: Position { epoch: 1, partition: 0, seq: 0 },
             kind: Clone::clone(kind),
         };
-        let history = History::from_changes(driver.changes.iter().map(change).collect());
+        History::from_changes(driver.changes.iter().map(change).collect())
+    }
+
+    fn released_to(driver: &TestDriver, question: &Question, asked: &[Field]) -> Disclosure {
+        let history = history(driver);
         let as_of = AsOf::new(question.moment(now()), now());
         let ruled = decide(question, &history, as_of, now(), &Rules::default());
         let permit = permit(driver, question, FieldSet::of(asked)).unwrap();
@@ -241,6 +264,39 @@ mod tests {
             assert_eq!(police(24, medical), police(24, renewal), "{medical}");
         }
         assert_eq!(police(24, "review").states, StateSet::parse("T"));
+    }
+
+    #[test]
+    fn a_peer_sees_the_screen_and_nothing_else() {
+        let scan = |row, twin| {
+            let driver = driver(row, twin);
+            let number = LicenceNumber::parse(
+                driver.document,
+                driver.number,
+                NumberRules { accept_test_numbers: true },
+            );
+            let scanner = Holder { document: driver.document, number: number.unwrap() };
+            let question = Question::PeerScan { scanner };
+            let (asked, rules) = (FieldSet::EMPTY, Rules::default());
+            let contract = contract(Purpose::PeerScan);
+            let permit = authorise_presentation(&contract, &question, asked, now(), &rules).unwrap();
+            let ruled = decide(&question, &history(&driver), AsOf::new(now(), now()), now(), &rules);
+            disclose(&permit, &question, &ruled, AsOf::new(now(), now()))
+        };
+        let looks = |display, deferred| Some(DisplayShown { display, deferred });
+        let car = Some(Groups { car: true, motorcycle: false });
+        let green = scan(1, "");
+        assert_eq!(mask(&green), Some("测**"));
+        assert_eq!((green.display, green.class_groups), (looks(Display::Normal, false), car));
+        let red = scan(15, "");
+        assert_eq!((red.display, red.class_groups), (looks(Display::Red, false), car));
+        assert_eq!((red.states, red.classes, red.paper_licence_needed), (None, None, None));
+        for (row, twin) in [(21, ""), (18, "")] {
+            let void = scan(row, twin);
+            assert_eq!((void.display, void.class_groups), (looks(Display::Void, false), None), "{row}");
+        }
+        let disabled = scan(5, "");
+        assert_eq!((disabled.class_groups, disabled.classes), (car, None), "the class itself is not seen");
     }
 
     #[test]

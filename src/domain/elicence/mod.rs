@@ -9,8 +9,9 @@
 //! | may its holder drive? | [`may_drive`] | the licence's state, validity and ages: never the e-licence |
 //!
 //! A 逾期未审验 bars the issue and colours the display, and leaves the licence standing; pending violations bar nothing; a
-//! driver without any e-licence drives on. No question of a partner reads anything in this folder: `decision` folds the history
-//! into a [`Qualification`](crate::domain::licence::Qualification), which holds nothing about it.
+//! driver without any e-licence drives on. No question about driving reads anything in this folder: `decision` folds the history
+//! into a [`Qualification`](crate::domain::licence::Qualification), which holds nothing about it. A peer scan alone asks what the
+//! screen shows, and is told that and no more.
 
 mod calendar;
 mod display;

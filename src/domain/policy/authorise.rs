@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, ToSpan as _};
 
-use super::{PolicyRow, fields_at_most, grounds_at_most, row_for};
+use super::{PolicyRow, fields_at_most, grounds_at_most, may_ask, row_for};
 use crate::domain::claim::{Claim, ConsentEvidence, Ground, GroundKind};
 use crate::domain::disclosure::FieldSet;
 use crate::domain::licence::VehicleClass;
@@ -12,7 +12,8 @@ use crate::domain::rules::Rules;
 use crate::domain::time::civil_day;
 use crate::domain::vehicle::{Vehicle, VehicleKind};
 
-/// What a partner may ask about this subject now, and how much it may learn. Only [`authorise`] makes one.
+/// What a partner may ask about this subject now, and how much it may learn. Only [`authorise_claim`] and
+/// [`authorise_presentation`] make one.
 #[derive(Debug)]
 pub struct Permit {
     purpose: Purpose,
@@ -29,6 +30,19 @@ impl Permit {
     pub fn fields(&self) -> FieldSet {
         self.fields
     }
+
+    /// Narrows the permit to the fields a driver agreed to; `None`: to all of them. `asked` are those of the request.
+    ///
+    /// # Errors
+    /// [`AuthoriseRefusal::FieldNotPermitted`] names what was asked for and not agreed to.
+    pub fn agreed(self, agreed: Option<FieldSet>, asked: FieldSet) -> Result<Self, AuthoriseRefusal> {
+        let Some(agreed) = agreed else { return Ok(self) };
+        let refused = asked.without(agreed);
+        if !refused.is_empty() {
+            return Err(AuthoriseRefusal::FieldNotPermitted(refused));
+        }
+        Ok(Self { fields: self.fields.intersection(agreed), ..self })
+    }
 }
 
 /// Why a request is refused before any look-up. Never holds what was sent.
@@ -37,6 +51,9 @@ pub enum AuthoriseRefusal {
     /// Contract or policy do not give this partner the purpose.
     #[error("purpose is not permitted")]
     PurposeNotPermitted,
+    /// The contract, or the purpose, answers presentations alone, and this is a claim.
+    #[error("only presentations are answered")]
+    PresentationRequired,
     /// A field was named that is not permitted.
     #[error("a field asked for is not permitted")]
     FieldNotPermitted(FieldSet),
@@ -67,12 +84,12 @@ pub enum AuthoriseRefusal {
     SubjectUnderAge,
 }
 
-/// Authorises one question about one subject: purpose, question, ground, fields, age, in this order.
-/// `asked` names fields wanted; empty: all that are permitted.
+/// Authorises one question about a claimed subject: purpose, whether claims are answered at all, question, ground, fields, age,
+/// in this order. `asked` names fields wanted; empty: all that are permitted.
 ///
 /// # Errors
 /// The first [`AuthoriseRefusal`] that applies.
-pub fn authorise(
+pub fn authorise_claim(
     contract: &Contract,
     claim: &Claim,
     question: &Question,
@@ -80,23 +97,57 @@ pub fn authorise(
     now: Timestamp,
     rules: &Rules,
 ) -> Result<Permit, AuthoriseRefusal> {
-    let purpose = question.purpose();
-    let terms = contract.terms(purpose).ok_or(AuthoriseRefusal::PurposeNotPermitted)?;
-    let row = row_for(contract.kind, question).ok_or(AuthoriseRefusal::PurposeNotPermitted)?;
+    let (row, terms) = terms_of(contract, question)?;
+    if contract.presentations_only || row.grounds.is_empty() {
+        return Err(AuthoriseRefusal::PresentationRequired);
+    }
     check_question(question, terms, now, rules)?;
     check_ground(&claim.ground, row, terms)?;
-    check_evidence(&claim.ground, purpose, now, rules)?;
+    check_evidence(&claim.ground, question.purpose(), now, rules)?;
+    let permit = permit(row, terms, asked)?;
+    let under_age = claim.number.younger_than(claim.document, rules.subject_age_min, civil_day(now));
+    if under_age == Some(true) {
+        return Err(AuthoriseRefusal::SubjectUnderAge);
+    }
+    Ok(permit)
+}
+
+/// Authorises one question about whoever shows a presentation: purpose, question, fields, in this order. The driver's act stands
+/// in for a ground, and the age was looked at when the presentation was issued. What the driver agreed to narrows the permit
+/// ([`Permit::agreed`]).
+///
+/// # Errors
+/// The first [`AuthoriseRefusal`] that applies.
+pub fn authorise_presentation(
+    contract: &Contract,
+    question: &Question,
+    asked: FieldSet,
+    now: Timestamp,
+    rules: &Rules,
+) -> Result<Permit, AuthoriseRefusal> {
+    let (row, terms) = terms_of(contract, question)?;
+    check_question(question, terms, now, rules)?;
+    permit(row, terms, asked)
+}
+
+/// Finds what policy and contract say about a question's purpose.
+fn terms_of<'a>(
+    contract: &'a Contract,
+    question: &Question,
+) -> Result<(&'static PolicyRow, &'a PurposeTerms), AuthoriseRefusal> {
+    let terms = contract.terms(question.purpose());
+    row_for(contract.kind, question).zip(terms).ok_or(AuthoriseRefusal::PurposeNotPermitted)
+}
+
+/// Permits the fields asked for, if policy and contract do; all that they permit, if none is named.
+fn permit(row: &PolicyRow, terms: &PurposeTerms, asked: FieldSet) -> Result<Permit, AuthoriseRefusal> {
     let permitted = row.fields.intersection(terms.fields);
     let refused = asked.without(permitted);
     if !refused.is_empty() {
         return Err(AuthoriseRefusal::FieldNotPermitted(refused));
     }
-    let under_age = claim.number.younger_than(claim.document, rules.subject_age_min, civil_day(now));
-    if under_age == Some(true) {
-        return Err(AuthoriseRefusal::SubjectUnderAge);
-    }
     let fields = if asked.is_empty() { permitted } else { asked };
-    Ok(Permit { purpose, fields })
+    Ok(Permit { purpose: row.purpose, fields })
 }
 
 /// Accepts a ground that both policy and contract accept.
@@ -283,7 +334,7 @@ impl ContractFault {
 
 impl Contract {
     /// Lists everything the contract grants that policy never does. A contract with faults is not to be loaded; were it
-    /// loaded all the same, it would grant nothing more: [`authorise`] takes the intersection.
+    /// loaded all the same, it would grant nothing more: authorising takes the intersection.
     pub fn faults(&self, rules: &Rules) -> Vec<ContractFault> {
         let mut faults = Vec::new();
         for (index, terms) in self.purposes.iter().enumerate() {
@@ -297,10 +348,10 @@ impl Contract {
 
     fn faults_of(&self, terms: &PurposeTerms, rules: &Rules) -> Vec<ContractFault> {
         let purpose = terms.purpose;
-        let grounds = grounds_at_most(self.kind, purpose);
-        if grounds.is_empty() {
+        if !may_ask(self.kind, purpose) {
             return vec![ContractFault::Purpose(purpose)];
         }
+        let grounds = grounds_at_most(self.kind, purpose);
         let unknown_ground = terms.grounds.iter().filter(|kind| !grounds.contains(kind));
         let mut faults: Vec<_> = unknown_ground.map(|kind| ContractFault::Ground(purpose, *kind)).collect();
         let fields = terms.fields.without(fields_at_most(self.kind, purpose));

@@ -22,6 +22,7 @@ pub(in crate::gateway) fn contract_message(
         display_name: contract.display_name.clone(),
         kind: contract.kind.wire(),
         purposes: contract.purposes.iter().map(terms_message).collect(),
+        presentations_only: contract.presentations_only,
         starts_at: Some(moment_message(contract.starts_at)),
         ends_at: Some(moment_message(contract.ends_at)),
         certificate_expires_at: Some(moment_message(certificate_expires_at)),

@@ -12,7 +12,7 @@ pub use change::change_message;
 pub(super) use change::{ChangeRules, ParsedChange, acknowledgement, parse_change, rejection};
 pub(super) use contract::{contract_message, limits_message};
 pub(super) use receipt::{parse_receipt_request, receipt_message};
-pub(super) use request::{FieldFault, RequestRules, parse_request};
+pub(super) use request::{FieldFault, RequestFault, RequestRules, parse_request};
 pub(super) use response::answer_message;
 pub(super) use wallet::{
     ListAsked, accesses_message, consents_message, objected_message, parse_list, parse_object, parse_qr,

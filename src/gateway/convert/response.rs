@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use super::words::WireSet;
 use crate::domain::decision::Criterion;
 use crate::domain::disclosure::Disclosure;
+use crate::domain::elicence::Display;
 use crate::domain::policy::POLICY_VERSION;
 use crate::gateway::proto;
 use crate::verification::ports::{FactSource, SubjectRef};
@@ -28,7 +29,7 @@ pub(in crate::gateway) fn answer_message(
             .confirmed
             .map(|confirmed| subject_ref_text(confirmed.subject_ref))
             .unwrap_or_default(),
-        authorised_by: proto::AuthorisedBy::Asserted.into(),
+        authorised_by: answer.authorised_by.wire(),
         provenance: Some(provenance),
         evidence: Some(proto::Evidence {
             log_origin: answer.entry.origin.to_string(),
@@ -111,9 +112,20 @@ fn disclosure_message(disclosure: &Disclosure) -> proto::Disclosure {
             .map(|classes| classes.iter().map(WireSet::wire).collect())
             .unwrap_or_default(),
         paper_licence_needed: disclosure.paper_licence_needed,
-        display: 0,
-        deferred: None,
-        class_groups: None,
+        display: disclosure.display.map_or(0, |shown| display_message(shown.display).into()),
+        deferred: disclosure.display.map(|shown| shown.deferred),
+        class_groups: disclosure
+            .class_groups
+            .map(|groups| proto::ClassGroups { car: groups.car, motorcycle: groups.motorcycle }),
+    }
+}
+
+/// What must not be shown looks void to a peer.
+fn display_message(display: Display) -> proto::Display {
+    match display {
+        Display::Normal => proto::Display::Normal,
+        Display::Red => proto::Display::Red,
+        Display::Void | Display::Hidden => proto::Display::Void,
     }
 }
 

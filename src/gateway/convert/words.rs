@@ -7,6 +7,7 @@ use crate::domain::licence::{
     DocumentKind, ELicencePath, Endorsement, RefusalGround, StateGround, ValidityTerm, VehicleClass,
 };
 use crate::domain::partner::PartnerKind;
+use crate::domain::policy::AuthorisedBy;
 use crate::domain::question::{CoverageEdition, Purpose, Role};
 use crate::domain::vehicle::VehicleUse;
 use crate::intake::fate::{QuarantineReason, RejectReason};
@@ -36,6 +37,7 @@ macro_rules! same_codes {
 
 same_codes!(
     Advice,
+    AuthorisedBy,
     CoverageEdition,
     CriterionKind,
     Decision,
@@ -98,6 +100,7 @@ mod tests {
     #[test]
     fn every_member_has_the_same_number_and_word_in_the_contract() {
         assert_same!(Advice, Advice, "ADVICE_");
+        assert_same!(AuthorisedBy, AuthorisedBy, "AUTHORISED_BY_");
         assert_same!(CoverageEdition, CoverageEdition, "COVERAGE_EDITION_");
         assert_same!(CriterionKind, CriterionKind, "CRITERION_KIND_");
         assert_same!(Decision, Decision, "DECISION_");

@@ -34,6 +34,14 @@ impl Gate for RateGate {
             | Method::DescribeContract
             | Method::GetReceipt
             | Method::ApplyChanges
+            | Method::IssueQr
+            | Method::IssueShareCode
+            | Method::Revoke
+            | Method::ListConsents
+            | Method::WithdrawConsent
+            | Method::Object
+            | Method::ListAccesses
+            | Method::WatchAccesses
             | Method::Other => self.meters.spend(partner, allowance),
             Method::GetLimits | Method::Health => self.meters.look(partner, allowance),
         };

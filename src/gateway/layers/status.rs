@@ -136,6 +136,12 @@ pub(in crate::gateway) fn note(log: &dyn RefusalLog, call: &CallContext, refusal
         | Refusal::EntryNotFound
         | Refusal::Limit(..)
         | Refusal::IdempotencyConflict
+        | Refusal::Shown(_)
+        | Refusal::GuessesExceeded { .. }
+        | Refusal::ConsentWithdrawn
+        | Refusal::RequestIdSpent(_)
+        | Refusal::ScannerNotAccepted
+        | Refusal::Wallet(_)
         | Refusal::Variation { .. } => true,
         Refusal::Overloaded
         | Refusal::Draining

@@ -22,8 +22,8 @@ struct Carries {
     quota: Option<[String; 2]>,
     /// `RetryInfo`.
     retry_after: Option<Duration>,
-    /// Metadata of `ErrorInfo`.
-    metadata: Option<[String; 2]>,
+    /// Metadata of `ErrorInfo`, by key.
+    metadata: Vec<[String; 2]>,
 }
 
 /// One row: the refusal, and what a partner must see of it.
@@ -68,7 +68,7 @@ fn authorise_rows() -> Vec<Row> {
             AuthoriseRefusal::FieldNotPermitted(over_asked),
             Code::PermissionDenied,
             "FIELD_NOT_PERMITTED",
-            Carries { metadata: Some(["fields", "states,classes"].map(str::to_owned)), ..nothing() },
+            Carries { metadata: vec![["fields", "states,classes"].map(str::to_owned)], ..nothing() },
         ),
         row(
             AuthoriseRefusal::BasisNotAccepted { accepted: vec![GroundKind::Consent, GroundKind::Contract] },
@@ -90,6 +90,12 @@ fn authorise_rows() -> Vec<Row> {
             Code::InvalidArgument,
             "REQUEST_MALFORMED",
             field("rental.pick_up", "must not be past"),
+        ),
+        row(
+            AuthoriseRefusal::PresentationRequired,
+            Code::PermissionDenied,
+            "PRESENTATION_REQUIRED",
+            nothing(),
         ),
         row(AuthoriseRefusal::SubjectUnderAge, Code::FailedPrecondition, "SUBJECT_UNDER_AGE", nothing()),
     ]
@@ -150,6 +156,60 @@ fn request_rows() -> Vec<Row> {
     ]
 }
 
+fn shown_rows() -> Vec<Row> {
+    let row = |refusal, code, reason| Row(Refusal::Shown(refusal), code, reason, nothing());
+    let place = EntryAt { origin: "gw-1-0123456789abcdef".into(), index: 183_119 };
+    let place_told = Carries {
+        metadata: vec![
+            ["entry_index", "183119"].map(str::to_owned),
+            ["log_origin", "gw-1-0123456789abcdef"].map(str::to_owned),
+        ],
+        ..nothing()
+    };
+    let guesses = Carries {
+        quota: Some(["share-codes", "at most 20 wrong ones in 1 h"].map(str::to_owned)),
+        ..retry(LATER)
+    };
+    let (invalid, denied, precondition) =
+        (Code::InvalidArgument, Code::PermissionDenied, Code::FailedPrecondition);
+    vec![
+        row(ShownRefusal::Malformed, invalid, "PRESENTATION_MALFORMED"),
+        row(ShownRefusal::NotGenuine, invalid, "PRESENTATION_NOT_GENUINE"),
+        row(ShownRefusal::NotForYou, denied, "PRESENTATION_NOT_FOR_YOU"),
+        row(ShownRefusal::PurposeMismatch, denied, "PRESENTATION_PURPOSE_MISMATCH"),
+        row(ShownRefusal::Expired, precondition, "PRESENTATION_EXPIRED"),
+        row(ShownRefusal::AlreadyUsed, precondition, "PRESENTATION_ALREADY_USED"),
+        row(ShownRefusal::Revoked, precondition, "PRESENTATION_REVOKED"),
+        row(ShownRefusal::ShareCodeMistyped, invalid, "SHARE_CODE_MISTYPED"),
+        row(ShownRefusal::ShareCodeNotAccepted, denied, "SHARE_CODE_NOT_ACCEPTED"),
+        Row(
+            Refusal::GuessesExceeded { retry_after: LATER },
+            Code::ResourceExhausted,
+            "SHARE_CODE_ATTEMPTS_EXCEEDED",
+            guesses,
+        ),
+        Row(Refusal::ConsentWithdrawn, denied, "CONSENT_WITHDRAWN", nothing()),
+        Row(Refusal::RequestIdSpent(place), precondition, "REQUEST_ID_SPENT", place_told),
+        Row(Refusal::ScannerNotAccepted, precondition, "SCANNER_NOT_ACCEPTED", nothing()),
+    ]
+}
+
+fn wallet_rows() -> Vec<Row> {
+    let row = |refusal, code, reason| Row(Refusal::Wallet(refusal), code, reason, nothing());
+    let not_shown = |why, reason| row(WalletRefusal::NotShown(why), Code::FailedPrecondition, reason);
+    vec![
+        row(WalletRefusal::HolderNotKnown, Code::NotFound, "HOLDER_NOT_KNOWN"),
+        not_shown(NotShown::NotIssued, "E_LICENCE_NOT_ISSUED"),
+        not_shown(NotShown::Superseded, "E_LICENCE_SUPERSEDED"),
+        not_shown(NotShown::Withdrawn, "E_LICENCE_WITHDRAWN"),
+        not_shown(NotShown::Void, "E_LICENCE_VOID"),
+        not_shown(NotShown::Hidden, "E_LICENCE_HIDDEN"),
+        row(WalletRefusal::PresentationNotKnown, Code::NotFound, "PRESENTATION_NOT_KNOWN"),
+        row(WalletRefusal::ConsentNotKnown, Code::NotFound, "CONSENT_NOT_KNOWN"),
+        row(WalletRefusal::PageTokenNotKnown, Code::InvalidArgument, "PAGE_TOKEN_NOT_KNOWN"),
+    ]
+}
+
 fn trouble_rows() -> Vec<Row> {
     let soon = || retry(RETRY_AFTER_TROUBLE);
     vec![
@@ -165,10 +225,18 @@ fn trouble_rows() -> Vec<Row> {
 }
 
 fn table() -> Vec<Row> {
-    [standing_rows(), authorise_rows(), limit_rows(), request_rows(), trouble_rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        standing_rows(),
+        authorise_rows(),
+        limit_rows(),
+        request_rows(),
+        shown_rows(),
+        wallet_rows(),
+        trouble_rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn carried(status: &Status) -> Carries {
@@ -183,10 +251,12 @@ fn carried(status: &Status) -> Carries {
             .next(),
         quota: quota.map(|found| [found.subject.clone(), found.description.clone()]).next(),
         retry_after: details.retry_info().and_then(|info| info.retry_delay),
-        metadata: details
-            .error_info()
-            .and_then(|info| info.metadata.iter().next())
-            .map(|(key, value)| [key.clone(), value.clone()]),
+        metadata: {
+            let metadata = details.error_info().into_iter().flat_map(|info| &info.metadata);
+            let mut metadata: Vec<_> = metadata.map(|(key, value)| [key.clone(), value.clone()]).collect();
+            metadata.sort();
+            metadata
+        },
     }
 }
 
@@ -228,6 +298,12 @@ fn every_way_to_get_no_answer_becomes_its_own_refusal() {
         (NoAnswer::DeadlineTooShort, "DEADLINE_EXCEEDED"),
         (NoAnswer::VariationExceeded { retry_after: LATER }, "QUESTION_VARIATION_EXCEEDED"),
         (NoAnswer::StandingLost(Standing::Suspended), "PARTNER_SUSPENDED"),
+        (NoAnswer::NotShown(ShownRefusal::Expired), "PRESENTATION_EXPIRED"),
+        (NoAnswer::GuessesExceeded { retry_after: LATER }, "SHARE_CODE_ATTEMPTS_EXCEEDED"),
+        (NoAnswer::ConsentWithdrawn, "CONSENT_WITHDRAWN"),
+        (NoAnswer::RequestIdSpent(EntryAt { origin: "gw-1".into(), index: 7 }), "REQUEST_ID_SPENT"),
+        (NoAnswer::ScannerNotAccepted, "SCANNER_NOT_ACCEPTED"),
+        (NoAnswer::StoreUnavailable, "REGISTRY_UNAVAILABLE"),
         (NoAnswer::NoFacts(LookUpError::RegistryUnavailable), "REGISTRY_UNAVAILABLE"),
         (NoAnswer::NoFacts(LookUpError::RecordUnreadable), "INTERNAL"),
         (NoAnswer::NoFacts(LookUpError::DeadlineExceeded), "DEADLINE_EXCEEDED"),

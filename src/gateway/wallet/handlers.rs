@@ -9,8 +9,8 @@ use crate::admission::RefusalLog;
 use crate::domain::licence::NumberRules;
 use crate::domain::partner::{Contract, PartnerKind, Standing};
 use crate::domain::time::Clock;
-use crate::evidence::ports::PartnerNames;
 use crate::evidence::Accesses;
+use crate::evidence::ports::PartnerNames;
 use crate::gateway::authority::Streams;
 use crate::gateway::context::CallContext;
 use crate::gateway::convert::{
@@ -117,8 +117,10 @@ impl PresentationService for WalletHandlers {
         let asked = calling.parsed(parse_object(request.into_inner(), self.rules()))?;
         let standing = self.standing(&calling);
         let caller = calling.caller(&standing);
-        let since =
-            self.consents.object(caller, &asked.holder, &asked.against, asked.purpose, calling.deadline).await;
+        let since = self
+            .consents
+            .object(caller, &asked.holder, &asked.against, asked.purpose, calling.deadline)
+            .await;
         Ok(Response::new(objected_message(calling.done(since)?)))
     }
 
@@ -136,10 +138,7 @@ impl PresentationService for WalletHandlers {
         Ok(Response::new(accesses_message(calling.done(listed)?)))
     }
 
-    async fn watch_accesses(
-        &self,
-        request: Request<WatchAccessesRequest>,
-    ) -> Result<Response<Told>, Status> {
+    async fn watch_accesses(&self, request: Request<WatchAccessesRequest>) -> Result<Response<Told>, Status> {
         let calling = self.wallet(&request)?;
         let place = self
             .streams

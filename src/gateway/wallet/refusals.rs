@@ -23,9 +23,7 @@ impl From<NotIssued> for Refusal {
             NotIssued::Agreement(AgreementFault::FieldNotPermitted(fields)) => {
                 Self::NotAuthorised(AuthoriseRefusal::FieldNotPermitted(fields))
             }
-            NotIssued::UnderAge => {
-                Self::NotAuthorised(AuthoriseRefusal::SubjectUnderAge)
-            }
+            NotIssued::UnderAge => Self::NotAuthorised(AuthoriseRefusal::SubjectUnderAge),
             NotIssued::StandingLost(standing) => Self::Standing(standing),
             NotIssued::NotShown(why) => Self::Wallet(WalletRefusal::NotShown(why)),
             NotIssued::Holder(why) => why.into(),
@@ -51,7 +49,9 @@ impl From<NotDone> for Refusal {
             NotDone::HolderNotKnown => Self::Wallet(WalletRefusal::HolderNotKnown),
             NotDone::ConsentNotKnown => Self::Wallet(WalletRefusal::ConsentNotKnown),
             NotDone::PageTokenNotKnown => Self::Wallet(WalletRefusal::PageTokenNotKnown),
-            NotDone::StopsFull => malformed("holder", "has withdrawn or objected against as many as are kept"),
+            NotDone::StopsFull => {
+                malformed("holder", "has withdrawn or objected against as many as are kept")
+            }
             NotDone::StandingLost(standing) => Self::Standing(standing),
             NotDone::NoFacts(error) => NoAnswer::NoFacts(error).into(),
             NotDone::NoStore => Self::RegistryUnavailable,

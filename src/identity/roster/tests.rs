@@ -77,6 +77,7 @@ fn contract(id: &str, identities: &[PeerName]) -> PartnerFile {
         kind: PartnerKind::Rental,
         identities: identities.to_vec(),
         purposes: vec![],
+        presentations_only: false,
         allowance: Allowance {
             rate_per_second: 1,
             burst: 1,

@@ -16,7 +16,7 @@ use super::wire::{DecodeError, Reader, Unencodable, Writer};
 use crate::domain::claim::ConsentEvidence;
 use crate::domain::disclosure::{Field, FieldSet};
 use crate::domain::partner::{PartnerId, PartnerKind};
-use crate::domain::presentation::{Audience, Presentation, PresentationId};
+use crate::domain::presentation::{Audience, PartnerMark, Presentation, PresentationId};
 use crate::domain::question::Purpose;
 use crate::domain::subject::{NumberPseudonym, SubjectId};
 use crate::evidence::ports::HoldBack;
@@ -46,7 +46,7 @@ pub(in crate::registry) fn encode_share_code(
         Audience::Kind(kind) => out.bytes(&[1, kind.code()]),
         Audience::Partner(partner) => {
             out.byte(2);
-            out.text(partner.as_str())?;
+            out.bytes(partner.as_bytes());
         }
     }
     out.byte(presentation.purpose.map_or(0, Purpose::code));
@@ -79,7 +79,7 @@ pub(in crate::registry) fn decode_share_code(
         1 => Audience::Kind(
             PartnerKind::from_code(from.byte()?).ok_or(DecodeError::Malformed("kind of partner"))?,
         ),
-        2 => Audience::Partner(read_partner(&mut from)?),
+        2 => Audience::Partner(PartnerMark::from_bytes(from.array()?)),
         _ => return Err(DecodeError::Malformed("audience")),
     };
     let purpose = match from.byte()? {

@@ -21,8 +21,9 @@ PROOF_HASHES_MAX = 64
 
 LEAVES = {
     0: "licence-number", 1: "full-name", 2: "file-number", 3: "case-reference", 4: "operator", 5: "question", 6: "consent",
-    7: "request-id", 12: "reliance-until", 13: "remedies", 17: "masked-name", 18: "expired-on", 19: "probation",
+    7: "request-id", 8: "presentation", 12: "reliance-until", 13: "remedies", 17: "masked-name", 18: "expired-on", 19: "probation",
     20: "tenure-band", 21: "pending", 22: "states", 23: "classes", 24: "paper-licence-needed",
+    25: "display", 26: "class-groups",
 }  # fmt: skip
 
 
@@ -115,14 +116,18 @@ def read_entry(data: bytes) -> Entry:
     """An answer's entry, as far as a verifier needs it (§3, kind 1)."""
     demand(len(data) <= ENTRY_BYTES_MAX, "an entry too long")
     fields = Fields(data)
-    demand(fields.byte() == 1, "an entry of another version")
+    version = fields.byte()
+    demand(version in (1, 2), "an entry of another version")
     demand(fields.byte() == 1, "not the entry of an answer")
     (at,) = struct.unpack(">q", fields.take(8))
-    purpose, _ground, _authorised, decision, flags = fields.take(5)
+    purpose, ground, authorised, decision, flags = fields.take(5)
+    demand((ground == 0) == (authorised != 3), "a ground that does not fit")
     fields.take(14 + 8 + 16 + 16 + 16)
     (bits,) = struct.unpack(">I", fields.take(4))
     leaves = [code for code in range(32) if bits >> code & 1]
     demand(all(code in LEAVES for code in leaves), "a leaf nobody knows")
+    newer = authorised != 3 or flags & 8 or purpose == 7 or any(code in (8, 25, 26) for code in leaves)
+    demand(version == (2 if newer else 1), "an entry written in another version than its own")
     root = fields.take(32)
     fields.take(16 + 16 + (16 if flags & 4 else 0))
     partner = fields.text(40)

@@ -31,6 +31,7 @@ fn greedy(kind: PartnerKind) -> Contract {
         kind,
         identities: Vec::new(),
         purposes: Purpose::ALL.iter().copied().map(terms).collect(),
+        presentations_only: false,
         allowance: Allowance {
             rate_per_second: 1,
             burst: 1,
@@ -92,7 +93,7 @@ fn ask(
     asked: &[Field],
 ) -> Result<FieldSet, AuthoriseRefusal> {
     let asked = FieldSet::of(asked);
-    authorise(&greedy(kind), &claim(ground), question, asked, now(), &Rules::default())
+    authorise_claim(&greedy(kind), &claim(ground), question, asked, now(), &Rules::default())
         .map(|permit| permit.fields())
 }
 
@@ -121,8 +122,14 @@ fn another_kind_of_partner_is_refused_the_purpose() {
         assert_eq!(ask(kind, PARTY, &rental(None, 0), &[]), Err(AuthoriseRefusal::PurposeNotPermitted));
     }
     let unlisted = Contract { purposes: Vec::new(), ..greedy(PartnerKind::Rental) };
-    let refused =
-        authorise(&unlisted, &claim(PARTY), &rental(None, 0), FieldSet::EMPTY, now(), &Rules::default());
+    let refused = authorise_claim(
+        &unlisted,
+        &claim(PARTY),
+        &rental(None, 0),
+        FieldSet::EMPTY,
+        now(),
+        &Rules::default(),
+    );
     assert_eq!(refused.err(), Some(AuthoriseRefusal::PurposeNotPermitted));
 }
 
@@ -286,7 +293,7 @@ fn nobody_under_age_is_asked_about() {
                 .is_ok()
             })
             .unwrap();
-        let outcome = authorise(
+        let outcome = authorise_claim(
             &greedy(PartnerKind::Rental),
             &claim_born(&number, PARTY),
             &rental(None, 0),
@@ -321,4 +328,91 @@ fn faults_list_what_policy_never_grants() {
     assert_eq!(contract.faults(&Rules::default()), []);
     contract.purposes.push(contract.purposes[0].clone());
     assert_eq!(contract.faults(&Rules::default()), [ContractFault::Twice(Purpose::Rental)]);
+}
+
+fn peer_scan() -> Question {
+    let document = DocumentKind::ResidentId;
+    let rules = NumberRules { accept_test_numbers: true };
+    let number = LicenceNumber::parse(document, "000000199001010018", rules).unwrap();
+    Question::PeerScan { scanner: crate::domain::presentation::Holder { document, number } }
+}
+
+fn shown(
+    contract: &Contract,
+    question: &Question,
+    asked: &[Field],
+    agreed: Option<&[Field]>,
+) -> Result<FieldSet, AuthoriseRefusal> {
+    let asked = FieldSet::of(asked);
+    authorise_presentation(contract, question, asked, now(), &Rules::default())
+        .and_then(|permit| permit.agreed(agreed.map(FieldSet::of), asked))
+        .map(|permit| permit.fields())
+}
+
+#[test]
+fn a_contract_for_presentations_alone_refuses_a_claim_before_anything_else_about_it() {
+    let strict = Contract { presentations_only: true, ..greedy(PartnerKind::Rental) };
+    // The ground, a field and a threshold are wrong too.
+    let refused = authorise_claim(
+        &strict,
+        &claim(Ground::LegalDuty),
+        &rental(Some(13), 1),
+        FieldSet::of(&[Field::States]),
+        now(),
+        &Rules::default(),
+    );
+    assert_eq!(refused.err(), Some(AuthoriseRefusal::PresentationRequired));
+    assert_eq!(shown(&strict, &rental(None, 0), &[], None), Ok(FieldSet::of(&[Field::MaskedName])));
+}
+
+#[test]
+fn a_peer_scan_is_never_a_claim_and_for_the_wallet_alone() {
+    let ask = |kind| ask(kind, Ground::LegalDuty, &peer_scan(), &[]);
+    assert_eq!(ask(PartnerKind::Wallet), Err(AuthoriseRefusal::PresentationRequired));
+    for kind in PartnerKind::ALL.iter().copied().filter(|kind| *kind != PartnerKind::Wallet) {
+        assert_eq!(ask(kind), Err(AuthoriseRefusal::PurposeNotPermitted));
+        assert_eq!(shown(&greedy(kind), &peer_scan(), &[], None), Err(AuthoriseRefusal::PurposeNotPermitted));
+    }
+    let fields = FieldSet::of(&[Field::MaskedName, Field::Display, Field::ClassGroups]);
+    assert_eq!(shown(&greedy(PartnerKind::Wallet), &peer_scan(), &[], None), Ok(fields));
+}
+
+#[test]
+fn a_presentation_needs_no_ground_and_is_held_to_everything_else() {
+    let recruiter = greedy(PartnerKind::Recruiter);
+    let role = |role| Question::Recruitment { role, min_tenure_months: None, class: None };
+    assert_eq!(shown(&recruiter, &role(Role::RideHailing), &[], None), Ok(FieldSet::EMPTY));
+    let refused = shown(&recruiter, &role(Role::CityBus), &[], None);
+    assert!(matches!(
+        refused,
+        Err(AuthoriseRefusal::QuestionNotInContract { field: "recruitment.role", .. })
+    ));
+    let refused = shown(&recruiter, &role(Role::RideHailing), &[Field::MaskedName], None);
+    assert_eq!(refused, Err(AuthoriseRefusal::FieldNotPermitted(FieldSet::of(&[Field::MaskedName]))));
+}
+
+#[test]
+fn the_driver_narrows_the_fields_and_what_was_not_agreed_to_is_named() {
+    let police = greedy(PartnerKind::Enforcement);
+    let shown = |asked, agreed| shown(&police, &Question::Enforcement { vehicle: None }, asked, agreed);
+    let states = FieldSet::of(&[Field::States]);
+    assert_eq!(shown(&[], Some(&[Field::States, Field::MaskedName])), Ok(states), "all that is left");
+    assert_eq!(shown(&[Field::States], Some(&[Field::States, Field::Classes])), Ok(states));
+    assert_eq!(shown(&[], Some(&[])), Ok(FieldSet::EMPTY));
+    assert_eq!(
+        shown(&[Field::States, Field::Classes], Some(&[Field::States])),
+        Err(AuthoriseRefusal::FieldNotPermitted(FieldSet::of(&[Field::Classes])))
+    );
+}
+
+#[test]
+fn a_purpose_without_grounds_is_no_fault_of_a_contract() {
+    let mut contract = greedy(PartnerKind::Wallet);
+    contract.purposes.retain(|terms| terms.purpose == Purpose::PeerScan);
+    contract.purposes[0].grounds.clear();
+    contract.purposes[0].fields = FieldSet::of(&[Field::Display]);
+    (contract.purposes[0].tenure_months, contract.purposes[0].margin_days) = (Vec::new(), Vec::new());
+    assert_eq!(contract.faults(&Rules::default()), []);
+    contract.kind = PartnerKind::Rental;
+    assert_eq!(contract.faults(&Rules::default()), [ContractFault::Purpose(Purpose::PeerScan)]);
 }

@@ -7,20 +7,13 @@ use super::faults::Faults;
 use crate::domain::claim::{Claim, ConsentEvidence, Ground, GroundKind};
 use crate::domain::licence::{FileNumber, FullName, LicenceNumber};
 use crate::domain::time::civil_day;
-use crate::gateway::proto::{self, verify_request};
+use crate::gateway::proto;
 
 /// More bytes than 100 characters can take after normalisation.
 const NAME_BYTES_MAX: usize = 400;
 
-/// Parses the subject.
-pub(super) fn parse_claim(
-    faults: &mut Faults,
-    subject: Option<verify_request::Subject>,
-    rules: RequestRules,
-) -> Option<Claim> {
-    let Some(verify_request::Subject::Claim(claim)) = subject else {
-        return faults.refuse("subject", "exactly one must be set");
-    };
+/// Parses a claim.
+pub(super) fn parse_claim(faults: &mut Faults, claim: proto::Claim, rules: RequestRules) -> Option<Claim> {
     let document = faults.member("claim.document_kind", claim.document_kind);
     let number = document.and_then(|document| {
         let parsed = LicenceNumber::parse(document, &claim.licence_number, rules.numbers);

@@ -1,5 +1,6 @@
 //! A `VerifyRequest` becomes a parsed request, or a list of faults: field path and rule, never the value.
 
+mod about;
 mod claim;
 mod faults;
 mod question;
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::claim::parse_claim;
+use self::about::parse_about;
+pub(in crate::gateway::convert) use self::about::{HolderPaths, parse_holder};
 pub(in crate::gateway::convert) use self::faults::Faults;
 pub(in crate::gateway) use self::faults::FieldFault;
 use self::question::parse_question;
@@ -19,7 +21,7 @@ use crate::domain::licence::NumberRules;
 use crate::domain::question::Question;
 use crate::domain::subject::Position;
 use crate::gateway::proto;
-use crate::verification::Request;
+use crate::verification::{About, Request, ShownRefusal};
 
 const FIELDS_MAX: usize = 16;
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,17 +35,26 @@ pub(in crate::gateway) struct RequestRules {
     pub(in crate::gateway) now: Timestamp,
 }
 
+/// Why a message is no request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum RequestFault {
+    /// Fields break rules: every fault found, in order of the message's fields.
+    Fields(Vec<FieldFault>),
+    /// All is in order but what the driver showed.
+    Shown(ShownRefusal),
+}
+
 /// Parses a request.
 ///
 /// # Errors
-/// Every fault found, in order of the message's fields.
+/// [`RequestFault`].
 pub(in crate::gateway) fn parse_request(
     message: proto::VerifyRequest,
     rules: RequestRules,
-) -> Result<Request, Vec<FieldFault>> {
+) -> Result<Request, RequestFault> {
     let mut faults = Faults::default();
-    let claim = parse_claim(&mut faults, message.subject, rules);
-    let question = parse_question(&mut faults, message.question, rules.now);
+    let about = parse_about(&mut faults, message.subject, rules);
+    let question = parse_question(&mut faults, message.question, rules);
     let is_claim = matches!(question, Some(Question::InsuranceClaim { .. }));
     let known_at = faults.optional_moment("known_at", message.known_at);
     if let Some(known_at) = known_at {
@@ -68,9 +79,13 @@ pub(in crate::gateway) fn parse_request(
     let max_age = parse_max_age(&mut faults, message.max_age);
     let fields = parse_fields(&mut faults, &message.fields);
     let request_id = parse_request_id(&mut faults, message.request_id);
-    match (claim, question, faults.is_empty()) {
-        (Some(claim), Some(question), true) => Ok(Request {
-            claim,
+    if matches!(about, Some(Ok(About::Shown(_)) | Err(_))) {
+        faults.demand(request_id.is_some(), "request_id", "is required with a presentation");
+    }
+    match (about, question, faults.is_empty()) {
+        (Some(Err(refused)), Some(_), true) => Err(RequestFault::Shown(refused)),
+        (Some(Ok(about)), Some(question), true) => Ok(Request {
+            about,
             question,
             case_reference: message.case_reference,
             case_category: message.case_category,
@@ -81,7 +96,7 @@ pub(in crate::gateway) fn parse_request(
             fields,
             request_id,
         }),
-        _ => Err(faults.into_list()),
+        _ => Err(RequestFault::Fields(faults.into_list())),
     }
 }
 

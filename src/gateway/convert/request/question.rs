@@ -2,6 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::RequestRules;
+use super::about::{HolderPaths, parse_holder};
 use super::faults::Faults;
 use crate::domain::licence::VehicleClass;
 use crate::domain::question::Question;
@@ -14,6 +16,12 @@ const RENTAL_AHEAD: SignedDuration = SignedDuration::from_hours(366 * 24);
 const PICK_UP_PAST: SignedDuration = SignedDuration::from_hours(24);
 /// Nobody drove on a licence of the present registry before 1950-01-01T00:00:00Z.
 const EARLIEST_SECOND: i64 = -631_152_000;
+
+const SCANNER: HolderPaths = HolderPaths {
+    whole: "peer_scan.scanner",
+    document: "peer_scan.scanner.document_kind",
+    number: "peer_scan.scanner.licence_number",
+};
 
 /// The paths of a vehicle's fields, below the question it stands in.
 struct VehiclePaths {
@@ -43,8 +51,9 @@ macro_rules! vehicle_paths {
 pub(super) fn parse_question(
     faults: &mut Faults,
     question: Option<verify_request::Question>,
-    now: Timestamp,
+    rules: RequestRules,
 ) -> Option<Question> {
+    let now = rules.now;
     match question {
         None => faults.refuse("question", "exactly one must be set"),
         Some(verify_request::Question::InsuranceClaim(asked)) => parse_insurance_claim(faults, asked, now),
@@ -72,7 +81,10 @@ pub(super) fn parse_question(
             };
             Some(Question::Enforcement { vehicle })
         }
-        Some(verify_request::Question::PeerScan(_)) => faults.refuse("peer_scan", "only with a presentation"),
+        Some(verify_request::Question::PeerScan(asked)) => {
+            let scanner = parse_holder(faults, &SCANNER, asked.scanner, rules)?;
+            Some(Question::PeerScan { scanner })
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use jiff::ToSpan as _;
 
 use super::*;
+use crate::domain::presentation::{PresentationKind, ShareCode};
 use crate::gateway::proto::verify_request;
 
 fn now() -> Timestamp {
@@ -49,8 +50,77 @@ fn well_formed() -> proto::VerifyRequest {
     }
 }
 
-fn parse(message: proto::VerifyRequest) -> Result<Request, Vec<FieldFault>> {
+fn parse_whole(message: proto::VerifyRequest) -> Result<Request, RequestFault> {
     parse_request(message, RequestRules { numbers: NumberRules { accept_test_numbers: true }, now: now() })
+}
+
+fn parse(message: proto::VerifyRequest) -> Result<Request, Vec<FieldFault>> {
+    parse_whole(message).map_err(fields)
+}
+
+fn fields(fault: RequestFault) -> Vec<FieldFault> {
+    match fault {
+        RequestFault::Fields(faults) => faults,
+        RequestFault::Shown(refusal) => panic!("fields are at fault, not what was shown: {refusal:?}"),
+    }
+}
+
+fn shown(text: &str) -> proto::VerifyRequest {
+    proto::VerifyRequest {
+        subject: Some(verify_request::Subject::Presentation(text.to_owned())),
+        request_id: "request-1".to_owned(),
+        ..well_formed()
+    }
+}
+
+#[test]
+fn what_a_driver_shows_takes_the_place_of_a_claim() {
+    let code = ShareCode::generate(&[7; 13]).to_text();
+    for (text, kind) in [
+        ("DG1:ABC", PresentationKind::Qr),
+        (code.as_str(), PresentationKind::ShareCode),
+        (&code.to_lowercase().replace('-', " "), PresentationKind::ShareCode),
+    ] {
+        let Ok(Request { about: About::Shown(shown), .. }) = parse(shown(text)) else { panic!("{text}") };
+        assert_eq!(shown.kind(), kind);
+    }
+}
+
+#[test]
+fn what_is_shown_and_cannot_be_read_has_a_reason_of_its_own() {
+    let code = ShareCode::generate(&[7; 13]).to_text();
+    let wrong = if code.ends_with('0') { '1' } else { '0' };
+    let mistyped = format!("{}{wrong}", &code[..code.len() - 1]);
+    for (text, refusal) in [
+        ("", ShownRefusal::Malformed),
+        ("https://example.org", ShownRefusal::Malformed),
+        (mistyped.as_str(), ShownRefusal::ShareCodeMistyped),
+    ] {
+        assert_eq!(parse_whole(shown(text)).err(), Some(RequestFault::Shown(refusal)), "{text}");
+    }
+    // What the partner must mend comes first.
+    let unnamed = proto::VerifyRequest { request_id: String::new(), ..shown("") };
+    assert_eq!(parse(unnamed).unwrap_err()[0].path, "request_id");
+}
+
+#[test]
+fn something_shown_needs_a_request_id_and_a_peer_scan_its_scanner() {
+    let unnamed = proto::VerifyRequest { request_id: String::new(), ..shown("DG1:ABC") };
+    assert_eq!(parse(unnamed).unwrap_err()[0].path, "request_id");
+    let scan = |scanner| proto::VerifyRequest {
+        question: Some(verify_request::Question::PeerScan(proto::PeerScanQuestion { scanner })),
+        ..shown("DG1:ABC")
+    };
+    let document_kind = proto::DocumentKind::ResidentId.into();
+    let holder = |number: &str| Some(proto::Holder { document_kind, licence_number: number.to_owned() });
+    assert!(matches!(parse(scan(holder("000000199001010018"))).unwrap().question, Question::PeerScan { .. }));
+    for (scanner, path) in [
+        (None, "peer_scan.scanner"),
+        (Some(proto::Holder::default()), "peer_scan.scanner.document_kind"),
+        (holder("000000199001010013"), "peer_scan.scanner.licence_number"),
+    ] {
+        assert_eq!(parse(scan(scanner)).unwrap_err()[0].path, path);
+    }
 }
 
 /// Breaks one thing and names the field that must be blamed.
@@ -115,7 +185,7 @@ fn numbers_and_names_are_held_to_their_rules() {
 #[test]
 fn a_test_number_is_refused_in_production() {
     let rules = RequestRules { numbers: NumberRules::default(), now: now() };
-    let faults = parse_request(well_formed(), rules).unwrap_err();
+    let faults = fields(parse_request(well_formed(), rules).unwrap_err());
     assert_eq!(faults[0].path, "claim.licence_number");
 }
 

@@ -6,7 +6,8 @@ mod response;
 mod tests;
 
 pub(in crate::gateway) use request::{
-    ListAsked, parse_list, parse_object, parse_qr, parse_revoke, parse_share_code, parse_watch, parse_withdraw,
+    ListAsked, parse_list, parse_object, parse_qr, parse_revoke, parse_share_code, parse_watch,
+    parse_withdraw,
 };
 pub(in crate::gateway) use response::{
     accesses_message, consents_message, objected_message, qr_message, revoked_message, share_code_message,

@@ -74,6 +74,7 @@ fn lifetimes_are_whole_seconds_and_pages_have_bounds() {
         let request = proto::RevokeRequest { holder: holder(), presentation_id: vec![0; bytes] };
         assert_eq!(paths(parse_revoke(request, rules()).unwrap_err()), ["presentation_id"]);
     }
-    let many = proto::WatchAccessesRequest { holders: vec![holder().unwrap(); 1001], resume_token: Vec::new() };
+    let many =
+        proto::WatchAccessesRequest { holders: vec![holder().unwrap(); 1001], resume_token: Vec::new() };
     assert_eq!(paths(parse_watch(many, rules()).unwrap_err()), ["holders"]);
 }

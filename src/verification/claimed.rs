@@ -1,0 +1,101 @@
+//! A question about whom the partner claims to know: number, name and the ground on which it may ask.
+
+use super::answer::NoAnswer;
+use super::digest::digest_content;
+use super::judge::Whom;
+use super::ports::{AboutToRecord, ConsentUsed, RequestKey, Soon, StoreUnavailable};
+use super::record::Decided;
+use super::verify::{Answered, Asking, Verification};
+use crate::domain::claim::{Claim, Ground};
+use crate::domain::policy::{AuthorisedBy, Permit, authorise_claim};
+use crate::domain::subject::NumberPseudonym;
+
+impl Verification {
+    /// Authorise, count, look up, confirm, decide, record, answer.
+    pub(super) async fn answer_claim(
+        &self,
+        asking: &Asking<'_>,
+        claim: &Claim,
+    ) -> Result<Answered, NoAnswer> {
+        let Asking { caller, request, question_digest, now, .. } = asking;
+        let permit =
+            authorise_claim(caller.contract, claim, &request.question, request.fields, *now, &self.rules)
+                .map_err(NoAnswer::NotAuthorised)?;
+        let number = self.pseudonyms.pseudonym(claim.document, &claim.number);
+        let content = digest_content(request, *question_digest, Some(number));
+        let key = request.request_id.as_deref().map(|id| RequestKey { id, content });
+        let quota = self.quotas.reserve(asking.partner(), &caller.contract.allowance, key)?;
+        self.admit_question(asking, number)?;
+        self.demand_time_for_the_floor(asking)?;
+
+        let (fact, finding) = self.find(asking, &permit, number, Whom::Claimed(claim)).await?;
+        Self::demand_standing(asking)?;
+        let decided = Decided { number, fact, finding, read_at: self.clock.since_boot() };
+        let about = AboutToRecord::Claimed(claim);
+        if decided.finding.consent_withdrawn {
+            // Told only because the claim was confirmed, and only once the driver can see that it was asked.
+            let recorded = self.record(asking, about, &decided, false).await;
+            return Err(recorded.map_or(NoAnswer::NoEvidence, |_entry| NoAnswer::ConsentWithdrawn));
+        }
+        let recording = self.record(asking, about, &decided, quota.counts());
+        let entry = match self.note_consent(asking, claim, &permit, &decided) {
+            Soon::Now(noted) => {
+                noted?;
+                recording.await
+            }
+            Soon::Later(noting) => {
+                let (recorded, noted) = tokio::join!(recording, noting);
+                noted?;
+                recorded
+            }
+        };
+        let entry = entry.map_err(|_unavailable| NoAnswer::NoEvidence)?;
+        self.demand_freshness(&decided)?;
+        // From here on the answer counts, also when the caller leaves before the floor: waiting must not be free.
+        let charged = quota.charge();
+        let answer = self.tell(asking, AuthorisedBy::Asserted, decided, entry, charged).await;
+        Ok(Answered { answer, number })
+    }
+
+    /// Keeps the consent a confirmed claim is answered on, so that the driver can see it and take it back. It costs nothing when it is
+    /// known to be kept; otherwise it is written while the entry is.
+    fn note_consent(
+        &self,
+        asking: &Asking<'_>,
+        claim: &Claim,
+        permit: &Permit,
+        decided: &Decided,
+    ) -> Soon<'_, Result<(), StoreUnavailable>> {
+        let record = decided.fact.record.as_deref().filter(|_| decided.finding.confirmed.is_some());
+        let (Some(record), Ground::Consent(evidence)) = (record, &claim.ground) else {
+            return Soon::Now(Ok(()));
+        };
+        self.consents.note(&ConsentUsed {
+            subject: record.subject,
+            partner: asking.partner(),
+            purpose: asking.request.question.purpose(),
+            fields: permit.fields(),
+            evidence,
+            case_category: &asking.request.case_category,
+            at: asking.now,
+        })
+    }
+
+    /// Holds the question to the number of different ones about one subject, before anything is looked up.
+    pub(super) fn admit_question(
+        &self,
+        asking: &Asking<'_>,
+        number: NumberPseudonym,
+    ) -> Result<(), NoAnswer> {
+        let request = asking.request;
+        self.budget
+            .admit(
+                asking.partner(),
+                request.question.purpose(),
+                number,
+                asking.question_digest,
+                &request.case_reference,
+            )
+            .map_err(|exceeded| NoAnswer::VariationExceeded { retry_after: exceeded.retry_after })
+    }
+}
