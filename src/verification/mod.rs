@@ -6,6 +6,8 @@ mod answer;
 mod digest;
 pub mod ports;
 mod request;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use answer::{Answer, Confirmed, NoAnswer};

@@ -85,12 +85,11 @@ impl Verification {
             .map_err(|exceeded| NoAnswer::VariationExceeded { retry_after: exceeded.retry_after })?;
         self.demand_time_for_the_floor(arrived, deadline)?;
 
-        let (fact, finding) = self.find(request, &permit, pseudonym, deadline, now).await?;
+        let (fact, finding, known_true_at) = self.find(request, &permit, pseudonym, deadline, now).await?;
         match (caller.standing)() {
             Standing::Active => {}
             lost => return Err(NoAnswer::StandingLost(lost)),
         }
-        let read_at = self.clock.since_boot();
         let entry = self.evidence.record(&AnswerToRecord {
             at: now,
             partner,
@@ -111,7 +110,7 @@ impl Verification {
             charged: quota.counts(),
         });
         let entry = entry.await.map_err(|_unavailable| NoAnswer::NoEvidence)?;
-        if self.clock.since_boot().saturating_sub(read_at) > self.age_max {
+        if self.clock.since_boot().saturating_sub(known_true_at) > self.age_max {
             return Err(NoAnswer::NotFreshEnough);
         }
         // From here on the answer counts, also when the caller leaves before the floor: waiting must not be free.
@@ -137,7 +136,8 @@ impl Verification {
         })
     }
 
-    /// Looks up, confirms and decides on facts that are still usable right before the record.
+    /// Looks up, confirms and decides on facts that are still usable right before the record. Returns with them the moment (since
+    /// boot) as of which they are known to be true, from which their age counts.
     async fn find(
         &self,
         request: &Request,
@@ -145,7 +145,7 @@ impl Verification {
         pseudonym: NumberPseudonym,
         deadline: Deadline,
         now: Timestamp,
-    ) -> Result<(Fact, Finding), NoAnswer> {
+    ) -> Result<(Fact, Finding, Duration), NoAnswer> {
         for _ in 0..READINGS_MAX {
             let fact = self
                 .facts
@@ -154,8 +154,8 @@ impl Verification {
                 .await
                 .map_err(NoAnswer::NoFacts)?;
             let finding = self.judge(request, permit, &fact, now);
-            if self.facts.still_usable(pseudonym, &fact) {
-                return Ok((fact, finding));
+            if let Some(known_true_at) = self.facts.known_true_at(pseudonym, &fact) {
+                return Ok((fact, finding, known_true_at));
             }
         }
         Err(NoAnswer::NotFreshEnough)
