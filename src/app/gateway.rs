@@ -227,7 +227,8 @@ impl RunningGateway {
             },
         });
         let acceptor = Acceptor::bind(config.listen.partners, acceptor_options(config))
-            .map_err(|source| StartError::Listen { address: config.listen.partners.to_string(), source })?;
+            .map_err(|source| StartError::Listen { address: config.listen.partners.to_string(), source })?
+            .behind(config.listen.proxy_protocol_from.clone());
         let partner_addr = acceptor
             .local_addr()
             .map_err(|source| StartError::Listen { address: config.listen.partners.to_string(), source })?;
@@ -490,7 +491,10 @@ fn acceptor_options(config: &GatewayConfig) -> AcceptorOptions {
     let bounds = &config.bounds;
     AcceptorOptions {
         connections_max: bounds.connections_max,
-        connections_per_address_max: u32::try_from(bounds.connections_per_address_max).unwrap_or(u32::MAX),
+        connections_per_address_max: match bounds.connections_per_address_max {
+            0 => None,
+            max => Some(u32::try_from(max).unwrap_or(u32::MAX)),
+        },
         handshakes_per_core_max: bounds.handshakes_per_core_max,
         ..AcceptorOptions::default()
     }
