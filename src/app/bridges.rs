@@ -141,6 +141,7 @@ impl HandshakeObserver for MetricsBridge {
             HandshakeOutcome::Disconnected
             | HandshakeOutcome::RevocationUnknown
             | HandshakeOutcome::BadCertificate
+            | HandshakeOutcome::ProxyHeader
             | HandshakeOutcome::Protocol => HandshakeLabel::Protocol,
         };
         if outcome != HandshakeOutcome::Accepted {

@@ -38,7 +38,6 @@ use crate::domain::time::Clock;
 use crate::evidence::ports::LookUpIndex;
 use crate::evidence::{Accesses, HoldBackDesk, Receipts};
 use crate::gateway::{Farewells, Gateway, ServeOptions, Streams, proto};
-use crate::hashing::first_half;
 use crate::identity::{
     AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, Identity, IdentityFiles, TrustFiles,
     Watch,
@@ -159,7 +158,7 @@ impl RunningGateway {
         let rules = Arc::new(config.rules()?);
         let deployment = Deployment {
             environment: config.environment.word(),
-            id: first_half(&registry.keys().for_purpose("deployment")),
+            id: registry.keys().deployment_id(),
         };
         let tokens = open_tokens(&config.presentations, &deployment)?;
         let book = opened.book();
@@ -269,7 +268,8 @@ impl RunningGateway {
             },
         });
         let acceptor = Acceptor::bind(config.listen.partners, acceptor_options(config))
-            .map_err(|source| StartError::Listen { address: config.listen.partners.to_string(), source })?;
+            .map_err(|source| StartError::Listen { address: config.listen.partners.to_string(), source })?
+            .behind(config.listen.proxy_protocol_from.clone());
         let partner_addr = acceptor
             .local_addr()
             .map_err(|source| StartError::Listen { address: config.listen.partners.to_string(), source })?;
@@ -532,7 +532,10 @@ fn acceptor_options(config: &GatewayConfig) -> AcceptorOptions {
     let bounds = &config.bounds;
     AcceptorOptions {
         connections_max: bounds.connections_max,
-        connections_per_address_max: u32::try_from(bounds.connections_per_address_max).unwrap_or(u32::MAX),
+        connections_per_address_max: match bounds.connections_per_address_max {
+            0 => None,
+            max => Some(u32::try_from(max).unwrap_or(u32::MAX)),
+        },
         handshakes_per_core_max: bounds.handshakes_per_core_max,
         ..AcceptorOptions::default()
     }

@@ -14,7 +14,6 @@ use crate::domain::rules::Rules;
 use crate::domain::time::Clock;
 use crate::evidence::ports::{LookUpIndex, SubjectSecrets};
 use crate::evidence::{Accesses, HoldBackDesk};
-use crate::hashing::MacKey;
 use crate::identity::Roster;
 use crate::issuing::ports::PartnerKinds;
 use crate::issuing::{Consents, Holders, Issuing, ListTokens};
@@ -51,7 +50,7 @@ pub(super) fn wire(parts: WalletParts<'_>) -> Wallet {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let holders =
         Holders { pseudonyms: Arc::clone(keys) as _, facts: parts.facts, clock: Arc::clone(&clock) };
-    let list_tokens = ListTokens::new(MacKey::new(&keys.for_purpose("page and resume tokens")));
+    let list_tokens = ListTokens::new(keys.list_tokens());
     let qr_lifetime = SignedDuration::try_from(config.presentations.qr_lifetime());
     Wallet {
         issuing: Issuing {

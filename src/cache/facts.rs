@@ -145,12 +145,13 @@ impl FactCache {
     /// Reads the registry on a reading begun now. `None`: a change overtook it.
     async fn read_for_this_caller(&self, pseudonym: NumberPseudonym) -> Result<Option<Fact>, LookUpError> {
         self.levels.bypassed();
+        let began = self.levels.clock.since_boot();
         let observed_at = self.levels.clock.now();
         let held = self.levels.read_latest(pseudonym).await?;
         // With a stalled feed no later change can be known of: the reading is as of its start, and says so.
         let usable =
             matches!(self.levels.judge(pseudonym, &held), Usability::Usable | Usability::FeedStalled);
-        Ok(usable.then(|| fact(held, observed_at, FactSource::Registry)))
+        Ok(usable.then(|| fact(held, observed_at, began, FactSource::Registry)))
     }
 }
 
@@ -159,8 +160,8 @@ fn accepts(max_age: Option<Duration>, lag: Duration) -> bool {
     max_age.is_none_or(|max_age| !max_age.is_zero() && lag <= max_age)
 }
 
-fn fact(held: Held, observed_at: Timestamp, source: FactSource) -> Fact {
-    Fact { record: held.record, position: held.position, observed_at, source }
+fn fact(held: Held, observed_at: Timestamp, observed_since_boot: Duration, source: FactSource) -> Fact {
+    Fact { record: held.record, position: held.position, observed_at, observed_since_boot, source }
 }
 
 impl Levels {
@@ -182,14 +183,15 @@ impl Levels {
 
     /// Makes a fact of what was held or loaded, if it is usable now.
     fn admit(&self, pseudonym: NumberPseudonym, held: Held, source: FactSource) -> Option<Fact> {
-        // The lag is taken before the judgement, so that what is claimed is never younger than what was judged.
-        let lag = self.freshness.lag();
+        // Taken before the judgement, so that what is claimed is never younger than what was judged.
+        let known_until = self.freshness.known_until();
         let usability = self.judge(pseudonym, &held);
-        match (StaleCause::of(usability), lag) {
-            (None, Some(lag)) => {
-                let now = self.clock.now();
+        match (StaleCause::of(usability), known_until) {
+            (None, Some(known_until)) => {
+                let (now, lag) = (self.clock.now(), self.clock.since_boot().saturating_sub(known_until));
                 let lag = jiff::SignedDuration::try_from(lag).unwrap_or(jiff::SignedDuration::MAX);
-                Some(fact(held, now.checked_sub(lag).unwrap_or(Timestamp::MIN), source))
+                let observed_at = now.checked_sub(lag).unwrap_or(Timestamp::MIN);
+                Some(fact(held, observed_at, known_until, source))
             }
             (cause, _) => {
                 self.observer.refused(source, cause.unwrap_or(StaleCause::FeedStalled));
@@ -295,19 +297,20 @@ impl Facts for FactCache {
         }
     }
 
-    /// A reading that went past a stalled feed stays usable for the watermark's bound after its start, by the wall clock;
-    /// a clock that was set back makes it unusable.
-    fn still_usable(&self, pseudonym: NumberPseudonym, fact: &Fact) -> bool {
-        let levels = &self.levels;
-        levels.freshness.enter_epoch(levels.source.epoch());
+    /// A reading that went past a stalled feed stays usable for the watermark's bound after its start.
+    fn known_true_at(&self, pseudonym: NumberPseudonym, fact: &Fact) -> Option<Duration> {
+        let Levels { freshness, source, clock, .. } = &*self.levels;
+        freshness.enter_epoch(source.epoch());
+        // Taken before the judgement: a process that is stopped in between must not count from where it goes on.
+        let known_until = freshness.known_until();
         let subject = fact.record.as_ref().map(|record| &record.subject);
-        match levels.freshness.judge(pseudonym, subject, fact.position) {
-            Usability::Usable => true,
-            Usability::Outdated | Usability::OtherEpoch => false,
+        match freshness.judge(pseudonym, subject, fact.position) {
+            Usability::Usable => known_until,
+            Usability::Outdated | Usability::OtherEpoch => None,
             Usability::FeedStalled => {
-                let age = Duration::try_from(levels.clock.now().duration_since(fact.observed_at));
-                fact.source == FactSource::Registry
-                    && age.is_ok_and(|age| age <= levels.freshness.watermark_age_max())
+                let age = clock.since_boot().saturating_sub(fact.observed_since_boot);
+                let usable = fact.source == FactSource::Registry && age <= freshness.watermark_age_max();
+                usable.then_some(fact.observed_since_boot)
             }
         }
     }

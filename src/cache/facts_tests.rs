@@ -69,7 +69,7 @@ async fn the_second_answer_is_there_at_once_and_knows_itself_current_now() {
     };
     assert_eq!((changes_of(&warm), warm.source, warm.position), (3, FactSource::InProcess, cold.position));
     assert!(warm.observed_at >= asked_at);
-    assert!(house.facts.still_usable(number(1), &warm));
+    assert!(house.facts.known_true_at(number(1), &warm).is_some());
     assert_eq!(house.source.read_count(), 1);
 }
 
@@ -90,7 +90,7 @@ async fn an_acknowledged_change_is_honoured_by_the_next_question() {
     for changes in 2..50 {
         let before = house.ask(1).await.unwrap();
         house.change(1, changes);
-        assert!(!house.facts.still_usable(number(1), &before), "also for answers under way");
+        assert!(house.facts.known_true_at(number(1), &before).is_none(), "also for answers under way");
         assert_eq!(changes_of(&house.ask(1).await.unwrap()), changes);
     }
     house.change(2, 1);
@@ -248,7 +248,7 @@ async fn a_restored_registry_is_read_anew_though_its_sequence_went_back() {
     house.change(1, 3);
     let before = house.ask(1).await.unwrap();
     house.source.restore(2, 0);
-    assert!(!house.facts.still_usable(number(1), &before));
+    assert!(house.facts.known_true_at(number(1), &before).is_none());
     let after = house.ask(1).await.unwrap();
     assert_eq!((after.source, after.position), (FactSource::Registry, at(2, 0)));
     assert_eq!(house.ask(1).await.unwrap().source, FactSource::InProcess);
@@ -290,12 +290,16 @@ async fn a_stalled_feed_sends_look_ups_past_the_caches_through_a_bulkhead() {
     stalled.change(1, 1);
     let fact = stalled.ask(1).await.unwrap();
     assert_eq!(fact.source, FactSource::Registry);
-    assert!(stalled.facts.still_usable(number(1), &fact));
-    assert!(!stalled.facts.still_usable(number(1), &Fact { source: FactSource::Redis, ..fact.clone() }));
-    let old = Fact { observed_at: fact.observed_at - jiff::SignedDuration::from_secs(3), ..fact.clone() };
-    assert!(!stalled.facts.still_usable(number(1), &old));
-    let tomorrow = Fact { observed_at: fact.observed_at + jiff::SignedDuration::from_hours(24), ..fact };
-    assert!(!stalled.facts.still_usable(number(1), &tomorrow), "the clock was set back");
+    assert_eq!(
+        stalled.facts.known_true_at(number(1), &fact),
+        Some(fact.observed_since_boot),
+        "its own start"
+    );
+    let cached = Fact { source: FactSource::Redis, ..fact.clone() };
+    assert_eq!(stalled.facts.known_true_at(number(1), &cached), None);
+    let began = fact.observed_since_boot - Duration::from_secs(3);
+    let old = Fact { observed_since_boot: began, ..fact.clone() };
+    assert_eq!(stalled.facts.known_true_at(number(1), &old), None, "whatever the wall clock says");
 
     stalled.source.shut();
     let mut taken = Box::pin(stalled.ask(1));
@@ -310,13 +314,16 @@ async fn a_stalled_feed_sends_look_ups_past_the_caches_through_a_bulkhead() {
 async fn a_lagging_watermark_is_owned_up_to_and_measured_against_max_age() {
     let feed = Arc::new(FeedWatermark::default());
     let house = House::with(Watermark::Tailed(Arc::clone(&feed)), CacheOptions::default());
-    feed.publish(RealClock.since_boot() - Duration::from_millis(500));
+    let published = RealClock.since_boot() - Duration::from_millis(500);
+    feed.publish(published);
     house.change(1, 1);
     house.ask(1).await.unwrap();
     let now = RealClock.now();
     let lagging = house.ask(1).await.unwrap();
     assert_eq!(lagging.source, FactSource::InProcess);
     assert!(lagging.observed_at <= now - jiff::SignedDuration::from_millis(499));
+    let known_true_at = house.facts.known_true_at(number(1), &lagging).unwrap();
+    assert!(known_true_at <= published, "not when it was judged, but when the feed was known");
     let strict = house
         .facts
         .look_up(number(1), Some(Duration::from_millis(100)), within(SECOND))

@@ -138,6 +138,12 @@ impl SlotTable {
         self.watermark.age(self.clock.as_ref()).filter(|age| *age <= self.watermark_age_max)
     }
 
+    /// Returns up to when (time since boot) every change is known; `None`: longer ago than allowed. Never later than it is.
+    pub(super) fn known_until(&self) -> Option<Duration> {
+        let now = self.clock.since_boot();
+        self.lag().map(|lag| now.saturating_sub(lag))
+    }
+
     /// Returns how old the knowledge of a tailed feed is; `None` where the registry lives in this process.
     pub fn feed_age(&self) -> Option<FeedAge> {
         let Watermark::Tailed(_) = &self.watermark else { return None };

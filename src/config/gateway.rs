@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::postgres::PostgresConfig;
@@ -83,6 +84,9 @@ pub struct ListenConfig {
     pub admin_socket: PathBuf,
     /// Cores that serve connections; 0: all.
     pub cores: usize,
+    /// Balancers, by network as in `10.0.0.0/8`, whose connections begin with a PROXY protocol header, version 2, so that bounds by
+    /// address count the real callers. What such a header says is believed: list the balancers' own addresses and no others.
+    pub proxy_protocol_from: Vec<IpNet>,
 }
 
 impl Default for ListenConfig {
@@ -93,6 +97,7 @@ impl Default for ListenConfig {
             auditor: None,
             admin_socket: PathBuf::from("data/admin.sock"),
             cores: 0,
+            proxy_protocol_from: Vec::new(),
         }
     }
 }
@@ -253,7 +258,8 @@ impl Default for EvidenceConfig {
 pub struct BoundsConfig {
     /// Connections open at once. 4,096: 30 KiB each.
     pub connections_max: usize,
-    /// Connections from one address. 256: a partner's egress proxy.
+    /// Connections from one address. 256: a partner's egress proxy. 0: no bound, for a gateway behind a balancer that does not say
+    /// whose connections it hands on (`listen.proxy_protocol_from` is better).
     pub connections_per_address_max: usize,
     /// Handshakes under way at once on one core. 32: each costs 0.4 ms.
     pub handshakes_per_core_max: usize,
@@ -407,9 +413,9 @@ impl GatewayConfig {
         )?;
         demand(bounds.drain_ms <= 600_000, "bounds.drain_ms", "must be at most 600000")?;
         demand(
-            bounds.connections_per_address_max >= 1,
-            "bounds.connections_per_address_max",
-            "must be at least 1",
+            self.listen.proxy_protocol_from.iter().all(|network| network.prefix_len() > 0),
+            "listen.proxy_protocol_from",
+            "must not name everybody (a prefix of 0): whoever is listed can claim any address",
         )?;
         demand(
             self.cache.redis.as_ref().is_none_or(|redis| redis.ttl_s >= 1 && redis.timeout_ms >= 1),

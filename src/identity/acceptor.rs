@@ -6,6 +6,7 @@
 mod handshake;
 mod incoming;
 mod places;
+mod proxied;
 mod stream;
 
 use std::fs::File;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -26,6 +28,7 @@ pub use incoming::{CoreContext, CoreIncoming};
 pub use stream::PartnerStream;
 
 use self::places::{CorePlace, Place, Places};
+use self::proxied::Balancers;
 
 /// How long the loop rests when the process is out of descriptors: long enough for a connection to end.
 const OUT_OF_DESCRIPTORS_REST: Duration = Duration::from_millis(100);
@@ -37,8 +40,9 @@ pub struct AcceptorOptions {
     pub backlog: u16,
     /// Connections open at once in all. Default 4096, about 120 MiB of idle TLS state.
     pub connections_max: usize,
-    /// Connections open at once from one IPv4 address or one IPv6 /64. Default 256: partners behind one address translate.
-    pub connections_per_address_max: u32,
+    /// Connections open at once from one IPv4 address or one IPv6 /64. Default 256: partners behind one address translate. `None`:
+    /// addresses are not told apart, because a balancer that does not say whose connections it hands on stands before all.
+    pub connections_per_address_max: Option<u32>,
     /// Sockets waiting for a core's loop. Default 256: they are taken within one turn of the loop.
     pub queue_per_core_max: usize,
     /// Handshakes at once on one core. Default 32: about 11 ms of work, so that requests wait no longer than that.
@@ -52,7 +56,7 @@ impl Default for AcceptorOptions {
         Self {
             backlog: 1024,
             connections_max: 4096,
-            connections_per_address_max: 256,
+            connections_per_address_max: Some(256),
             queue_per_core_max: 256,
             handshakes_per_core_max: 32,
             handshake_timeout: Duration::from_secs(5),
@@ -65,12 +69,14 @@ impl Default for AcceptorOptions {
 pub struct Acceptor {
     listener: std::net::TcpListener,
     options: AcceptorOptions,
+    balancers: Balancers,
 }
 
 /// The loop that accepts; runs on any runtime until its token is cancelled.
 pub struct AcceptLoop {
     listener: std::net::TcpListener,
     places: Places,
+    balancers: Balancers,
     cores: Vec<Core>,
     observer: Arc<dyn HandshakeObserver>,
 }
@@ -85,6 +91,8 @@ struct Core {
 struct Arrival {
     socket: TcpStream,
     remote: SocketAddr,
+    /// A balancer's: it begins with a header that names the caller, and its place is not yet counted for an address.
+    is_proxied: bool,
     places: (Place, CorePlace),
 }
 
@@ -99,7 +107,13 @@ impl Acceptor {
         socket.bind(&address.into())?;
         socket.listen(i32::from(options.backlog))?;
         socket.set_nonblocking(true)?;
-        Ok(Self { listener: socket.into(), options })
+        Ok(Self { listener: socket.into(), options, balancers: Balancers::default() })
+    }
+
+    /// Expects a PROXY header, version 2, from these networks.
+    #[must_use]
+    pub fn behind(self, balancers: Vec<IpNet>) -> Self {
+        Self { balancers: Balancers::new(balancers), ..self }
     }
 
     /// Returns the address bound.
@@ -121,6 +135,7 @@ impl Acceptor {
         let accept = AcceptLoop {
             listener: self.listener,
             places: Places::new(self.options.connections_max, self.options.connections_per_address_max),
+            balancers: self.balancers,
             cores: senders,
             observer: Arc::clone(&context.observer),
         };
@@ -160,7 +175,10 @@ impl AcceptLoop {
     /// Takes the places a connection needs and hands it to a core; whatever is refused is closed by its drop.
     fn admit(&self, socket: TcpStream, remote: SocketAddr) {
         let refused = |outcome| self.observer.handshake(outcome, Duration::ZERO);
-        let place = match self.places.take(remote.ip()) {
+        let is_proxied = self.balancers.include(remote.ip());
+        let place =
+            self.places.take().and_then(|place| if is_proxied { Ok(place) } else { place.of(remote.ip()) });
+        let place = match place {
             Ok(place) => place,
             Err(outcome) => return refused(outcome),
         };
@@ -173,7 +191,7 @@ impl AcceptLoop {
         for core in cores {
             let (socket, place) = waiting;
             let places = (place, CorePlace::take(&core.open));
-            match core.sockets.try_send(Arrival { socket, remote, places }) {
+            match core.sockets.try_send(Arrival { socket, remote, is_proxied, places }) {
                 Ok(()) => return,
                 Err(back) => {
                     let arrival = back.into_inner();

@@ -55,11 +55,17 @@ impl Facts for FakeRegistry {
         }
         let record = self.records.lock().unwrap().get(&pseudonym).cloned();
         let observed_at = Timestamp::UNIX_EPOCH;
-        Soon::Now(Ok(Fact { record, position: Position::LAST, observed_at, source: FactSource::Registry }))
+        Soon::Now(Ok(Fact {
+            record,
+            position: Position::LAST,
+            observed_at,
+            observed_since_boot: Duration::ZERO,
+            source: FactSource::Registry,
+        }))
     }
 
-    fn still_usable(&self, _: NumberPseudonym, _: &Fact) -> bool {
-        true
+    fn known_true_at(&self, _: NumberPseudonym, fact: &Fact) -> Option<Duration> {
+        Some(fact.observed_since_boot)
     }
 }
 

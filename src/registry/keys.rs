@@ -43,8 +43,6 @@ pub struct RegistryKeys {
     pub(super) sealing: SealingKeys,
     /// Marks backups as made by somebody with the registry's keys.
     pub(super) backup: hmac::Key,
-    /// What keys of other rooms derive from.
-    others: hmac::Key,
 }
 
 /// Why the keys cannot be used.
@@ -169,15 +167,7 @@ impl RegistryKeys {
             subject_ref: MacKey::new(subject_ref),
             sealing: SealingKeys::prepare(current, sealing),
             backup: derived(pseudonym, b"drivegate registry backup"),
-            others: derived(pseudonym, b"drivegate keys of other rooms"),
         }
-    }
-
-    /// Derives a key that every replica of a deployment shares and that no rotation of the sealing keys changes. Each purpose has its own.
-    pub fn for_purpose(&self, purpose: &'static str) -> Zeroizing<[u8; 32]> {
-        let mut key = Zeroizing::new([0; 32]);
-        key.copy_from_slice(hmac::sign(&self.others, purpose.as_bytes()).as_ref());
-        key
     }
 }
 

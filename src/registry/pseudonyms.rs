@@ -20,6 +20,11 @@ impl Pseudonyms for RegistryKeys {
 }
 
 impl RegistryKeys {
+    /// Derives what names a deployment: every replica has the same, and no other deployment.
+    pub fn deployment_id(&self) -> [u8; 16] {
+        first_half(&self.pseudonym.mac(&[&[0], b"drivegate deployment"]))
+    }
+
     /// Derives the key under which tokens of lists and streams are made: every replica of a deployment has the same.
     pub fn list_tokens(&self) -> MacKey {
         // Longer than the check below, and no document has code 0.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
+use jiff::Timestamp;
+
 use super::embedded::{BulkLoad, EmbeddedRegistry, FeedRow, RegistryError, RegistryStats};
 use super::export::Records;
 use super::keys::RegistryKeys;
@@ -65,11 +67,12 @@ pub trait LicenceStore: RecordSource + Records {
     /// Returns where the feed stood when this process last knew, without asking anybody.
     fn heads_known(&self) -> FeedHeads;
 
-    /// Begins a new epoch: every fact read before counts as outdated. After a restore.
+    /// Begins a new epoch: every fact read before counts as outdated. After a restore. Its number is taken from the clock, unless a
+    /// later one is in force: no number comes again, on whichever branch of history it was in force.
     ///
     /// # Errors
     /// [`RegistryError`].
-    fn new_epoch(&self) -> Later<'_, Result<u32, RegistryError>>;
+    fn new_epoch(&self, now: Timestamp) -> Later<'_, Result<u32, RegistryError>>;
 
     /// Counts over the whole store, opening every record.
     ///
@@ -154,8 +157,8 @@ impl LicenceStore for EmbeddedRegistry {
         self.head().into()
     }
 
-    fn new_epoch(&self) -> Later<'_, Result<u32, RegistryError>> {
-        Box::pin(std::future::ready(Self::new_epoch(self)))
+    fn new_epoch(&self, now: Timestamp) -> Later<'_, Result<u32, RegistryError>> {
+        Box::pin(std::future::ready(Self::new_epoch(self, now)))
     }
 
     fn stats(&self) -> Later<'_, Result<RegistryStats, RegistryError>> {

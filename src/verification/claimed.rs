@@ -28,9 +28,9 @@ impl Verification {
         self.admit_question(asking, number)?;
         self.demand_time_for_the_floor(asking)?;
 
-        let (fact, finding) = self.find(asking, &permit, number, Whom::Claimed(claim)).await?;
+        let (fact, finding, known_true_at) = self.find(asking, &permit, number, Whom::Claimed(claim)).await?;
         Self::demand_standing(asking)?;
-        let decided = Decided { number, fact, finding, read_at: self.clock.since_boot() };
+        let decided = Decided { number, fact, finding, known_true_at };
         let about = AboutToRecord::Claimed(claim);
         if decided.finding.consent_withdrawn {
             // Told only because the claim was confirmed, and only once the driver can see that it was asked.

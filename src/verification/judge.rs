@@ -1,5 +1,7 @@
 //! Looking up, confirming and deciding: the same for what was shown and what is claimed.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::answer::NoAnswer;
@@ -34,14 +36,15 @@ impl Whom<'_> {
 }
 
 impl Verification {
-    /// Looks up, confirms and decides on facts that are still usable right before the record.
+    /// Looks up, confirms and decides on facts that are still usable right before the record. Returns with them the moment (since
+    /// boot) as of which they are known to be true, from which their age counts.
     pub(super) async fn find(
         &self,
         asking: &Asking<'_>,
         permit: &Permit,
         number: NumberPseudonym,
         whom: Whom<'_>,
-    ) -> Result<(Fact, Finding), NoAnswer> {
+    ) -> Result<(Fact, Finding, Duration), NoAnswer> {
         for _ in 0..READINGS_MAX {
             let fact = self
                 .facts
@@ -50,8 +53,8 @@ impl Verification {
                 .await
                 .map_err(NoAnswer::NoFacts)?;
             let finding = self.judge(asking, permit, whom, &fact);
-            if self.facts.still_usable(number, &fact) {
-                return Ok((fact, finding));
+            if let Some(known_true_at) = self.facts.known_true_at(number, &fact) {
+                return Ok((fact, finding, known_true_at));
             }
         }
         Err(NoAnswer::NotFreshEnough)

@@ -15,6 +15,8 @@ mod request;
 mod scanner;
 mod shown;
 #[cfg(test)]
+mod age_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -73,8 +73,10 @@ pub trait Facts: Send + Sync + 'static {
         deadline: Deadline,
     ) -> Soon<'_, Result<Fact, LookUpError>>;
 
-    /// Judges a fact again, right before it is put on record.
-    fn still_usable(&self, pseudonym: NumberPseudonym, fact: &Fact) -> bool;
+    /// Judges a fact again, right before it is put on record. Returns up to when (time since boot) it is known to be true: its
+    /// answer must leave within the freshness bound after that moment, however long ago this was asked. `None`: it may not be
+    /// used any more.
+    fn known_true_at(&self, pseudonym: NumberPseudonym, fact: &Fact) -> Option<Duration>;
 }
 
 /// A registry reading with its feed position. Caches hold these; decisions are never cached.
@@ -86,6 +88,8 @@ pub struct Fact {
     pub position: Position,
     /// When the gateway last knew the reading to be current.
     pub observed_at: Timestamp,
+    /// The same moment on the clock that counts suspension and is never set back (time since boot).
+    pub observed_since_boot: Duration,
     /// Where it came from.
     pub source: FactSource,
 }

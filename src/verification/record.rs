@@ -15,8 +15,8 @@ pub(super) struct Decided {
     pub(super) number: NumberPseudonym,
     pub(super) fact: Fact,
     pub(super) finding: Finding,
-    /// When the facts were last judged, since boot.
-    pub(super) read_at: Duration,
+    /// As of when the facts are known to be true, since boot.
+    pub(super) known_true_at: Duration,
 }
 
 impl Verification {
@@ -62,7 +62,7 @@ impl Verification {
 
     /// Holds what was read to the freshness bound, once more before it leaves.
     pub(super) fn demand_freshness(&self, decided: &Decided) -> Result<(), NoAnswer> {
-        let age = self.clock.since_boot().saturating_sub(decided.read_at);
+        let age = self.clock.since_boot().saturating_sub(decided.known_true_at);
         if age > self.age_max { Err(NoAnswer::NotFreshEnough) } else { Ok(()) }
     }
 

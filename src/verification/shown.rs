@@ -58,9 +58,9 @@ impl Verification {
         }
         let spent = self.spend(asking, &presentation, id, content).await?;
 
-        let (fact, finding) = self.find(asking, &permit, number, Whom::Shown).await?;
+        let (fact, finding, known_true_at) = self.find(asking, &permit, number, Whom::Shown).await?;
         Self::demand_standing(asking)?;
-        let decided = Decided { number, fact, finding, read_at: self.clock.since_boot() };
+        let decided = Decided { number, fact, finding, known_true_at };
         let text = shown.text();
         let about = AboutToRecord::Shown { by: shown.kind(), text: &text, number };
         let counts = quota.counts() && !spent.answered;

@@ -354,12 +354,13 @@ impl Facts for World {
             record: self.records.lock().unwrap().get(&number).cloned(),
             position: Position { epoch: 1, partition: 0, seq: 9 },
             observed_at: self.now(),
+            observed_since_boot: self.since_boot(),
             source: FactSource::InProcess,
         }))
     }
 
-    fn still_usable(&self, _number: NumberPseudonym, _fact: &Fact) -> bool {
-        true
+    fn known_true_at(&self, _number: NumberPseudonym, fact: &Fact) -> Option<Duration> {
+        Some(fact.observed_since_boot)
     }
 }
 

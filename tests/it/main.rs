@@ -14,6 +14,7 @@ mod auditing;
 mod auditor;
 mod authority;
 mod bad_input;
+mod balanced;
 mod canary;
 mod catalogue;
 mod collector;

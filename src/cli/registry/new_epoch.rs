@@ -7,8 +7,10 @@ use clap::Args;
 use miette::IntoDiagnostic as _;
 
 use super::opening::open_existing;
+use crate::app::SystemClock;
 use crate::cli::deployment::Places;
 use crate::cli::terminal::say;
+use crate::domain::time::Clock as _;
 use crate::registry::store::wait;
 
 #[derive(Debug, Args)]
@@ -20,7 +22,8 @@ pub(super) struct NewEpoch {
 
 impl NewEpoch {
     pub(super) fn run(self) -> miette::Result<ExitCode> {
-        let epoch = wait(open_existing(&Places::of(&self.dir)?)?.new_epoch()).into_diagnostic()?;
+        let store = open_existing(&Places::of(&self.dir)?)?;
+        let epoch = wait(store.new_epoch(SystemClock.now())).into_diagnostic()?;
         say(&format!("epoch {epoch} began"));
         Ok(ExitCode::SUCCESS)
     }

@@ -42,6 +42,8 @@ closed_set! {
         QueueFull = 15, "queue-full";
         /// The process has no descriptors left. Should always be zero.
         OutOfDescriptors = 16, "out-of-descriptors";
+        /// A balancer's connection did not begin with a PROXY header, version 2, that names the caller.
+        ProxyHeader = 17, "proxy-header";
     }
 }
 

@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::handshake::outcome_of;
 use super::places::{CorePlace, Place, neighbourhood};
+use super::proxied::read_caller;
 use super::{AcceptorOptions, Arrival, HandshakeObserver, HandshakeOutcome, PartnerStream};
 use crate::admission::Meters;
 use crate::domain::time::Clock;
@@ -57,6 +58,8 @@ pub struct CoreIncoming {
     handshakes: FuturesUnordered<BoxFuture<'static, (IpAddr, Option<PartnerStream>)>>,
     by_neighbourhood: HashMap<IpAddr, usize>,
     handshakes_max: usize,
+    /// Of those, for one neighbourhood of addresses.
+    neighbours_max: usize,
     timeout: Duration,
     context: CoreContext,
 }
@@ -74,6 +77,10 @@ impl CoreIncoming {
         context: CoreContext,
         options: AcceptorOptions,
     ) -> Self {
+        let handshakes_max = options.handshakes_per_core_max.max(1);
+        // Where addresses are not told apart, all callers are one neighbourhood.
+        let neighbours_max =
+            options.connections_per_address_max.map_or(handshakes_max, |_| (handshakes_max / 2).max(1));
         Self {
             arrivals,
             closed: false,
@@ -81,7 +88,8 @@ impl CoreIncoming {
             waiting: VecDeque::new(),
             handshakes: FuturesUnordered::new(),
             by_neighbourhood: HashMap::new(),
-            handshakes_max: options.handshakes_per_core_max.max(1),
+            handshakes_max,
+            neighbours_max,
             timeout: options.handshake_timeout,
             context,
         }
@@ -105,12 +113,11 @@ impl CoreIncoming {
 
     /// Starts as many handshakes as may run at once, oldest first, but half of them at most for one neighbourhood.
     fn start_handshakes(&mut self) {
-        let neighbours_max = (self.handshakes_max / 2).max(1);
         let mut index = 0;
         while self.handshakes.len() < self.handshakes_max && index < self.waiting.len() {
             let neighbours = neighbourhood(self.waiting[index].remote.ip());
             let here = self.by_neighbourhood.entry(neighbours).or_default();
-            if *here >= neighbours_max {
+            if *here >= self.neighbours_max {
                 index += 1;
                 continue;
             }
@@ -157,25 +164,32 @@ impl Stream for CoreIncoming {
     }
 }
 
-/// Waits until the peer speaks; a silent one is let go.
+/// Waits until the peer speaks, after the balancer before it has said who it is; a silent one is let go.
 async fn wait_for_hello(context: CoreContext, arrival: Arrival) -> Option<Waiting> {
-    let Arrival { socket, remote, places } = arrival;
-    let heard = async {
-        let socket = TcpStream::from_std(socket)?;
-        socket.readable().await?;
-        Ok::<_, io::Error>(socket)
+    let refused = |outcome, elapsed| {
+        context.observer.handshake(outcome, elapsed);
+        None
     };
-    match tokio::time::timeout(HELLO_WITHIN, heard).await {
-        Ok(Ok(socket)) => Some(Waiting { socket, remote, places }),
-        Ok(Err(_)) => {
-            context.observer.handshake(HandshakeOutcome::Disconnected, Duration::ZERO);
-            None
-        }
-        Err(_elapsed) => {
-            context.observer.handshake(HandshakeOutcome::TimedOut, HELLO_WITHIN);
-            None
-        }
+    match tokio::time::timeout(HELLO_WITHIN, hear(arrival)).await {
+        Ok(Ok(waiting)) => Some(waiting),
+        Ok(Err(outcome)) => refused(outcome, Duration::ZERO),
+        Err(_elapsed) => refused(HandshakeOutcome::TimedOut, HELLO_WITHIN),
     }
+}
+
+async fn hear(arrival: Arrival) -> Result<Waiting, HandshakeOutcome> {
+    let gone = |_: io::Error| HandshakeOutcome::Disconnected;
+    let Arrival { socket, mut remote, is_proxied, places: (mut place, core_place) } = arrival;
+    let mut socket = TcpStream::from_std(socket).map_err(gone)?;
+    if is_proxied {
+        remote = read_caller(&mut socket, remote).await?;
+        place = place.of(remote.ip())?;
+    }
+    // Not `readable`: that may still say so because of the header.
+    if socket.peek(&mut [0]).await.map_err(gone)? == 0 {
+        return Err(HandshakeOutcome::Disconnected);
+    }
+    Ok(Waiting { socket, remote, places: (place, core_place) })
 }
 
 async fn shake_hands(context: CoreContext, arrival: Waiting, timeout: Duration) -> Option<PartnerStream> {

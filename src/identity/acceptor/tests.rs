@@ -1,3 +1,5 @@
+mod balanced;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -95,6 +97,10 @@ fn now() -> Timestamp {
 
 impl House {
     fn start(options: AcceptorOptions) -> Self {
+        Self::behind(options, Vec::new())
+    }
+
+    fn behind(options: AcceptorOptions, balancers: Vec<IpNet>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pki = folder.path().join("pki");
         let mut authority = DevelopmentCa::create(&pki, 7, now(), Existing::Keep).unwrap();
@@ -112,7 +118,7 @@ impl House {
             observer: Arc::clone(&outcomes) as Arc<dyn HandshakeObserver>,
             clock: Arc::new(WallClock),
         };
-        let acceptor = Acceptor::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let acceptor = Acceptor::bind("127.0.0.1:0".parse().unwrap(), options).unwrap().behind(balancers);
         let address = acceptor.local_addr().unwrap();
         let (accept, cores) = acceptor.split(NonZeroUsize::new(2).unwrap(), &context);
         let (shutdown, connections) = (CancellationToken::new(), Arc::<Mutex<Vec<Connection>>>::default());

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase as _};
 
 use super::book::{BOOK_FILE, Book};
@@ -181,17 +182,17 @@ impl EmbeddedRegistry {
         self.path().and_then(Path::parent).ok_or(RegistryError::InMemory)
     }
 
-    /// Begins a new epoch: every fact read before counts as outdated. Called after a restore.
+    /// Begins a new epoch: every fact read before counts as outdated. Called after a file was put back.
     ///
     /// # Errors
     /// [`RegistryError::Store`].
-    pub fn new_epoch(&self) -> Result<u32, RegistryError> {
+    pub fn new_epoch(&self, now: Timestamp) -> Result<u32, RegistryError> {
         let _writing = self.shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = self.shared.database.begin_write().trying_to("write")?;
         let epoch = {
             let mut meta = transaction.open_table(META).trying_to("write")?;
             let (epoch, _) = epoch_and_head(&meta)?;
-            let next = epoch.checked_add(1).ok_or(RegistryError::Damaged("epochs have run out"))?;
+            let next = epoch_after(epoch, now)?;
             meta.insert(META_EPOCH, next.to_be_bytes().as_slice()).trying_to("write")?;
             next
         };
@@ -200,6 +201,13 @@ impl EmbeddedRegistry {
         self.shared.commits.fetch_add(1, Ordering::Release);
         Ok(epoch)
     }
+}
+
+/// Returns the number of the epoch that begins now: by the clock, if that is later than the one after the last. Two restores of
+/// the same copy must not share an epoch, or a cache could take the facts of one for those of the other.
+pub(super) fn epoch_after(epoch: u32, now: Timestamp) -> Result<u32, RegistryError> {
+    let next = epoch.checked_add(1).ok_or(RegistryError::Damaged("epochs have run out"))?;
+    Ok(u32::try_from(now.as_second()).map_or(next, |now| now.max(next)))
 }
 
 /// Opens the engine's file. Makes it if there is none, so that the engine finds it private.

@@ -42,7 +42,7 @@ fn what_was_acknowledged_is_there_after_reopening() {
     let (secret, head) = {
         let store = folder.open().unwrap();
         store.apply(&[licensed(ONE)]).unwrap();
-        store.new_epoch().unwrap();
+        store.new_epoch(jiff::Timestamp::UNIX_EPOCH).unwrap();
         (*read(&store, ONE).unwrap().record.unwrap().secret.expose(), store.head())
     };
     let store = folder.open().unwrap();

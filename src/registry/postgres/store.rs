@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use sqlx::postgres::PgPool;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
@@ -271,12 +272,13 @@ impl LicenceStore for PostgresRegistry {
         self.shared.known.heads()
     }
 
-    fn new_epoch(&self) -> Later<'_, Result<u32, RegistryError>> {
+    /// The server's own clock is asked: other programs begin epochs by it.
+    fn new_epoch(&self, _now: Timestamp) -> Later<'_, Result<u32, RegistryError>> {
         let shared = Arc::clone(&self.shared);
         self.run(async move {
             let mut connection = shared.writers.acquire().await.trying_to("write")?;
             let here = server::identity(&mut connection).await?;
-            let epoch = server::begin_epoch(&mut connection, &here, None).await?;
+            let epoch = server::begin_epoch(&mut connection, &here, None, shared.known.epoch()).await?;
             let epoch = epoch.ok_or(RegistryError::Damaged("a fact about the store is missing"))?;
             shared.known.enter(&feed::heads(&mut connection).await?);
             shared.committed.notify_one();

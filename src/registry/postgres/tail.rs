@@ -126,19 +126,18 @@ impl Tail {
     async fn poll(&mut self, connection: &mut PgConnection) -> Result<(), RegistryError> {
         let began = self.clock.since_boot();
         let heads = in_time(feed::heads(connection)).await?;
-        let Some(mut told) = self.told.clone().filter(|told| told.epoch == heads.epoch) else {
-            let is_first = self.told.is_none();
-            let told = self.start(connection, &heads, is_first).await?;
-            return self.tell(connection, told, &heads, began).await;
+        let told = match self.told.clone() {
+            Some(told) if has_gone_back(&told, &heads) => {
+                // A folder that was copied back under the server: what was told is not what happened any more.
+                let here = server::identity(connection).await?;
+                server::begin_epoch(connection, &here, None, told.epoch).await?;
+                let heads = feed::heads(connection).await?;
+                self.start_at(&heads);
+                return self.tell(connection, heads.clone(), &heads, began).await;
+            }
+            Some(told) if told.epoch == heads.epoch => told,
+            before => self.start(connection, &heads, before.is_none()).await?,
         };
-        if told.seqs.iter().zip(&heads.seqs).any(|(told, head)| told > head) {
-            // A folder that was copied back under the server: what was told is not what happened any more.
-            let here = server::identity(connection).await?;
-            server::begin_epoch(connection, &here, None).await?;
-            told = feed::heads(connection).await?;
-            self.start_at(&told);
-        }
-        let heads = if told.epoch == heads.epoch { heads } else { told.clone() };
         self.tell(connection, told, &heads, began).await
     }
 
@@ -204,6 +203,12 @@ impl Tail {
         }
         rows.last().map(|row| row.position.seq)
     }
+}
+
+/// Whether the feed stands before what was told of it: in an earlier epoch, or in the same one at a lower sequence.
+fn has_gone_back(told: &FeedHeads, heads: &FeedHeads) -> bool {
+    let is_lower = || told.seqs.iter().zip(&heads.seqs).any(|(told, head)| told > head);
+    heads.epoch < told.epoch || heads.epoch == told.epoch && is_lower()
 }
 
 async fn forget_old(shared: Arc<Shared>, retention: Duration) {

@@ -13,7 +13,7 @@ use crate::registry::embedded::book::{self, BOOK_FILE};
 use crate::registry::embedded::error::{RegistryError, Trying as _};
 use crate::registry::embedded::filling::{fill, shrink};
 use crate::registry::embedded::progress::{Progress, Stage, Watcher};
-use crate::registry::embedded::store::{RegistryOptions, STORE_FILE, open_file};
+use crate::registry::embedded::store::{RegistryOptions, STORE_FILE, epoch_after, open_file};
 use crate::registry::embedded::tables::{EachTable, Facts, STORE_FORMAT, every_table};
 use crate::registry::keys::RegistryKeys;
 
@@ -68,11 +68,6 @@ pub fn restore(
     move_into_place(&book_beside, &data.join(BOOK_FILE), data)?;
     move_into_place(&beside, &place, data)?;
     Ok(RestoreReport { subjects, epoch, head_seq })
-}
-
-fn epoch_after(epoch: u32, now: Timestamp) -> Result<u32, RegistryError> {
-    let next = epoch.checked_add(1).ok_or(RegistryError::Damaged("epochs have run out"))?;
-    Ok(u32::try_from(now.as_second()).map_or(next, |now| now.max(next)))
 }
 
 fn remove(path: &Path) -> Result<(), RegistryError> {

@@ -54,7 +54,7 @@ fn everything_comes_back_in_a_new_epoch() {
         Population::new(5, AS_OF).filter(is_resident).take(3_000).map(NewSubject::into_submission).collect();
     let first = store(here.path(), &keys);
     first.apply(&drivers).unwrap();
-    first.new_epoch().unwrap();
+    first.new_epoch(EARLY).unwrap();
     first.apply(&[licensed(ONE)]).unwrap();
     let file = backup(&first);
     // What comes after the backup is not in it.
