@@ -6,6 +6,7 @@ mod answer;
 mod digest;
 pub mod ports;
 mod request;
+mod retried;
 mod verify;
 
 pub use answer::{Answer, Confirmed, NoAnswer};

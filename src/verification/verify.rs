@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::answer::{Answer, Confirmed, NoAnswer};
 use super::digest::{digest_content, digest_question};
 use super::ports::{
-    AnswerToRecord, Deadline, EvidenceLog, Fact, Facts, Pseudonyms, Quotas, RequestKey, SubjectBudget,
+    AnswerToRecord, Deadline, EvidenceLog, Fact, Facts, Pseudonyms, Quotas, RequestKey, Retries, SubjectBudget,
     SubjectToRecord,
 };
 use super::request::Request;
@@ -38,6 +38,8 @@ pub struct Verification {
     pub budget: Arc<dyn SubjectBudget>,
     /// Records answers.
     pub evidence: Arc<dyn EvidenceLog>,
+    /// Keeps answers for the retry of their request.
+    pub retries: Arc<dyn Retries>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// The dated rules that decide.
@@ -57,17 +59,15 @@ pub struct Caller<'a> {
 }
 
 impl Verification {
-    /// Answers one question.
+    /// Answers one question anew. Whoever gives the answer waits for the floor first.
     ///
     /// Cancel-safe: dropped before the end, nothing is charged; the entry may stand without an answer.
-    ///
-    /// # Errors
-    /// [`NoAnswer`] says whose turn it is.
-    pub async fn verify(
+    pub(super) async fn answer(
         &self,
-        caller: Caller<'_>,
+        caller: &Caller<'_>,
         request: &Request,
         deadline: Deadline,
+        answered_before: bool,
     ) -> Result<Answer, NoAnswer> {
         let arrived = self.clock.since_boot();
         let now = self.clock.now();
@@ -78,7 +78,7 @@ impl Verification {
         let pseudonym = self.pseudonyms.pseudonym(request.claim.document, &request.claim.number);
         let question_digest = digest_question(&request.question, request.known_at, request.known_position);
         let content = digest_content(request, question_digest, pseudonym);
-        let key = request.request_id.as_deref().map(|id| RequestKey { id, content });
+        let key = request.request_id.as_deref().map(|id| RequestKey { id, content, answered_before });
         let quota = self.quotas.reserve(partner, &caller.contract.allowance, key)?;
         self.budget
             .admit(partner, request.question.purpose(), pseudonym, question_digest, &request.case_reference)
@@ -114,7 +114,7 @@ impl Verification {
         if self.clock.since_boot().saturating_sub(read_at) > self.age_max {
             return Err(NoAnswer::NotFreshEnough);
         }
-        // From here on the answer counts, also when the caller leaves before the floor: waiting must not be free.
+        // From here on the answer counts, also when the caller leaves before it is given: waiting must not be free.
         let charged = quota.charge();
         let confirmed =
             fact.record.as_deref().filter(|_| finding.confirmed.is_some()).map(|record| Confirmed {
@@ -123,9 +123,6 @@ impl Verification {
                 source: fact.source,
                 changed_since: finding.changed_since,
             });
-        if confirmed.is_none() {
-            self.wait_for_floor(arrived).await;
-        }
         Ok(Answer {
             ruling: finding.ruling,
             disclosure: finding.disclosure,
@@ -134,6 +131,8 @@ impl Verification {
             known_at: request.known_at.unwrap_or(now),
             entry,
             charged,
+            replayed: false,
+            number: pseudonym,
         })
     }
 
@@ -183,12 +182,12 @@ impl Verification {
 
     /// Refuses a deadline that the floor would overrun, before anything is looked up: else being late would tell that the
     /// subject was not confirmed.
-    fn demand_time_for_the_floor(&self, arrived: Duration, deadline: Deadline) -> Result<(), NoAnswer> {
+    pub(super) fn demand_time_for_the_floor(&self, arrived: Duration, deadline: Deadline) -> Result<(), NoAnswer> {
         let earliest = arrived + self.unconfirmed_floor + FLOOR_MARGIN;
         if deadline.since_boot < earliest { Err(NoAnswer::DeadlineTooShort) } else { Ok(()) }
     }
 
-    async fn wait_for_floor(&self, arrived: Duration) {
+    pub(super) async fn wait_for_floor(&self, arrived: Duration) {
         let since_arrival = self.clock.since_boot().saturating_sub(arrived);
         if let Some(rest) = self.unconfirmed_floor.checked_sub(since_arrival) {
             tokio::time::sleep(rest).await;

@@ -45,6 +45,7 @@ const ROOMS: &[(&str, &[Knows])] = &[
             Ports("evidence"),
         ],
     ),
+    ("retries", &[Everything("domain"), Ports("verification")]),
     ("cache", &[Everything("domain"), Everything("admission"), Ports("verification")]),
     ("audit", &[Everything("domain"), Everything("admission"), Ports("verification"), Ports("evidence")]),
     ("limits", &[Everything("domain"), Everything("admission"), Ports("verification")]),
