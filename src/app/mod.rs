@@ -19,6 +19,7 @@ mod operator;
 mod probe;
 mod process;
 mod registry;
+mod retries;
 mod secrets;
 mod witness;
 

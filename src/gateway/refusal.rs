@@ -16,7 +16,7 @@ use crate::domain::partner::{Contract, Standing};
 use crate::domain::policy::AuthoriseRefusal;
 use crate::evidence::NoReceipt;
 use crate::verification::NoAnswer;
-use crate::verification::ports::LookUpError;
+use crate::verification::ports::{EntryAt, LookUpError};
 
 /// The domain of `ErrorInfo`.
 const ERROR_DOMAIN: &str = "drivegate.v1";
@@ -53,6 +53,8 @@ pub(super) enum Refusal {
     },
     /// The request id was used with other content.
     IdempotencyConflict,
+    /// The request was answered before; the answer is no longer kept.
+    RequestIdSpent(EntryAt),
     /// The gateway drains, or the connection has reached its age: a stream ends.
     Draining,
     /// The gateway sheds load.
@@ -95,6 +97,7 @@ impl From<NoAnswer> for Refusal {
             NoAnswer::NotAuthorised(refusal) => Self::NotAuthorised(refusal),
             NoAnswer::QuotaExceeded(exceeded) => Self::Limit(exceeded, None),
             NoAnswer::OtherContent => Self::IdempotencyConflict,
+            NoAnswer::RequestIdSpent(place) => Self::RequestIdSpent(place),
             NoAnswer::DeadlineTooShort => Self::DeadlineExceeded,
             NoAnswer::VariationExceeded { retry_after } => Self::Variation { retry_after },
             NoAnswer::StandingLost(standing) => Self::Standing(standing),
@@ -173,6 +176,11 @@ impl Refusal {
             Self::IdempotencyConflict => {
                 (Code::Aborted, Why::IdempotencyConflict, "the request id was used with other content")
             }
+            Self::RequestIdSpent(_) => (
+                Code::FailedPrecondition,
+                Why::RequestIdSpent,
+                "the request was answered before, and the answer is no longer kept",
+            ),
             Self::Overloaded => (Code::Unavailable, Why::Overloaded, "the gateway sheds load"),
             Self::DeadlineExceeded => {
                 (Code::DeadlineExceeded, Why::DeadlineExceeded, "the answer was not ready in time")
@@ -224,6 +232,11 @@ impl Refusal {
                 let names: Vec<_> = fields.iter().map(|field| field.word()).collect();
                 [("fields".to_owned(), names.join(","))].into()
             }
+            Self::RequestIdSpent(EntryAt { origin, index }) => [
+                ("log_origin".to_owned(), origin.to_string()),
+                ("entry_index".to_owned(), index.to_string()),
+            ]
+            .into(),
             _ => std::collections::HashMap::new(),
         }
     }
@@ -266,6 +279,7 @@ impl Refusal {
             | Self::MethodNotKnown
             | Self::EntryNotFound
             | Self::IdempotencyConflict
+            | Self::RequestIdSpent(_)
             | Self::DeadlineExceeded
             | Self::Internal => {}
         }

@@ -19,3 +19,4 @@ mod tests;
 pub use kept::{Held, KeptAnswers};
 pub use observer::{RetryObserver, TakeUp, Unobserved};
 pub use options::RetryOptions;
+pub use seal::NoKey;

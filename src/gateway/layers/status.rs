@@ -136,6 +136,7 @@ pub(in crate::gateway) fn note(log: &dyn RefusalLog, call: &CallContext, refusal
         | Refusal::EntryNotFound
         | Refusal::Limit(..)
         | Refusal::IdempotencyConflict
+        | Refusal::RequestIdSpent(_)
         | Refusal::Variation { .. } => true,
         Refusal::Overloaded
         | Refusal::Draining

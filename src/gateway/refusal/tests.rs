@@ -22,8 +22,8 @@ struct Carries {
     quota: Option<[String; 2]>,
     /// `RetryInfo`.
     retry_after: Option<Duration>,
-    /// Metadata of `ErrorInfo`.
-    metadata: Option<[String; 2]>,
+    /// Metadata of `ErrorInfo`, in order of its keys.
+    metadata: Vec<[String; 2]>,
 }
 
 /// One row: the refusal, and what a partner must see of it.
@@ -68,7 +68,7 @@ fn authorise_rows() -> Vec<Row> {
             AuthoriseRefusal::FieldNotPermitted(over_asked),
             Code::PermissionDenied,
             "FIELD_NOT_PERMITTED",
-            Carries { metadata: Some(["fields", "states,classes"].map(str::to_owned)), ..nothing() },
+            Carries { metadata: vec![["fields", "states,classes"].map(str::to_owned)], ..nothing() },
         ),
         row(
             AuthoriseRefusal::BasisNotAccepted { accepted: vec![GroundKind::Consent, GroundKind::Contract] },
@@ -147,6 +147,18 @@ fn request_rows() -> Vec<Row> {
         Row(Refusal::MethodNotKnown, Code::Unimplemented, "METHOD_NOT_KNOWN", nothing()),
         Row(Refusal::EntryNotFound, Code::NotFound, "ENTRY_NOT_FOUND", nothing()),
         Row(Refusal::IdempotencyConflict, Code::Aborted, "IDEMPOTENCY_CONFLICT", nothing()),
+        Row(
+            Refusal::RequestIdSpent(EntryAt { origin: "gw-1-00".into(), index: 7 }),
+            Code::FailedPrecondition,
+            "REQUEST_ID_SPENT",
+            Carries {
+                metadata: vec![
+                    ["entry_index", "7"].map(str::to_owned),
+                    ["log_origin", "gw-1-00"].map(str::to_owned),
+                ],
+                ..nothing()
+            },
+        ),
     ]
 }
 
@@ -183,10 +195,12 @@ fn carried(status: &Status) -> Carries {
             .next(),
         quota: quota.map(|found| [found.subject.clone(), found.description.clone()]).next(),
         retry_after: details.retry_info().and_then(|info| info.retry_delay),
-        metadata: details
-            .error_info()
-            .and_then(|info| info.metadata.iter().next())
-            .map(|(key, value)| [key.clone(), value.clone()]),
+        metadata: details.error_info().map_or_else(Vec::new, |info| {
+            let mut pairs: Vec<_> =
+                info.metadata.iter().map(|(key, value)| [key.clone(), value.clone()]).collect();
+            pairs.sort();
+            pairs
+        }),
     }
 }
 
