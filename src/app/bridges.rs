@@ -12,7 +12,9 @@ use crate::identity::{HandshakeObserver, HandshakeOutcome, error_chain};
 use crate::registry::codec;
 use crate::retries::{RetryObserver, TakeUp};
 use crate::telemetry::Metrics;
-use crate::telemetry::labels::{self, CacheLevel, CacheResult, HandshakeLabel, LimitLabel, RegistryRead, RetryLabel};
+use crate::telemetry::labels::{
+    self, CacheLevel, CacheResult, HandshakeLabel, LimitLabel, RegistryRead, RetryLabel,
+};
 use crate::verification::ports::{FactSource, LookUpError};
 
 /// Tells every observer's news to the metrics.

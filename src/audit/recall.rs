@@ -34,7 +34,11 @@ pub fn recall(journal: &Journal, bounds: RecallBounds) -> Result<Vec<Recalled>, 
         if *segment <= from {
             break;
         }
-        if files.walk(*segment, end, None).next_entry()?.is_some_and(|(_, entry)| is_before(&entry.bytes, bounds)) {
+        if files
+            .walk(*segment, end, None)
+            .next_entry()?
+            .is_some_and(|(_, entry)| is_before(&entry.bytes, bounds))
+        {
             from = *segment;
             break;
         }

@@ -232,11 +232,10 @@ impl Refusal {
                 let names: Vec<_> = fields.iter().map(|field| field.word()).collect();
                 [("fields".to_owned(), names.join(","))].into()
             }
-            Self::RequestIdSpent(EntryAt { origin, index }) => [
-                ("log_origin".to_owned(), origin.to_string()),
-                ("entry_index".to_owned(), index.to_string()),
-            ]
-            .into(),
+            Self::RequestIdSpent(EntryAt { origin, index }) => {
+                [("log_origin".to_owned(), origin.to_string()), ("entry_index".to_owned(), index.to_string())]
+                    .into()
+            }
             _ => std::collections::HashMap::new(),
         }
     }

@@ -151,8 +151,7 @@ mod tests {
     #[test]
     fn an_id_used_with_other_content_is_refused_under_way_and_charged() {
         let (ledger, _) = ledger(10);
-        let other =
-            Some(RequestKey { id: "r-1", content: QuestionDigest([8; 16]), answered_before: false });
+        let other = Some(RequestKey { id: "r-1", content: QuestionDigest([8; 16]), answered_before: false });
         let first = ledger.reserve(&quota(5), key("r-1")).unwrap();
         assert_eq!(ledger.reserve(&quota(5), other).err(), Some(QuotaRefusal::OtherContent));
         assert!(Box::new(first).charge());

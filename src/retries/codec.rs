@@ -186,7 +186,8 @@ fn read_disclosure(from: &mut Reader<'_>, has: impl Fn(u16) -> bool) -> Option<D
             Some(Pending { violation: from.truth()?, accident: from.truth()? })
         })?,
         states: from.announced(has(STATES), read_states)?,
-        classes: from.announced(has(CLASSES), |from| ClassSet::from_bits(u32::from_be_bytes(from.array()?)))?,
+        classes: from
+            .announced(has(CLASSES), |from| ClassSet::from_bits(u32::from_be_bytes(from.array()?)))?,
         paper_licence_needed: from.announced(has(PAPER_LICENCE), Reader::truth)?,
     })
 }
@@ -322,11 +323,7 @@ impl<'a> Reader<'a> {
 
     /// Reads what was announced: `Some(None)` when nothing was, `None` when it cannot be read.
     #[allow(clippy::option_option, reason = "absent and unreadable are two things")]
-    fn announced<T>(
-        &mut self,
-        is: bool,
-        read: impl FnOnce(&mut Self) -> Option<T>,
-    ) -> Option<Option<T>> {
+    fn announced<T>(&mut self, is: bool, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         if is { read(self).map(Some) } else { Some(None) }
     }
 }
@@ -357,10 +354,7 @@ pub(super) mod tests {
             disclosure: Disclosure {
                 masked_name: MaskedName::shown_before("欧阳*"),
                 expired_on: Some(date(2026, 11, 22)),
-                probation: Some(Probation {
-                    kind: ProbationKind::FirstLicence,
-                    last_day: date(2027, 1, 1),
-                }),
+                probation: Some(Probation { kind: ProbationKind::FirstLicence, last_day: date(2027, 1, 1) }),
                 tenure_band: Some(TenureBand::From3To5),
                 pending: Some(Pending { violation: true, accident: false }),
                 states: StateSet::parse("HS"),

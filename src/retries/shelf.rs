@@ -1,8 +1,8 @@
 //! What is remembered of one partner's requests.
 //!
 //! Of each id that was answered: when it was first taken up, what for, where the answer stands, and for a while the sealed answer
-//! itself. Everything counts against bounds in bytes; who is over a bound lets go of the oldest answers first, then of the oldest
-//! ids.
+//! itself. Everything counts against bounds in bytes; who is over a bound lets go of the oldest answers, and of the oldest ids once
+//! more than half of them have no answer any more.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -95,9 +95,15 @@ pub(super) struct Asked<'a> {
 /// What the shelf knows of a request.
 pub(super) enum Found {
     /// Nothing; it is under way from now on.
-    First { at: Moment },
+    First {
+        at: Moment,
+    },
     /// It was answered, but is to be answered anew; it is under way from now on.
-    Recorded { at: Moment, place: EntryAt, about: Option<[u8; 16]> },
+    Recorded {
+        at: Moment,
+        place: EntryAt,
+        about: Option<[u8; 16]>,
+    },
     Kept(Kept),
     Spent(EntryAt),
     OtherContent,
@@ -119,6 +125,8 @@ struct State {
     oldest_first: VecDeque<RequestDigest>,
     /// Those that had an answer when they came; it may have been let go of since.
     kept_oldest_first: VecDeque<RequestDigest>,
+    /// How many known ids have an answer.
+    answers: usize,
 }
 
 struct UnderWay {
@@ -162,7 +170,7 @@ impl Shelf {
         wake(ended.and_then(|ended| ended.done));
     }
 
-    /// Lets go of the oldest answer, or of the oldest id if there is none. Returns whether there was anything.
+    /// Lets go of the oldest answer or of the oldest id. Returns whether there was anything.
     pub(super) fn let_go(&self, total: &AtomicUsize) -> bool {
         let freed = self.locked().let_go();
         self.account(Change { added: 0, freed }, total);
@@ -226,21 +234,19 @@ impl State {
     fn put(&mut self, request: RequestDigest, row: Row) -> Change {
         if row.kept.is_some() {
             self.kept_oldest_first.push_back(request);
+            self.answers += 1;
         }
         let added = row.size();
-        match self.known.get_mut(&request) {
-            Some(known) => {
-                let freed = known.size();
-                // The id is as old as its first answer.
-                *known = Row { at: known.at.min(row.at), ..row };
-                Change { added, freed }
-            }
-            None => {
-                self.known.insert(request, row);
-                self.oldest_first.push_back(request);
-                Change { added, freed: 0 }
-            }
-        }
+        let Some(known) = self.known.get_mut(&request) else {
+            self.known.insert(request, row);
+            self.oldest_first.push_back(request);
+            return Change { added, freed: 0 };
+        };
+        let freed = known.size();
+        self.answers -= usize::from(known.kept.is_some());
+        // The id is as old as its first answer.
+        *known = Row { at: known.at.min(row.at), ..row };
+        Change { added, freed }
     }
 
     fn forget(&mut self, now: Moment, options: &RetryOptions) -> Change {
@@ -261,7 +267,7 @@ impl State {
     }
 
     fn let_go(&mut self) -> usize {
-        while !self.kept_oldest_first.is_empty() {
+        while self.answers * 2 >= self.known.len() && !self.kept_oldest_first.is_empty() {
             let freed = self.let_go_of_an_answer();
             if freed > 0 {
                 return freed;
@@ -273,12 +279,16 @@ impl State {
     fn let_go_of_an_answer(&mut self) -> usize {
         let oldest = self.kept_oldest_first.pop_front();
         let row = oldest.and_then(|oldest| self.known.get_mut(&oldest));
-        row.and_then(|row| row.kept.take()).map_or(0, |kept| kept.sealed.size())
+        let Some(kept) = row.and_then(|row| row.kept.take()) else { return 0 };
+        self.answers -= 1;
+        kept.sealed.size()
     }
 
     fn let_go_of_an_id(&mut self) -> usize {
         let oldest = self.oldest_first.pop_front();
-        oldest.and_then(|oldest| self.known.remove(&oldest)).map_or(0, |row| row.size())
+        let Some(row) = oldest.and_then(|oldest| self.known.remove(&oldest)) else { return 0 };
+        self.answers -= usize::from(row.kept.is_some());
+        row.size()
     }
 }
 
@@ -287,9 +297,7 @@ impl Row {
     fn judge(&self, asked: &Asked<'_>) -> Found {
         let about = match &self.content {
             Content::Whole(content) if *content != asked.content => return Found::OtherContent,
-            Content::Logged(logged)
-                if logged.question != asked.question || logged.case != (asked.case)() =>
-            {
+            Content::Logged(logged) if logged.question != asked.question || logged.case != (asked.case)() => {
                 return Found::OtherContent;
             }
             Content::Logged(logged) => Some(logged.about),

@@ -6,8 +6,8 @@ mod shown;
 
 pub use consents::{ConsentBook, ConsentUsed};
 pub use retries::{
-    Answer, Confirmed, NotShared, Recalled, RequestDigests, RequestName, Retries, Retry, RetryKey, SharedNotes,
-    TakenUp,
+    Answer, Confirmed, NotShared, Recalled, RequestDigests, RequestName, Retries, Retry, RetryKey,
+    SharedNotes, TakenUp,
 };
 pub use shown::{
     GuessBudget, GuessesExceeded, QrFault, QrReader, Redeemed, Redemption, Redemptions, StoreUnavailable,

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::answer::{Answer, Confirmed, NoAnswer};
 use super::digest::{digest_content, digest_question};
 use super::ports::{
-    AnswerToRecord, Deadline, EvidenceLog, Fact, Facts, Pseudonyms, Quotas, RequestKey, Retries, SubjectBudget,
-    SubjectToRecord,
+    AnswerToRecord, Deadline, EvidenceLog, Fact, Facts, Pseudonyms, Quotas, RequestKey, Retries,
+    SubjectBudget, SubjectToRecord,
 };
 use super::request::Request;
 use crate::domain::decision::{Ruling, confirm, decide_over};
@@ -182,7 +182,11 @@ impl Verification {
 
     /// Refuses a deadline that the floor would overrun, before anything is looked up: else being late would tell that the
     /// subject was not confirmed.
-    pub(super) fn demand_time_for_the_floor(&self, arrived: Duration, deadline: Deadline) -> Result<(), NoAnswer> {
+    pub(super) fn demand_time_for_the_floor(
+        &self,
+        arrived: Duration,
+        deadline: Deadline,
+    ) -> Result<(), NoAnswer> {
         let earliest = arrived + self.unconfirmed_floor + FLOOR_MARGIN;
         if deadline.since_boot < earliest { Err(NoAnswer::DeadlineTooShort) } else { Ok(()) }
     }
