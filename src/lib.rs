@@ -17,6 +17,7 @@ pub mod intake;
 pub mod issuing;
 pub mod limits;
 pub mod registry;
+pub mod retries;
 pub mod telemetry;
 pub mod tokens;
 pub mod verification;

@@ -10,8 +10,11 @@ use crate::domain::licence::Record;
 use crate::domain::subject::SubjectId;
 use crate::identity::{HandshakeObserver, HandshakeOutcome, error_chain};
 use crate::registry::codec;
+use crate::retries::{RetryObserver, TakeUp};
 use crate::telemetry::Metrics;
-use crate::telemetry::labels::{self, CacheLevel, CacheResult, HandshakeLabel, LimitLabel, RegistryRead};
+use crate::telemetry::labels::{
+    self, CacheLevel, CacheResult, HandshakeLabel, LimitLabel, RegistryRead, RetryLabel,
+};
 use crate::verification::ports::{FactSource, LookUpError};
 
 /// Tells every observer's news to the metrics.
@@ -86,6 +89,32 @@ impl MetricsBridge {
         if let Some(fault) = redis_fault(cause) {
             self.0.redis_fault(fault);
         }
+    }
+}
+
+impl RetryObserver for MetricsBridge {
+    fn taken_up(&self, as_what: TakeUp) {
+        self.0.retry(match as_what {
+            TakeUp::First => RetryLabel::First,
+            TakeUp::Answered => RetryLabel::Replayed,
+            TakeUp::Recorded => RetryLabel::Renewed,
+            TakeUp::Spent => RetryLabel::Spent,
+            TakeUp::OtherContent => RetryLabel::OtherContent,
+            TakeUp::Late => RetryLabel::Late,
+        });
+    }
+
+    fn twin_waits(&self) {
+        self.0.retry_twin();
+    }
+
+    fn others_not_asked(&self) {
+        self.0.retry_unshared();
+    }
+
+    fn unreadable(&self) {
+        tracing::error!("a kept answer cannot be opened: it is answered anew");
+        self.0.retry_unreadable();
     }
 }
 

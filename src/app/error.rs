@@ -6,6 +6,7 @@ use crate::cache::RedisOptionsFault;
 use crate::config::rules::RulesFault;
 use crate::identity::IdentityError;
 use crate::registry::{KeyFault, RegistryError};
+use crate::retries;
 use crate::telemetry::MetricsError;
 use crate::telemetry::traces::TraceError;
 
@@ -43,6 +44,9 @@ pub enum StartError {
     /// Redis, as configured.
     #[error("cannot use Redis as configured")]
     Redis(#[from] RedisOptionsFault),
+    /// A key for what is kept in memory.
+    #[error("cannot keep answers for retries")]
+    Retries(#[from] retries::NoKey),
     /// A file of ours.
     #[error("cannot {what}")]
     File {

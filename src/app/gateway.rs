@@ -46,6 +46,7 @@ use crate::intake::Intake;
 use crate::issuing::{Consents, Issuing};
 use crate::limits::{LimitOptions, LocalLimits};
 use crate::registry::{EmbeddedRegistry, LicenceStore};
+use crate::retries::KeptAnswers;
 use crate::telemetry::Metrics;
 use crate::telemetry::traces::{TraceOptions, Tracer};
 use crate::tokens::Deployment;
@@ -102,6 +103,7 @@ pub(super) struct Parts {
     pub(super) disk: DiskWatch,
     pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
+    pub(super) retries: Arc<KeptAnswers>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) accepts_test_numbers: bool,
 }
@@ -132,6 +134,8 @@ impl RunningGateway {
             .as_ref()
             .map(|redis| start_redis(redis, &opened.redis_scope(), &clock, &bridge, &background))
             .transpose()?;
+        // One replica has nobody to ask, and its notes would be read by nobody.
+        let others = redis.as_ref().filter(|_| opened.has_replicas()).map(RedisLevel::notes);
         let facts = FactCache::new(
             Arc::clone(&registry) as _,
             Arc::clone(&slots),
@@ -144,6 +148,7 @@ impl RunningGateway {
         let mut journal_options = JournalOptions::new(&config.evidence.folder, &config.evidence.name);
         journal_options.secret.clone_from(&config.evidence.secret);
         let journal = Journal::open(journal_options, Arc::clone(&clock), Arc::clone(&bridge) as _)?;
+        let retries = super::retries::start(config, &journal, others, &clock, &bridge)?;
         let tree = Arc::new(LogTree::open(&journal, tree_options(config), Arc::clone(&clock))?);
         let logs = super::logs::open(config, &journal, &tree, background.handle())?;
         let receipts = Arc::new(Receipts {
@@ -187,6 +192,7 @@ impl RunningGateway {
             quotas: Arc::clone(&limits) as _,
             budget: Arc::clone(&limits) as _,
             evidence: Arc::clone(&journal) as _,
+            retries: Arc::clone(&retries) as _,
             clock: Arc::clone(&clock),
             rules,
             age_max: config.freshness(),
@@ -220,6 +226,7 @@ impl RunningGateway {
             disk: DiskWatch::new(config.evidence.folder.clone()),
             intake,
             limits,
+            retries,
             metrics,
             accepts_test_numbers,
         });

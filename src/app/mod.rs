@@ -21,6 +21,7 @@ mod operator;
 mod probe;
 mod process;
 mod registry;
+mod retries;
 mod secrets;
 mod tokens;
 mod wallet;

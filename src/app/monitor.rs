@@ -91,6 +91,8 @@ impl Monitor {
         let lag = self.parts.slots.feed_age();
         metrics.feed_lag(lag.map_or(Duration::ZERO, |age| age.known().unwrap_or(Duration::MAX)));
         metrics.journal_queue(self.parts.journal.waiting());
+        let kept = self.parts.retries.held();
+        metrics.retries_held(kept.twins_waiting, kept.bytes);
         metrics.partner_file_faults(identity.faults().len() as u64);
         let now = clock.now();
         let (mut active, mut suspended, mut not_in_force) = (0, 0, 0);
@@ -120,6 +122,7 @@ impl Monitor {
         let contracts = self.parts.identity.roster().contracts();
         let listed: HashSet<_> = contracts.iter().map(|slot| &slot.contract.partner).collect();
         self.parts.limits.retain(|partner| listed.contains(partner));
+        self.parts.retries.retain(|partner| listed.contains(partner));
     }
 
     /// Counts what the journal had to leave out: it happens under the queue's lock, where no metric belongs.

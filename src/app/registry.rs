@@ -156,6 +156,11 @@ impl Registry {
         }
     }
 
+    /// Says whether other replicas may serve the same registry.
+    pub(super) fn has_replicas(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
     /// Returns what Redis keys and values are bound to beside the secret.
     ///
     /// An embedded registry may have been restored or made anew since the last start, with positions that look like those of the

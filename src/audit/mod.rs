@@ -14,6 +14,7 @@ pub mod keys;
 mod log;
 pub mod note;
 mod opener;
+mod recall;
 pub mod receipt;
 pub mod tree;
 
@@ -24,6 +25,7 @@ pub use journal::{
 };
 pub use note::{LogVerifier, NoteFault};
 pub use opener::Opener;
+pub use recall::{RecallBounds, recall};
 pub use tree::{
     AllLogs, DiskLog, LogTree, PeerFault, PeerLog, Prunable, Shelf, StoredLog, StoredLogError, TreeError,
     TreeHealth, TreeOptions, TreeStats, Witness, WitnessKey, WitnessRefusal, WitnessSite, WitnessVerifier,

@@ -59,6 +59,9 @@ pub struct GatewayConfig {
     /// What drivers show.
     #[serde(default)]
     pub presentations: PresentationsConfig,
+    /// Answers kept for the retry of their request.
+    #[serde(default)]
+    pub retries: RetriesConfig,
     /// Bounds of the whole gateway.
     #[serde(default)]
     pub bounds: BoundsConfig,
@@ -252,6 +255,36 @@ impl Default for EvidenceConfig {
     }
 }
 
+/// Answers kept for the retry of their request, sealed, in memory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetriesConfig {
+    /// How long an answer is given again, in seconds. 600: the contract says ten minutes; less only where memory is short, and
+    /// partners are told.
+    pub answers_kept_s: u64,
+    /// How long it is known where an answer stands, in hours: a retry is refused and told where. 24: a day's work repeated by mistake is
+    /// not charged again.
+    pub ids_known_h: u64,
+    /// Memory for all of it, in MiB. 128: some 300,000 answers.
+    pub memory_mib: usize,
+    /// Memory for one partner, in MiB. 32: some 75,000 answers; beyond it the partner's oldest are let go of.
+    pub memory_per_partner_mib: usize,
+    /// How many entries of the log are read at the start to know what was answered before it. 200,000: some 60 MB, read in less than half a second.
+    pub recalled_entries_max: u64,
+}
+
+impl Default for RetriesConfig {
+    fn default() -> Self {
+        Self {
+            answers_kept_s: 600,
+            ids_known_h: 24,
+            memory_mib: 128,
+            memory_per_partner_mib: 32,
+            recalled_entries_max: 200_000,
+        }
+    }
+}
+
 /// Bounds of the whole gateway.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -421,6 +454,20 @@ impl GatewayConfig {
             self.cache.redis.as_ref().is_none_or(|redis| redis.ttl_s >= 1 && redis.timeout_ms >= 1),
             "cache.redis",
             "ttl_s and timeout_ms must be at least 1",
+        )?;
+        let retries = &self.retries;
+        demand((1..=600).contains(&retries.answers_kept_s), "retries.answers_kept_s", "must be 1 to 600")?;
+        demand((1..=168).contains(&retries.ids_known_h), "retries.ids_known_h", "must be 1 to 168")?;
+        demand((1..=65_536).contains(&retries.memory_mib), "retries.memory_mib", "must be 1 to 65536")?;
+        demand(
+            (1..=retries.memory_mib).contains(&retries.memory_per_partner_mib),
+            "retries.memory_per_partner_mib",
+            "must be 1 to retries.memory_mib",
+        )?;
+        demand(
+            retries.recalled_entries_max <= 10_000_000,
+            "retries.recalled_entries_max",
+            "must be at most 10000000",
         )?;
         demand(bounds.connections_max >= 1, "bounds.connections_max", "must be at least 1")?;
         demand(bounds.in_flight_max >= 1, "bounds.in_flight_max", "must be at least 1")?;

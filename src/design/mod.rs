@@ -8,6 +8,7 @@
 //! - [`intake`]: how the authority's changes come in, and why a stuck one leaves no "valid" behind
 //! - [`book`]: how a use is spent once, and where what drivers showed and stopped lies
 //! - [`evidence`]: why an answer cannot leave unrecorded
+//! - [`retries`]: why a retry costs nothing, tells nothing new, and is still judged anew
 //! - [`privacy`]: what can never be shown, and what makes it so
 //! - [`choices`]: where this gateway differs from what one would expect, and why
 
@@ -25,5 +26,7 @@ pub mod intake {}
 pub mod life_of_a_call {}
 #[doc = include_str!("privacy.md")]
 pub mod privacy {}
+#[doc = include_str!("retries.md")]
+pub mod retries {}
 #[doc = include_str!("shape_of_the_process.md")]
 pub mod shape_of_the_process {}

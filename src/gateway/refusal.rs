@@ -135,13 +135,13 @@ impl From<NoAnswer> for Refusal {
             NoAnswer::NotAuthorised(refusal) => Self::NotAuthorised(refusal),
             NoAnswer::QuotaExceeded(exceeded) => Self::Limit(exceeded, None),
             NoAnswer::OtherContent => Self::IdempotencyConflict,
+            NoAnswer::RequestIdSpent(place) => Self::RequestIdSpent(place),
             NoAnswer::DeadlineTooShort => Self::DeadlineExceeded,
             NoAnswer::VariationExceeded { retry_after } => Self::Variation { retry_after },
             NoAnswer::StandingLost(standing) => Self::Standing(standing),
             NoAnswer::NotShown(refusal) => Self::Shown(refusal),
             NoAnswer::GuessesExceeded { retry_after } => Self::GuessesExceeded { retry_after },
             NoAnswer::ConsentWithdrawn => Self::ConsentWithdrawn,
-            NoAnswer::RequestIdSpent(place) => Self::RequestIdSpent(place),
             NoAnswer::ScannerNotAccepted => Self::ScannerNotAccepted,
             NoAnswer::StoreUnavailable | NoAnswer::NoFacts(LookUpError::RegistryUnavailable) => {
                 Self::RegistryUnavailable

@@ -60,6 +60,7 @@ impl State {
         match self.request_ids.join(request, clock.since_boot()) {
             Familiar::OtherContent => Err(QuotaRefusal::OtherContent),
             Familiar::Charged => Ok(Hold::Nothing),
+            Familiar::New if request.answered_before => Ok(Hold::Nothing),
             Familiar::Joined(key) => Ok(Hold::Named(key)),
             Familiar::New => {
                 let counted = self.windows.take(allowance, clock.now()).map_err(QuotaRefusal::Exceeded)?;
@@ -144,13 +145,13 @@ mod tests {
     }
 
     fn key(id: &str) -> Option<RequestKey<'_>> {
-        Some(RequestKey { id, content: QuestionDigest([7; 16]) })
+        Some(RequestKey { id, content: QuestionDigest([7; 16]), answered_before: false })
     }
 
     #[test]
     fn an_id_used_with_other_content_is_refused_under_way_and_charged() {
         let (ledger, _) = ledger(10);
-        let other = Some(RequestKey { id: "r-1", content: QuestionDigest([8; 16]) });
+        let other = Some(RequestKey { id: "r-1", content: QuestionDigest([8; 16]), answered_before: false });
         let first = ledger.reserve(&quota(5), key("r-1")).unwrap();
         assert_eq!(ledger.reserve(&quota(5), other).err(), Some(QuotaRefusal::OtherContent));
         assert!(Box::new(first).charge());
@@ -193,6 +194,18 @@ mod tests {
         assert!(Box::new(ledger.reserve(&quota(1), key("r-1")).unwrap()).charge());
         assert!(ledger.reserve(&quota(1), key("r-1")).is_ok());
         assert!(ledger.reserve(&quota(1), key("r-2")).is_err());
+    }
+
+    #[test]
+    fn what_others_remember_as_answered_costs_nothing_and_needs_no_quota() {
+        let (ledger, _) = ledger(10);
+        let before = key("r-1").map(|key| RequestKey { answered_before: true, ..key });
+        for _ in 0..2 {
+            let reserved = ledger.reserve(&quota(0), before).unwrap();
+            assert!(!reserved.counts());
+            assert!(!Box::new(reserved).charge());
+        }
+        assert_eq!(taken(&ledger), 0);
     }
 
     #[test]

@@ -184,6 +184,24 @@ label! {
 }
 
 label! {
+    /// What a request with a request id was taken up as.
+    pub enum RetryLabel {
+        /// New.
+        First = "first";
+        /// The answer was given again.
+        Replayed = "replayed";
+        /// Answered anew, uncharged: the earlier answer was lost, pushed out, or too old for the caller.
+        Renewed = "renewed";
+        /// Answered too long ago.
+        Spent = "spent";
+        /// The id belongs to another request.
+        OtherContent = "other-content";
+        /// Its twin took longer than its deadline.
+        Late = "late";
+    }
+}
+
+label! {
     /// How a handshake ended.
     pub enum HandshakeLabel {
         /// A connection of a partner.

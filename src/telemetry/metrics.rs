@@ -3,7 +3,7 @@
 
 use super::labels::{
     BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, JournalState, LimitLabel,
-    Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
+    Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, RetryLabel, StandingLabel, WaitingLabel,
 };
 
 /// A label and its values.
@@ -81,6 +81,7 @@ pub(super) const REASONS: &[&str] = &[
     "REQUEST_MALFORMED",
     "REQUEST_TOO_LARGE",
     "IDEMPOTENCY_CONFLICT",
+    "REQUEST_ID_SPENT",
     "COMPRESSION_NOT_ACCEPTED",
     "METHOD_NOT_KNOWN",
     "ENTRY_NOT_FOUND",
@@ -153,6 +154,24 @@ metrics! {
     LimitRefusals: Counter "drivegate.limit.refusals" ["{request}"]
         "Refusals by the limit that was reached. Healthy: `overload` zero; the others are a partner's own doing."
         { "limit": LimitLabel::WORDS }
+    Retries: Counter "drivegate.retries" ["{request}"]
+        "Requests with a request id, by what they were taken up as. Healthy: mostly `first`; `other-content` and `late` near zero."
+        { "result": RetryLabel::WORDS }
+    RetriesUnshared: Counter "drivegate.retries.unshared" ["{request}"]
+        "Requests with a request id that were answered without what other replicas know. Healthy: zero, or Redis is away."
+        {}
+    RetriesUnreadable: Counter "drivegate.retries.unreadable" ["{answer}"]
+        "Kept answers that could not be opened. Should always be zero."
+        {}
+    RetriesTwins: Counter "drivegate.retries.twins" ["{request}"]
+        "Requests that began to wait for a twin under way. Healthy: few; many tell of a client that does not wait."
+        {}
+    RetriesWaiting: Gauge "drivegate.retries.waiting" ["{request}"]
+        "Requests waiting for a twin now. Healthy: near zero."
+        {}
+    RetriesHeld: Gauge "drivegate.retries.held" ["By"]
+        "Bytes of kept answers and known ids. Healthy: below the bound `retries.memory_mib`."
+        {}
     Connections: Level "drivegate.connections" ["{connection}"]
         "Connections of partners open. Healthy: steady, far below the configured maximum."
         {}

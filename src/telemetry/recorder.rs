@@ -9,7 +9,7 @@ use super::cells::Cells;
 use super::exposition::Exposition;
 use super::labels::{
     BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, JournalState, LimitLabel,
-    Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, StandingLabel, WaitingLabel,
+    Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, RetryLabel, StandingLabel, WaitingLabel,
 };
 use super::metrics::{Id, REASONS};
 use crate::domain::question::Purpose;
@@ -85,6 +85,32 @@ impl Metrics {
     /// A limit was reached.
     pub fn limit_refused(&self, limit: LimitLabel) {
         self.cells.add(Id::LimitRefusals, limit as usize, 1);
+    }
+
+    /// A request with a request id was taken up as this.
+    pub fn retry(&self, result: RetryLabel) {
+        self.cells.add(Id::Retries, result as usize, 1);
+    }
+
+    /// A request with a request id was answered without what other replicas know.
+    pub fn retry_unshared(&self) {
+        self.cells.add(Id::RetriesUnshared, 0, 1);
+    }
+
+    /// A kept answer could not be opened.
+    pub fn retry_unreadable(&self) {
+        self.cells.add(Id::RetriesUnreadable, 0, 1);
+    }
+
+    /// A request begins to wait for its twin.
+    pub fn retry_twin(&self) {
+        self.cells.add(Id::RetriesTwins, 0, 1);
+    }
+
+    /// So many requests wait for a twin, and so many bytes are remembered.
+    pub fn retries_held(&self, waiting: usize, bytes: usize) {
+        self.cells.set(Id::RetriesWaiting, 0, saturating(waiting as u64));
+        self.cells.set(Id::RetriesHeld, 0, saturating(bytes as u64));
     }
 
     /// A connection of a partner opened.

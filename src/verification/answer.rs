@@ -10,7 +10,7 @@ use crate::domain::decision::Ruling;
 use crate::domain::disclosure::Disclosure;
 use crate::domain::partner::Standing;
 use crate::domain::policy::{AuthoriseRefusal, AuthorisedBy};
-use crate::domain::subject::Position;
+use crate::domain::subject::{NumberPseudonym, Position};
 
 /// An answer that is on record.
 #[derive(Clone, Debug)]
@@ -29,8 +29,12 @@ pub struct Answer {
     pub known_at: Timestamp,
     /// Where it stands in the log.
     pub entry: EntryAt,
-    /// Whether it counted against the quota.
+    /// Whether giving it counted against the quota.
     pub charged: bool,
+    /// Whether it is an earlier answer given again for the same request id.
+    pub replayed: bool,
+    /// Under which number its facts were looked up. Never shown.
+    pub number: NumberPseudonym,
 }
 
 /// What only an answer about a confirmed subject says.
@@ -56,6 +60,8 @@ pub enum NoAnswer {
     QuotaExceeded(LimitExceeded),
     /// Refused: the request id was used with other content.
     OtherContent,
+    /// Refused: the request was answered before, and the answer is no longer kept. It stands there.
+    RequestIdSpent(EntryAt),
     /// Refused: the deadline leaves less than every answer takes at least.
     DeadlineTooShort,
     /// Refused: too many different questions about one subject.
@@ -74,8 +80,6 @@ pub enum NoAnswer {
     },
     /// Refused: the driver has taken back the consent that was asserted. On record, for the driver to see.
     ConsentWithdrawn,
-    /// Refused: the request was answered more than ten minutes ago; where its answer stands.
-    RequestIdSpent(EntryAt),
     /// Refused: who scans holds no e-licence that can be shown.
     ScannerNotAccepted,
     /// Error: redemptions or consents cannot be read or written now.

@@ -1,11 +1,11 @@
 //! A question about whom the partner claims to know: number, name and the ground on which it may ask.
 
-use super::answer::NoAnswer;
+use super::answer::{Answer, NoAnswer};
 use super::digest::digest_content;
 use super::judge::Whom;
 use super::ports::{AboutToRecord, ConsentUsed, RequestKey, Soon, StoreUnavailable};
 use super::record::Decided;
-use super::verify::{Answered, Asking, Verification};
+use super::verify::{Asking, Verification};
 use crate::domain::claim::{Claim, Ground};
 use crate::domain::policy::{AuthorisedBy, Permit, authorise_claim};
 use crate::domain::subject::NumberPseudonym;
@@ -16,17 +16,17 @@ impl Verification {
         &self,
         asking: &Asking<'_>,
         claim: &Claim,
-    ) -> Result<Answered, NoAnswer> {
+    ) -> Result<Answer, NoAnswer> {
         let Asking { caller, request, question_digest, now, .. } = asking;
         let permit =
             authorise_claim(caller.contract, claim, &request.question, request.fields, *now, &self.rules)
                 .map_err(NoAnswer::NotAuthorised)?;
         let number = self.pseudonyms.pseudonym(claim.document, &claim.number);
         let content = digest_content(request, *question_digest, Some(number));
-        let key = request.request_id.as_deref().map(|id| RequestKey { id, content });
+        let key = request.request_id.as_deref().map(|id| RequestKey { id, content, answered_before: asking.answered_before });
         let quota = self.quotas.reserve(asking.partner(), &caller.contract.allowance, key)?;
         self.admit_question(asking, number)?;
-        self.demand_time_for_the_floor(asking)?;
+        self.demand_time_for_the_floor(asking.arrived, asking.deadline)?;
 
         let (fact, finding, known_true_at) = self.find(asking, &permit, number, Whom::Claimed(claim)).await?;
         Self::demand_standing(asking)?;
@@ -51,10 +51,9 @@ impl Verification {
         };
         let entry = entry.map_err(|_unavailable| NoAnswer::NoEvidence)?;
         self.demand_freshness(&decided)?;
-        // From here on the answer counts, also when the caller leaves before the floor: waiting must not be free.
+        // From here on the answer counts, also when the caller leaves before it is given: waiting must not be free.
         let charged = quota.charge();
-        let answer = self.tell(asking, AuthorisedBy::Asserted, decided, entry, charged).await;
-        Ok(Answered { answer, number })
+        Ok(self.tell(asking, AuthorisedBy::Asserted, decided, entry, charged))
     }
 
     /// Keeps the consent a confirmed claim is answered on, so that the driver can see it and take it back. It costs nothing when it is

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::ports::QuestionDigest;
 use super::request::{About, Request};
+use crate::domain::claim::Ground;
 use crate::domain::licence::{FileNumber, VehicleClass};
 use crate::domain::question::Question;
 use crate::domain::subject::{NumberPseudonym, Position};
@@ -87,6 +88,38 @@ pub(super) fn digest_content(
     bytes.digest()
 }
 
+/// Digests everything that goes on record or into the answer: a retry that differs in any of it is another request. What is missing is
+/// `max_age`, which a retry may narrow. Lives in memory, and sealed elsewhere.
+pub(super) fn digest_request(request: &Request, question: QuestionDigest) -> QuestionDigest {
+    let mut bytes = Bytes(Vec::with_capacity(256));
+    match &request.about {
+        About::Claimed(claim) => {
+            bytes
+                .byte(0)
+                .byte(claim.document.code())
+                .text(claim.number.expose())
+                .text(claim.name.expose())
+                .text(claim.file_number.as_ref().map_or("", FileNumber::expose))
+                .ground(&claim.ground);
+        }
+        About::Shown(shown) => {
+            bytes.byte(shown.kind().code()).text(&shown.text());
+        }
+    }
+    if let Question::PeerScan { scanner } = &request.question {
+        bytes.byte(scanner.document.code()).text(scanner.number.expose());
+    }
+    bytes
+        .text(&request.case_reference)
+        .text(&request.case_category)
+        .text(&request.operator_id);
+    for field in request.fields.iter() {
+        bytes.byte(field.code());
+    }
+    bytes.0.extend_from_slice(&question.0);
+    bytes.digest()
+}
+
 /// Unambiguous bytes: every part has a fixed width, absent and present differ.
 struct Bytes(Vec<u8>);
 
@@ -115,6 +148,21 @@ impl Bytes {
         match value {
             None => self.byte(0).number(0),
             Some(value) => self.byte(1).number(value.into()),
+        }
+    }
+
+    fn ground(&mut self, ground: &Ground) -> &mut Self {
+        self.byte(ground.kind().code());
+        match ground {
+            Ground::Consent(evidence) => {
+                self.number(evidence.obtained_at.as_second())
+                    .number(evidence.expires_at.as_second())
+                    .text(&evidence.notice_version);
+                self.0.extend_from_slice(&evidence.evidence_sha256);
+                self
+            }
+            Ground::Contract { subject_is_party } => self.byte((*subject_is_party).into()),
+            Ground::LegalDuty => self,
         }
     }
 

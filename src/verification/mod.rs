@@ -12,6 +12,7 @@ mod judge;
 pub mod ports;
 mod record;
 mod request;
+mod retried;
 mod scanner;
 mod shown;
 #[cfg(test)]

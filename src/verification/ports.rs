@@ -5,7 +5,10 @@ mod retries;
 mod shown;
 
 pub use consents::{ConsentBook, ConsentUsed};
-pub use retries::{KeptAnswer, Retries, Retry, RetryKey, TakenUp};
+pub use retries::{
+    Answer, Confirmed, NotShared, Recalled, RequestDigests, RequestName, Retries, Retry, RetryKey,
+    SharedNotes, TakenUp,
+};
 pub use shown::{
     GuessBudget, GuessesExceeded, QrFault, QrReader, Redeemed, Redemption, Redemptions, ShareCodeIds,
     StoreUnavailable,
@@ -210,6 +213,8 @@ pub struct RequestKey<'a> {
     pub id: &'a str,
     /// Digest of subject, question and matter: the same id with another content is a mistake, never a second answer.
     pub content: QuestionDigest,
+    /// It was answered before, as far as others remember: answering it anew costs nothing.
+    pub answered_before: bool,
 }
 
 /// Why no answer was reserved.

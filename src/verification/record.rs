@@ -66,8 +66,8 @@ impl Verification {
         if age > self.age_max { Err(NoAnswer::NotFreshEnough) } else { Ok(()) }
     }
 
-    /// Makes the answer that leaves; about nobody it waits for the floor.
-    pub(super) async fn tell(
+    /// Makes the answer that leaves.
+    pub(super) fn tell(
         &self,
         asking: &Asking<'_>,
         authorised_by: AuthorisedBy,
@@ -75,7 +75,7 @@ impl Verification {
         entry: EntryAt,
         charged: bool,
     ) -> Answer {
-        let Decided { fact, finding, .. } = decided;
+        let Decided { number, fact, finding, .. } = decided;
         let record = fact.record.as_deref().filter(|_| finding.confirmed.is_some());
         let confirmed = record.map(|record| Confirmed {
             subject_ref: self.pseudonyms.subject_ref(&record.subject, asking.partner()),
@@ -83,9 +83,6 @@ impl Verification {
             source: fact.source,
             changed_since: finding.changed_since,
         });
-        if confirmed.is_none() {
-            self.wait_for_floor(asking).await;
-        }
         Answer {
             ruling: finding.ruling,
             disclosure: finding.disclosure,
@@ -95,6 +92,8 @@ impl Verification {
             known_at: asking.request.known_at.unwrap_or(asking.now),
             entry,
             charged,
+            replayed: false,
+            number,
         }
     }
 }

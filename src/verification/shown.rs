@@ -6,13 +6,13 @@
 
 use jiff::SignedDuration;
 
-use super::answer::{NoAnswer, ShownRefusal};
+use super::answer::{Answer, NoAnswer, ShownRefusal};
 use super::digest::digest_content;
 use super::judge::Whom;
 use super::ports::{AboutToRecord, EntryAt, QrFault, QuestionDigest, Redeemed, Redemption, RequestKey};
 use super::record::Decided;
 use super::request::Shown;
-use super::verify::{Answered, Asking, Verification};
+use super::verify::{Asking, Verification};
 use crate::domain::partner::Contract;
 use crate::domain::policy::{AuthoriseRefusal, authorise_presentation};
 use crate::domain::presentation::{NotAccepted, Presentation, ShareCode};
@@ -33,12 +33,12 @@ impl Verification {
         &self,
         asking: &Asking<'_>,
         shown: &Shown,
-    ) -> Result<Answered, NoAnswer> {
+    ) -> Result<Answer, NoAnswer> {
         let Asking { caller, request, question_digest, now, .. } = asking;
         let permit =
             authorise_presentation(caller.contract, &request.question, request.fields, *now, &self.rules)
                 .map_err(NoAnswer::NotAuthorised)?;
-        self.demand_time_for_the_floor(asking)?;
+        self.demand_time_for_the_floor(asking.arrived, asking.deadline)?;
         let presentation = self.open(asking, shown).await?;
         let permit = permit.agreed(presentation.fields, request.fields).map_err(NoAnswer::NotAuthorised)?;
         if !presentation.is_live(*now) && !presentation.may_be_finished(*now) {
@@ -51,7 +51,8 @@ impl Verification {
         // The edge lets nothing shown in without it; were there none, every attempt would be another request.
         let id = request.request_id.as_deref().ok_or(NoAnswer::NotAuthorised(NO_REQUEST_ID))?;
         let allowance = &caller.contract.allowance;
-        let quota = self.quotas.reserve(asking.partner(), allowance, Some(RequestKey { id, content }))?;
+        let key = RequestKey { id, content, answered_before: asking.answered_before };
+        let quota = self.quotas.reserve(asking.partner(), allowance, Some(key))?;
         self.admit_question(asking, number)?;
         if let Some(scanner) = scanner {
             self.demand_e_licence(asking, scanner).await?;
@@ -70,8 +71,7 @@ impl Verification {
         let charged = if spent.answered { false } else { quota.charge() };
         self.settle(&presentation, spent.use_number, &entry).await;
         self.demand_freshness(&decided)?;
-        let answer = self.tell(asking, shown.kind().into(), decided, entry, charged).await;
-        Ok(Answered { answer, number })
+        Ok(self.tell(asking, shown.kind().into(), decided, entry, charged))
     }
 
     /// Opens what was shown, and holds it to who asks, and for what.
@@ -103,7 +103,7 @@ impl Verification {
                 if for_another == ShownRefusal::ShareCodeNotAccepted {
                     // A code nobody has and one for somebody else: the same refusal, at the same time, and both count.
                     self.guesses.missed(partner);
-                    self.wait_for_floor(asking).await;
+                    self.wait_for_floor(asking.arrived).await;
                 }
                 Err(NoAnswer::NotShown(for_another))
             }

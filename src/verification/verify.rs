@@ -9,12 +9,11 @@ use super::answer::{Answer, NoAnswer};
 use super::digest::digest_question;
 use super::ports::{
     ConsentBook, Deadline, EvidenceLog, Facts, GuessBudget, Pseudonyms, QrReader, QuestionDigest, Quotas,
-    Redemptions, ShareCodeIds, SubjectBudget,
+    Redemptions, Retries, ShareCodeIds, SubjectBudget,
 };
 use super::request::{About, Request};
 use crate::domain::partner::{Contract, PartnerId, Standing};
 use crate::domain::rules::Rules;
-use crate::domain::subject::NumberPseudonym;
 use crate::domain::time::Clock;
 
 /// What a deadline must leave beyond the floor: look-up, record and the way back.
@@ -42,6 +41,10 @@ pub struct Verification {
     pub budget: Arc<dyn SubjectBudget>,
     /// Records answers.
     pub evidence: Arc<dyn EvidenceLog>,
+    /// Keeps answers for the retry of their request.
+    pub retries: Arc<dyn Retries>,
+    /// Keeps answers for the retry of their request.
+    pub retries: Arc<dyn Retries>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// The dated rules that decide.
@@ -62,10 +65,12 @@ pub struct Caller<'a> {
 
 /// One question on its way: who asks what, by when, and since when it is here.
 pub(super) struct Asking<'a> {
-    pub(super) caller: Caller<'a>,
+    pub(super) caller: &'a Caller<'a>,
     pub(super) request: &'a Request,
     pub(super) question_digest: QuestionDigest,
     pub(super) deadline: Deadline,
+    /// It was answered before, as far as others remember: answering it anew costs nothing.
+    pub(super) answered_before: bool,
     /// Since boot.
     pub(super) arrived: Duration,
     pub(super) now: Timestamp,
@@ -77,42 +82,24 @@ impl Asking<'_> {
     }
 }
 
-/// An answer, and the number under which its facts were looked up.
-pub(super) struct Answered {
-    pub(super) answer: Answer,
-    #[expect(dead_code, reason = "a retry is judged by it; retries are not kept yet")]
-    pub(super) number: NumberPseudonym,
-}
-
 impl Verification {
-    /// Answers one question.
+    /// Answers one question anew, whatever was answered before. Whoever gives the answer waits for the floor first.
     ///
     /// Cancel-safe: dropped before the end, nothing is charged; the entry may stand without an answer, and a use of what was shown be
     /// spent, which the same request may still finish.
-    ///
-    /// # Errors
-    /// [`NoAnswer`] says whose turn it is.
-    pub async fn verify(
+    pub(super) async fn answer(
         &self,
-        caller: Caller<'_>,
+        caller: &Caller<'_>,
         request: &Request,
         deadline: Deadline,
+        answered_before: bool,
     ) -> Result<Answer, NoAnswer> {
-        self.answer_once(caller, request, deadline).await.map(|answered| answered.answer)
-    }
-
-    /// Answers one question from the beginning to the end, whatever was answered before.
-    pub(super) async fn answer_once(
-        &self,
-        caller: Caller<'_>,
-        request: &Request,
-        deadline: Deadline,
-    ) -> Result<Answered, NoAnswer> {
         let asking = Asking {
             caller,
             request,
             question_digest: digest_question(&request.question, request.known_at, request.known_position),
             deadline,
+            answered_before,
             arrived: self.clock.since_boot(),
             now: self.clock.now(),
         };
@@ -125,13 +112,17 @@ impl Verification {
 
     /// Refuses a deadline that the floor would overrun, before anything is looked up: else being late would tell that the
     /// subject was not confirmed.
-    pub(super) fn demand_time_for_the_floor(&self, asking: &Asking<'_>) -> Result<(), NoAnswer> {
-        let earliest = asking.arrived + self.unconfirmed_floor + FLOOR_MARGIN;
-        if asking.deadline.since_boot < earliest { Err(NoAnswer::DeadlineTooShort) } else { Ok(()) }
+    pub(super) fn demand_time_for_the_floor(
+        &self,
+        arrived: Duration,
+        deadline: Deadline,
+    ) -> Result<(), NoAnswer> {
+        let earliest = arrived + self.unconfirmed_floor + FLOOR_MARGIN;
+        if deadline.since_boot < earliest { Err(NoAnswer::DeadlineTooShort) } else { Ok(()) }
     }
 
-    pub(super) async fn wait_for_floor(&self, asking: &Asking<'_>) {
-        let since_arrival = self.clock.since_boot().saturating_sub(asking.arrived);
+    pub(super) async fn wait_for_floor(&self, arrived: Duration) {
+        let since_arrival = self.clock.since_boot().saturating_sub(arrived);
         if let Some(rest) = self.unconfirmed_floor.checked_sub(since_arrival) {
             tokio::time::sleep(rest).await;
         }

@@ -48,6 +48,7 @@ const ROOMS: &[(&str, &[Knows])] = &[
             Ports("evidence"),
         ],
     ),
+    ("retries", &[Everything("domain"), Ports("verification")]),
     ("cache", &[Everything("domain"), Everything("admission"), Ports("verification")]),
     (
         "audit",

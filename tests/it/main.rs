@@ -39,6 +39,7 @@ mod readme;
 mod receipts;
 mod registry_store;
 mod replicas;
+mod retries;
 mod sandbox;
 mod search;
 

@@ -4,13 +4,13 @@
 //! arrived: a caller may have left, a process died, between the sync and the answer. The meter counts an answer when it leaves,
 //! so a right bill is the log's count less those few. Hence: more billed than recorded is wrong, less is in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::export::Selection;
-use crate::audit::entry::{AnswerEntry, Entry, RefusalEntry};
+use crate::audit::entry::{AnswerEntry, Entry, RefusalEntry, RequestDigest};
 use crate::domain::decision::Decision;
 use crate::domain::partner::PartnerId;
 use crate::domain::question::Purpose;
@@ -28,6 +28,7 @@ pub struct LogStats {
     /// The earliest and latest moment counted.
     pub dated: Option<(Timestamp, Timestamp)>,
     lines: BTreeMap<PartnerId, [Line; PURPOSES]>,
+    requests: ChargedRequests,
 }
 
 /// One place for each purpose's code, and 0 for refusals that were not read that far.
@@ -38,7 +39,8 @@ const PURPOSES: usize = Purpose::ALL.len() + 1;
 pub struct Line {
     /// Answers put on record.
     pub answers: u64,
-    /// Those to be charged: the most a bill may hold.
+    /// Those to be charged: the most a bill may hold. Entries of one request (a retry that another replica answered, a presentation
+    /// whose redemption was finished after a crash) count once.
     pub charged: u64,
     /// Decided QUALIFIED.
     pub qualified: u64,
@@ -66,7 +68,10 @@ impl LogStats {
         let (first, last) = self.dated.unwrap_or((at, at));
         self.dated = Some((first.min(at), last.max(at)));
         match entry {
-            Entry::Answer(answer) => self.line(&answer.partner, Some(answer.purpose)).answer(answer),
+            Entry::Answer(answer) => {
+                let is_charged = answer.charged && self.requests.is_first(answer);
+                self.line(&answer.partner, Some(answer.purpose)).answer(answer, is_charged);
+            }
             Entry::Refusals(RefusalEntry { partner, purpose, count, .. }) => {
                 self.line(partner, *purpose).refused += u64::from(*count);
             }
@@ -115,17 +120,57 @@ fn place_of(purpose: Option<Purpose>) -> usize {
 }
 
 impl Line {
-    fn answer(&mut self, answer: &AnswerEntry<'_>) {
+    fn answer(&mut self, answer: &AnswerEntry<'_>, is_charged: bool) {
         if answer.consent_withdrawn {
             // No answer: it stands among the refusals, too, and is counted there.
             return;
         }
         self.answers += 1;
-        self.charged += u64::from(answer.charged);
+        self.charged += u64::from(is_charged);
         match answer.decision {
             Decision::Qualified => self.qualified += 1,
             Decision::NotQualified => self.not_qualified += 1,
             Decision::Indeterminate => self.indeterminate += 1,
+        }
+    }
+}
+
+/// Entries of one request so far apart are one charge. A request may be repeated for ten minutes, and a QR code lives one more.
+const ONE_CHARGE_WITHIN: SignedDuration = SignedDuration::from_mins(15);
+/// The most requests remembered at once: some 60 MB. Of more than 1,000 a second, the oldest are forgotten early.
+const REQUESTS_MAX: usize = 1 << 20;
+
+/// The requests charged lately, by their digests, which name the partner too.
+#[derive(Clone, Debug, Default)]
+struct ChargedRequests {
+    charged_at: HashMap<RequestDigest, Timestamp>,
+    oldest_first: VecDeque<RequestDigest>,
+}
+
+impl ChargedRequests {
+    /// Says whether no entry of the same request was charged lately.
+    fn is_first(&mut self, answer: &AnswerEntry<'_>) -> bool {
+        let Some(request) = answer.request else { return true };
+        self.forget(answer.at);
+        match self.charged_at.get(&request) {
+            Some(at) if answer.at.duration_since(*at).abs() <= ONE_CHARGE_WITHIN => return false,
+            Some(_) => {}
+            None => self.oldest_first.push_back(request),
+        }
+        self.charged_at.insert(request, answer.at);
+        true
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        while let Some(oldest) = self.oldest_first.front() {
+            let is_past =
+                self.charged_at.get(oldest).is_none_or(|at| now.duration_since(*at) > ONE_CHARGE_WITHIN);
+            if !is_past && self.oldest_first.len() < REQUESTS_MAX {
+                return;
+            }
+            if let Some(forgotten) = self.oldest_first.pop_front() {
+                self.charged_at.remove(&forgotten);
+            }
         }
     }
 }

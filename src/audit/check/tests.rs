@@ -12,7 +12,8 @@ use tlog_tiles::tlog::{node_hash, record_hash};
 
 use super::*;
 use crate::audit::entry::{
-    AnswerEntry, AuthorisedBy, CaseDigest, Entry, HiddenHandle, LeafSet, RefusalEntry, SubjectPseudonym,
+    AnswerEntry, AuthorisedBy, CaseDigest, Entry, HiddenHandle, LeafSet, RefusalEntry, RequestDigest,
+    SubjectPseudonym,
 };
 use crate::audit::journal::{Journal, JournalOptions, NoObserver, ReadError};
 use crate::audit::tree::{LogTree, TreeOptions};
@@ -422,6 +423,31 @@ fn answers_are_counted_and_a_bill_above_them_is_wrong() {
     let nobody = Bill::parse("unheard-of,rental,1").unwrap();
     let lines = stats.reconcile(&nobody);
     assert_eq!(lines.iter().map(BillLine::is_overbilled).collect::<Vec<_>>(), [false, true]);
+}
+
+/// Two replicas may answer one request, and a redemption may be finished after a crash: one charge.
+#[test]
+fn entries_of_one_request_are_charged_once_within_its_time() {
+    let mut stats = LogStats::default();
+    let mut count = |request: Option<u8>, charged, seconds| {
+        let answer = AnswerEntry {
+            charged,
+            request: request.map(|byte| RequestDigest([byte; 16])),
+            ..answer_of("rental-demo", 1, seconds)
+        };
+        let mut bytes = Vec::new();
+        answer.encode(&mut bytes).unwrap();
+        stats.count(&bytes, &Selection::default());
+        stats.lines().last().map(|(_, _, line)| line.charged)
+    };
+    assert_eq!(count(Some(1), false, 0), Some(0), "what was not to be charged does not stand in the way");
+    assert_eq!(count(Some(1), true, 1), Some(1));
+    assert_eq!(count(Some(2), true, 2), Some(2), "another request");
+    assert_eq!(count(None, true, 3), Some(3), "no request id: each is its own");
+    assert_eq!(count(None, true, 3), Some(4));
+    assert_eq!(count(Some(1), true, 901), Some(4), "the same, fifteen minutes later");
+    assert_eq!(count(Some(1), true, 902), Some(5), "another life of the id");
+    assert_eq!(count(Some(1), true, 903), Some(5));
 }
 
 #[test]

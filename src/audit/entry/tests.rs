@@ -146,7 +146,7 @@ pub(super) fn case() -> Case {
                     reason: Some(Reason::TenureShort),
                 },
             ],
-            not_covered: &[],
+            not_covered: Vec::new().into(),
             reliance_until: Some(moment("2027-01-01T00:00:00Z")),
             advice: Advice::Nothing,
             remedies: Vec::new(),

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::link::{Link, VALUE_BYTES_MAX};
+use super::notes::RedisNotes;
 use super::seal::Sealer;
 use super::writer::{ToWrite, Writer};
 use super::{RedisOptions, RedisOptionsFault, RedisSecrets};
@@ -14,6 +15,7 @@ use crate::cache::{CacheObserver, RedisFault};
 use crate::domain::licence::Record;
 use crate::domain::subject::{NumberPseudonym, Position};
 use crate::domain::time::Clock;
+use crate::verification::ports::SharedNotes;
 
 /// Encodes records. The registry has such an encoding; the application hands it in.
 pub trait RecordCodec: Send + Sync + 'static {
@@ -40,6 +42,7 @@ pub struct RedisLevel {
     observer: Arc<dyn CacheObserver>,
     writer: Writer,
     keeper: AbortHandle,
+    notes: Arc<RedisNotes>,
 }
 
 impl RedisLevel {
@@ -59,6 +62,7 @@ impl RedisLevel {
         let link = Arc::new(Link::new(&options, clock, Arc::clone(&observer)));
         let sealer = Arc::new(Sealer::new(secrets));
         let keeper = link.keep(client, options.clone(), runtime);
+        let notes = RedisNotes::new(&link, &sealer, &observer, &options, runtime);
         let writer = Writer::start(
             Arc::clone(&link),
             Arc::clone(&sealer),
@@ -67,7 +71,12 @@ impl RedisLevel {
             options,
             runtime,
         );
-        Ok(Self { link, sealer, codec, observer, writer, keeper })
+        Ok(Self { link, sealer, codec, observer, writer, keeper, notes: Arc::new(notes) })
+    }
+
+    /// Returns the notes replicas leave each other over the same connection.
+    pub fn notes(&self) -> Arc<dyn SharedNotes> {
+        Arc::clone(&self.notes) as _
     }
 
     /// Says whether Redis is asked now: not before the first connection, and not while the breaker is open.

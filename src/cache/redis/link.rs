@@ -3,6 +3,7 @@
 //! The keeper runs on the background runtime: it connects, probes and reconnects, so that no request ever does. A request that finds no
 //! connection, or an open breaker, goes on to the registry at once.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::RedisOptions;
 use super::breaker::Breaker;
 use crate::cache::{CacheObserver, RedisFault};
 use crate::domain::time::Clock;
+use crate::verification::ports::Deadline;
 
 pub(super) struct Link {
     connection: ArcSwapOption<MultiplexedConnection>,
@@ -74,6 +76,11 @@ impl Link {
         if self.breaker.is_closed() { self.read_time_max.min(granted) } else { Duration::ZERO }
     }
 
+    /// Returns how much time is left.
+    pub(super) fn left(&self, deadline: Deadline) -> Duration {
+        deadline.since_boot.saturating_sub(self.clock.since_boot())
+    }
+
     /// Returns a handle of the connection, while the breaker is closed.
     pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
         self.breaker.is_closed().then(|| self.connection.load().as_deref().cloned()).flatten()
@@ -81,7 +88,36 @@ impl Link {
 
     /// Reads a value. `None`: there is none, or Redis did not give it.
     pub(super) async fn read(&self, key: &[u8], budget: Duration) -> Option<Vec<u8>> {
-        let Some(mut connection) = self.connection().filter(|_| !budget.is_zero()) else {
+        let ask = |mut connection| async move { read_range(&mut connection, key).await };
+        self.ask(budget, ask).await.filter(|value| !value.is_empty())
+    }
+
+    /// Writes a value unless there is one, and reads what is there then: `Some(None)` if it is the one written. `None`: Redis did
+    /// not answer.
+    #[allow(clippy::option_option, reason = "unanswered and unoccupied are two things")]
+    pub(super) async fn write_or_read(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        time_to_live: Duration,
+        budget: Duration,
+    ) -> Option<Option<Vec<u8>>> {
+        let ask = |mut connection: MultiplexedConnection| async move {
+            let mut both = redis::pipe();
+            both.cmd("SET").arg(key).arg(value).arg("NX").arg("PX").arg(millis(time_to_live));
+            both.cmd("GETRANGE").arg(key).arg(0).arg(VALUE_BYTES_MAX);
+            both.query_async::<(Option<String>, Vec<u8>)>(&mut connection).await
+        };
+        let (written, there) = self.ask(budget, ask).await?;
+        Some(written.is_none().then_some(there))
+    }
+
+    /// Asks within a budget: a place, the connection, the breaker.
+    async fn ask<T, F>(&self, budget: Duration, ask: impl FnOnce(MultiplexedConnection) -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
+        let Some(connection) = self.connection().filter(|_| !budget.is_zero()) else {
             self.observer.redis_failed(RedisFault::NotAsked);
             return None;
         };
@@ -89,10 +125,10 @@ impl Link {
             self.observer.redis_failed(RedisFault::Busy);
             return None;
         };
-        match timeout(budget, read_range(&mut connection, key)).await {
-            Ok(Ok(value)) => {
+        match timeout(budget, ask(connection)).await {
+            Ok(Ok(answer)) => {
                 self.breaker.succeeded();
-                Some(value).filter(|value| !value.is_empty())
+                Some(answer)
             }
             Ok(Err(error)) => {
                 self.failed(&error);
@@ -190,6 +226,11 @@ async fn probe(connection: &mut MultiplexedConnection) -> Result<(), RedisError>
 /// Reads at most one byte more than a value may have: what somebody else left under our key must not fill our memory.
 async fn read_range(connection: &mut MultiplexedConnection, key: &[u8]) -> Result<Vec<u8>, RedisError> {
     redis::cmd("GETRANGE").arg(key).arg(0).arg(VALUE_BYTES_MAX).query_async(connection).await
+}
+
+/// Returns a time to live as Redis takes it: none is not one.
+pub(super) fn millis(time_to_live: Duration) -> u64 {
+    u64::try_from(time_to_live.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// Sorts an error of the client or the server into our closed set. The text stays behind: it may name keys.

@@ -1,4 +1,4 @@
-//! The second level: sealed facts in Redis.
+//! The second level: sealed facts in Redis. Over the same connection, replicas leave each other notes about requests (`notes`).
 //!
 //! Redis may lose, keep, reorder or invent anything: it can only cost time. Every value is sealed for its own key and carries its
 //! position, and is judged like any other fact. Every call has a place, a budget and a breaker before it.
@@ -6,6 +6,7 @@
 mod breaker;
 mod level;
 mod link;
+mod notes;
 mod options;
 mod seal;
 mod writer;

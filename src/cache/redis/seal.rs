@@ -1,6 +1,8 @@
 //! What leaves the process for Redis: keys that name nobody, values that open only under their own key.
 //!
 //! Key: `dg:1:` and 32 hex digits of HMAC-SHA-256(naming secret, pseudonym), so that Redis does not see what the registry's index holds.
+//! Of a note about a request: `dg:r:` and 32 hex digits of HMAC-SHA-256(naming secret, context ‖ partner ‖ "\n" ‖ request id). Its value is
+//! sealed as a fact's is, with the note as plaintext.
 //!
 //! Value, version 1: version (1) · sealing key id (4, big endian) · nonce (12) · AES-256-GCM ciphertext and tag. Associated data:
 //! the Redis key, then version and key id. Plaintext: 0 no record, 1 record · epoch (4) · partition (2) · seq (8) · the
@@ -15,6 +17,7 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
 use crate::domain::subject::{NumberPseudonym, Position};
+use crate::verification::ports::RequestName;
 
 /// The secrets of the Redis level; the same on every replica that shares a Redis.
 #[derive(Clone)]
@@ -74,12 +77,14 @@ pub(super) struct Sealer {
     random: SystemRandom,
 }
 
-const PREFIX: &[u8; 5] = b"dg:1:";
-const KEY_LEN: usize = PREFIX.len() + 32;
+const FACT_PREFIX: [u8; 5] = *b"dg:1:";
+const NOTE_PREFIX: [u8; 5] = *b"dg:r:";
+const KEY_LEN: usize = FACT_PREFIX.len() + 32;
 const VERSION: u8 = 1;
 const HEAD_LEN: usize = 1 + 4;
 const PLAIN_HEAD_LEN: usize = 1 + 4 + 2 + 8;
 const CONTEXT: &[u8] = b"drivegate fact in redis 1";
+const NOTE_CONTEXT: &[u8] = b"drivegate note in redis 1\n";
 
 impl Sealer {
     pub(super) fn new(secrets: &RedisSecrets) -> Self {
@@ -94,34 +99,40 @@ impl Sealer {
 
     /// Returns the Redis key of a number.
     pub(super) fn name(&self, pseudonym: NumberPseudonym) -> RedisKey {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        let tag = hmac::sign(&self.naming, pseudonym.as_bytes());
-        let mut name = [0; KEY_LEN];
-        name[..PREFIX.len()].copy_from_slice(PREFIX);
-        for (digits, byte) in name[PREFIX.len()..].chunks_exact_mut(2).zip(tag.as_ref()) {
-            digits[0] = HEX[usize::from(byte >> 4)];
-            digits[1] = HEX[usize::from(byte & 15)];
+        key_of(FACT_PREFIX, hmac::sign(&self.naming, pseudonym.as_bytes()).as_ref())
+    }
+
+    /// Returns the Redis key of the note about a request. Neither part can hold a line feed.
+    pub(super) fn note_name(&self, request: RequestName<'_>) -> RedisKey {
+        let mut naming = hmac::Context::with_key(&self.naming);
+        for part in [NOTE_CONTEXT, request.partner.as_str().as_bytes(), b"\n", request.id.as_bytes()] {
+            naming.update(part);
         }
-        name
+        key_of(NOTE_PREFIX, naming.sign().as_ref())
     }
 
     /// Seals a fact for its key. `None`: no randomness, or too long for the cipher; it is not written then.
     pub(super) fn seal(&self, name: &RedisKey, position: Position, record: Option<&[u8]>) -> Option<Vec<u8>> {
+        let mut head = [0; PLAIN_HEAD_LEN];
+        head[0] = u8::from(record.is_some());
+        head[1..5].copy_from_slice(&position.epoch.to_be_bytes());
+        head[5..7].copy_from_slice(&position.partition.to_be_bytes());
+        head[7..].copy_from_slice(&position.seq.to_be_bytes());
+        self.seal_bytes(name, &[&head, record.unwrap_or_default()])
+    }
+
+    /// Seals the parts for a key, as one. `None` as for [`Self::seal`].
+    pub(super) fn seal_bytes(&self, name: &RedisKey, parts: &[&[u8]]) -> Option<Vec<u8>> {
         let (id, secret) = self.keys.first()?;
-        let mut value = Vec::with_capacity(
-            HEAD_LEN + NONCE_LEN + PLAIN_HEAD_LEN + record.map_or(0, <[u8]>::len) + AES_256_GCM.tag_len(),
-        );
+        let plain_len: usize = parts.iter().map(|part| part.len()).sum();
+        let mut value = Vec::with_capacity(HEAD_LEN + NONCE_LEN + plain_len + AES_256_GCM.tag_len());
         value.push(VERSION);
         value.extend_from_slice(&id.to_be_bytes());
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).ok()?;
         value.extend_from_slice(&nonce);
         let head_len = value.len();
-        value.push(u8::from(record.is_some()));
-        value.extend_from_slice(&position.epoch.to_be_bytes());
-        value.extend_from_slice(&position.partition.to_be_bytes());
-        value.extend_from_slice(&position.seq.to_be_bytes());
-        value.extend_from_slice(record.unwrap_or_default());
+        parts.iter().for_each(|part| value.extend_from_slice(part));
         let key = value_key(secret, name)?;
         let associated = associated(name, *id);
         let tag = key
@@ -137,6 +148,11 @@ impl Sealer {
 
     /// Opens a value found under a key.
     pub(super) fn open(&self, name: &RedisKey, value: &[u8]) -> Result<Opened, NotSealedHere> {
+        Opened::parse(self.open_bytes(name, value)?).ok_or(NotSealedHere)
+    }
+
+    /// Opens what [`Self::seal_bytes`] sealed for a key.
+    pub(super) fn open_bytes(&self, name: &RedisKey, value: &[u8]) -> Result<Vec<u8>, NotSealedHere> {
         let (version, rest) = value.split_first().ok_or(NotSealedHere)?;
         let (id, rest) = rest.split_first_chunk::<4>().ok_or(NotSealedHere)?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(NotSealedHere)?;
@@ -153,8 +169,19 @@ impl Sealer {
             .map_err(|_| NotSealedHere)?
             .len();
         plain.truncate(opened_len);
-        Opened::parse(plain).ok_or(NotSealedHere)
+        Ok(plain)
     }
+}
+
+fn key_of(prefix: [u8; 5], tag: &[u8]) -> RedisKey {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut name = [0; KEY_LEN];
+    name[..prefix.len()].copy_from_slice(&prefix);
+    for (digits, byte) in name[prefix.len()..].chunks_exact_mut(2).zip(tag) {
+        digits[0] = HEX[usize::from(byte >> 4)];
+        digits[1] = HEX[usize::from(byte & 15)];
+    }
+    name
 }
 
 fn value_key(secret: &hmac::Key, name: &RedisKey) -> Option<LessSafeKey> {
@@ -238,6 +265,21 @@ mod tests {
             number(0x4142_4344).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_ne!(&name[5..], index_value.as_bytes());
         assert_ne!(name, sealer.name(number(0x4142_4345)));
+    }
+
+    #[test]
+    fn a_note_has_a_name_of_its_own_and_opens_under_no_other() {
+        let sealer = Sealer::new(&secrets(1, &[]));
+        let (one, other) = ("rental-demo".parse().unwrap(), "rental-demo2".parse().unwrap());
+        let name = |partner, id| sealer.note_name(RequestName { partner, id });
+        let own = name(&one, "request-1");
+        assert!(own.starts_with(b"dg:r:") && own[5..].iter().all(u8::is_ascii_hexdigit));
+        let value = sealer.seal_bytes(&own, &[b"no", b"te"]).unwrap();
+        assert_eq!(sealer.open_bytes(&own, &value).unwrap(), b"note");
+        for foreign in [name(&one, "request-2"), name(&other, "request-1"), sealer.name(number(1))] {
+            assert_ne!(foreign, own);
+            assert!(sealer.open_bytes(&foreign, &value).is_err());
+        }
     }
 
     #[test]

@@ -97,8 +97,7 @@ impl Writing {
                 self.observer.redis_not_written(RedisFault::Unwritable);
                 continue;
             };
-            let time_to_live_ms =
-                u64::try_from(self.options.time_to_live.as_millis()).unwrap_or(u64::MAX).max(1);
+            let time_to_live_ms = link::millis(self.options.time_to_live);
             pipeline.cmd("SET").arg(&name[..]).arg(value).arg("PX").arg(time_to_live_ms).ignore();
             written = true;
         }

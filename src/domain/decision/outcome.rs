@@ -1,5 +1,7 @@
 //! The pure outcome: criteria with outcomes and reasons, and the decision over them.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use crate::domain::closed_set::closed_set;
@@ -187,7 +189,7 @@ pub struct Ruling {
     /// The criteria, in the fixed order of the purpose.
     pub criteria: Vec<Criterion>,
     /// What no registry can answer.
-    pub not_covered: &'static [NotCovered],
+    pub not_covered: Cow<'static, [NotCovered]>,
     /// First computable end of a QUALIFIED decision; `None` for claims and other decisions.
     pub reliance_until: Option<Timestamp>,
     /// What to do next.
@@ -229,7 +231,7 @@ impl Ruling {
         Self {
             decision: Decision::Indeterminate,
             criteria: vec![Criterion::unknown(CriterionKind::Subject, Reason::SubjectNotConfirmed)],
-            not_covered: &[],
+            not_covered: Cow::Borrowed(&[]),
             reliance_until: None,
             advice: Advice::CheckInput,
             remedies: Vec::new(),

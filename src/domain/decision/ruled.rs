@@ -258,7 +258,7 @@ fn ruling(question: &Question, criteria: Vec<Criterion>, case: &Case<'_>, now: T
     Ruling {
         decision,
         advice: advice(decision, &criteria),
-        not_covered: not_covered(question, case),
+        not_covered: not_covered(question, case).into(),
         reliance_until,
         remedies: if in_doubt { Vec::new() } else { remedies(question, case) },
         criteria,

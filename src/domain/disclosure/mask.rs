@@ -37,11 +37,24 @@ impl MaskedName {
         }
     }
 
+    /// Reads a mask that was shown before; `None` when the text cannot be one: it shows more than a mask may, or does not end as
+    /// one does.
+    pub fn shown_before(text: &str) -> Option<Self> {
+        let readable = text.chars().filter(|char| !matches!(char, '*' | '·'));
+        let is_mask = text.ends_with('*') && readable.count() <= READABLE_MAX;
+        (is_mask && text.len() <= MASK_BYTES_MAX).then(|| Self(text.to_owned()))
+    }
+
     /// Returns the mask.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
+
+/// A compound surname, or the first characters of two parts.
+const READABLE_MAX: usize = 2;
+/// Two characters, a dot and six stars.
+const MASK_BYTES_MAX: usize = 16;
 
 const MIDDLE_DOT: char = '\u{00B7}';
 
@@ -96,6 +109,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn nothing_but_a_mask_was_shown_before() {
+        for text in ["", "张", "张三", "张三丰*", "张*三", "阿依***·买***", &"*".repeat(17)] {
+            assert_eq!(MaskedName::shown_before(text), None, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_mask_shows_at_most_two_characters(text in "\\PC{1,30}") {
@@ -104,6 +124,7 @@ mod tests {
                 let readable = shown.as_str().chars().filter(|char| !matches!(char, '*' | '·')).count();
                 prop_assert!(readable <= 2);
                 prop_assert!(shown.as_str().ends_with('*'));
+                prop_assert_eq!(MaskedName::shown_before(shown.as_str()), Some(shown));
             }
         }
     }

@@ -36,7 +36,7 @@ pub(in crate::gateway) fn answer_message(
             entry_index: answer.entry.index,
         }),
         charged: answer.charged,
-        replayed: false,
+        replayed: answer.replayed,
         reliance_until: answer.ruling.reliance_until.map(moment_message),
         environment: environment.into(),
         advice: answer.ruling.advice.wire(),

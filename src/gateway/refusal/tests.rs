@@ -153,6 +153,18 @@ fn request_rows() -> Vec<Row> {
         Row(Refusal::MethodNotKnown, Code::Unimplemented, "METHOD_NOT_KNOWN", nothing()),
         Row(Refusal::EntryNotFound, Code::NotFound, "ENTRY_NOT_FOUND", nothing()),
         Row(Refusal::IdempotencyConflict, Code::Aborted, "IDEMPOTENCY_CONFLICT", nothing()),
+        Row(
+            Refusal::RequestIdSpent(EntryAt { origin: "gw-1-00".into(), index: 7 }),
+            Code::FailedPrecondition,
+            "REQUEST_ID_SPENT",
+            Carries {
+                metadata: vec![
+                    ["entry_index", "7"].map(str::to_owned),
+                    ["log_origin", "gw-1-00"].map(str::to_owned),
+                ],
+                ..nothing()
+            },
+        ),
     ]
 }
 

@@ -1,0 +1,182 @@
+//! One request, one answer: a retry is given the answer again, while everything that allowed it still does.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::answer::{Answer, NoAnswer};
+use super::digest::{digest_question, digest_request};
+use super::ports::{Deadline, Fact, LookUpError, Retry, RetryKey, TakenUp};
+use super::request::{About, Request};
+use super::verify::{Caller, Verification};
+use crate::domain::claim::{Claim, Ground};
+use crate::domain::licence::{AsOf, Known, Record};
+use crate::domain::partner::{PartnerId, Standing};
+use crate::domain::policy::{authorise_claim, authorise_presentation};
+
+#[cfg(test)]
+mod tests;
+
+/// A kept answer that may not be given again is asked for once more, as one that is never given again.
+const LOOKS_MAX: usize = 3;
+
+impl Verification {
+    /// Answers one question, once: a retry with the same request id is given the same answer.
+    ///
+    /// Cancel-safe: dropped before the end, nothing is charged; the entry may stand without an answer.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] says whose turn it is.
+    pub async fn verify(
+        &self,
+        caller: Caller<'_>,
+        request: &Request,
+        deadline: Deadline,
+    ) -> Result<Answer, NoAnswer> {
+        let arrived = self.clock.since_boot();
+        let answer = match request.request_id.as_deref() {
+            None => self.answer(&caller, request, deadline, false).await?,
+            Some(id) => self.answer_once(&caller, request, id, deadline).await?,
+        };
+        if answer.confirmed.is_none() {
+            self.wait_for_floor(arrived).await;
+        }
+        Ok(answer)
+    }
+
+    async fn answer_once(
+        &self,
+        caller: &Caller<'_>,
+        request: &Request,
+        id: &str,
+        deadline: Deadline,
+    ) -> Result<Answer, NoAnswer> {
+        let question = digest_question(&request.question, request.known_at, request.known_position);
+        let mut key = RetryKey {
+            partner: &caller.contract.partner,
+            id,
+            content: digest_request(request, question),
+            question,
+            case_reference: &request.case_reference,
+            observed_since: self.observed_since(request),
+        };
+        for _ in 0..LOOKS_MAX {
+            match self.retries.take_up(key, deadline).wait().await {
+                TakenUp::First(retry) => {
+                    return self.answer_and_keep(caller, request, deadline, retry, false).await;
+                }
+                TakenUp::Recorded { about, retry, .. } => {
+                    self.demand_same_subject(request, about, deadline).await?;
+                    return self.answer_and_keep(caller, request, deadline, retry, true).await;
+                }
+                TakenUp::Answered(kept) => match self.give_again(caller, request, *kept, deadline).await? {
+                    Some(answer) => return Ok(answer),
+                    None => key.observed_since = Some(Timestamp::MAX),
+                },
+                TakenUp::Spent(place) => return Err(NoAnswer::RequestIdSpent(place)),
+                TakenUp::OtherContent => return Err(NoAnswer::OtherContent),
+                TakenUp::Late => return Err(NoAnswer::NoFacts(LookUpError::DeadlineExceeded)),
+            }
+        }
+        Err(NoAnswer::NotFreshEnough)
+    }
+
+    /// Returns the moment before which no kept answer may have been observed; `None`: the caller accepts any.
+    fn observed_since(&self, request: &Request) -> Option<Timestamp> {
+        let age = SignedDuration::try_from(request.max_age?).ok()?;
+        Some(self.clock.now().checked_sub(age).unwrap_or(Timestamp::MIN))
+    }
+
+    /// Answers anew. The answer is kept before anybody waits for the floor: whoever leaves meanwhile finds it.
+    async fn answer_and_keep(
+        &self,
+        caller: &Caller<'_>,
+        request: &Request,
+        deadline: Deadline,
+        retry: Box<dyn Retry>,
+        answered_before: bool,
+    ) -> Result<Answer, NoAnswer> {
+        let answer = self.answer(caller, request, deadline, answered_before).await?;
+        retry.answered(&answer);
+        Ok(answer)
+    }
+
+    /// Gives a kept answer again; `None`: something that is known now stands against it, and the question is to be answered anew.
+    ///
+    /// It discloses what was on record before it first left, to whom it was disclosed then: it is no new entry.
+    async fn give_again(
+        &self,
+        caller: &Caller<'_>,
+        request: &Request,
+        kept: Answer,
+        deadline: Deadline,
+    ) -> Result<Option<Answer>, NoAnswer> {
+        let now = self.clock.now();
+        let Request { about, question, fields, .. } = request;
+        match about {
+            About::Claimed(claim) => {
+                authorise_claim(caller.contract, claim, question, *fields, now, &self.rules)
+            }
+            About::Shown(_) => {
+                authorise_presentation(caller.contract, question, *fields, now, &self.rules)
+            }
+        }
+        .map_err(NoAnswer::NotAuthorised)?;
+        self.demand_time_for_the_floor(self.clock.since_boot(), deadline)?;
+        // Whatever the kept answer says: how long this takes must not tell it.
+        let fact = self.facts.look_up(kept.number, None, deadline).wait().await.map_err(NoAnswer::NoFacts)?;
+        match (caller.standing)() {
+            Standing::Active => {}
+            lost => return Err(NoAnswer::StandingLost(lost)),
+        }
+        let may_be_given = self.may_be_given_again(&kept, &caller.contract.partner, request, &fact, now);
+        Ok(may_be_given.then_some(Answer { charged: false, replayed: true, ..kept }))
+    }
+
+    /// Says whether nothing that is known of the subject now forbids what was said of it: erased, protected, somebody else's record, a
+    /// consent that was withdrawn since. What else has changed does not: the answer says as of when it is true.
+    fn may_be_given_again(
+        &self,
+        kept: &Answer,
+        partner: &PartnerId,
+        request: &Request,
+        fact: &Fact,
+        now: Timestamp,
+    ) -> bool {
+        let Some(confirmed) = kept.confirmed else { return true };
+        let Some(record) = fact.record.as_deref() else { return false };
+        let current =
+            record.history.fold(AsOf { moment: now, known: Known { at: now, position: fact.position } });
+        !current.protected
+            && !current.erased
+            && !is_stopped(record, partner, request)
+            && self.pseudonyms.subject_ref(&record.subject, partner) == confirmed.subject_ref
+    }
+
+    /// Refuses another subject under the id of a request of which only the log knows: there it stands under the subject's id, or
+    /// the number's pseudonym if nobody had the number.
+    async fn demand_same_subject(
+        &self,
+        request: &Request,
+        about: Option<[u8; 16]>,
+        deadline: Deadline,
+    ) -> Result<(), NoAnswer> {
+        // What was shown is held to its own redemption, which is of one request alone.
+        let (Some(about), About::Claimed(claim)) = (about, &request.about) else { return Ok(()) };
+        let number = self.pseudonyms.pseudonym(claim.document, &claim.number);
+        if *number.as_bytes() == about {
+            return Ok(());
+        }
+        let fact = self.facts.look_up(number, None, deadline).wait().await.map_err(NoAnswer::NoFacts)?;
+        let is_same = fact.record.is_some_and(|record| *record.subject.as_bytes() == about);
+        if is_same { Ok(()) } else { Err(NoAnswer::OtherContent) }
+    }
+}
+
+/// Says whether the consent the request stands on was withdrawn since.
+fn is_stopped(record: &Record, partner: &PartnerId, request: &Request) -> bool {
+    match &request.about {
+        About::Claimed(Claim { ground: Ground::Consent(evidence), .. }) => {
+            record.stops.stop(partner, request.question.purpose(), evidence.obtained_at)
+        }
+        About::Claimed(_) | About::Shown(_) => false,
+    }
+}
