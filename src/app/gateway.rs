@@ -161,10 +161,8 @@ impl RunningGateway {
             unconfirmed_floor: Duration::from_millis(config.bounds.unconfirmed_floor_ms),
         });
         let rules = Arc::new(config.rules()?);
-        let deployment = Deployment {
-            environment: config.environment.word(),
-            id: registry.keys().deployment_id(),
-        };
+        let deployment =
+            Deployment { environment: config.environment.word(), id: registry.keys().deployment_id() };
         let tokens = open_tokens(&config.presentations, &deployment)?;
         let book = opened.book();
         let wallet = wire(WalletParts {

@@ -242,7 +242,9 @@ impl World {
     /// Opens one log; more are opened by [`Self::retire`].
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        ["here", "there"].map(|name| fs::create_dir(folder.path().join(name)).unwrap());
+        for name in ["here", "there"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
         let clock = Arc::new(SetClock(BEGAN.into()));
         let registry = Arc::new(FakeRegistry::default());
         let (secrets, kept) = (Arc::<Secrets>::default(), Arc::<Kept>::default());
@@ -341,11 +343,12 @@ impl World {
             at: Timestamp::from_second(self.clock.0.load(Ordering::Relaxed)).unwrap(),
             partner: Cow::Owned(partner.parse().unwrap()),
             purpose: purpose.unwrap_or(Purpose::ALL[pick(5)]),
-            ground: GroundKind::ALL[pick(3)],
+            ground: (AuthorisedBy::ALL[pick(3)] == AuthorisedBy::Asserted).then(|| GroundKind::ALL[pick(3)]),
             subject_is_party: pick(2) == 0,
             authorised_by: AuthorisedBy::ALL[pick(3)],
             decision: if is_confirmed { decisions[pick(3)] } else { Decision::Indeterminate },
             charged: true,
+            consent_withdrawn: is_confirmed && pick(7) == 6,
             position: Position { epoch: 1, partition: 0, seq: serial },
             known_at: Timestamp::UNIX_EPOCH,
             nonce,
@@ -438,7 +441,7 @@ impl World {
                 partner: answer.partner.into_owned(),
                 purpose: answer.purpose,
                 case_category: answer.case_category.into_owned(),
-                ground: Some(answer.ground),
+                ground: answer.ground,
                 subject_is_party: answer.subject_is_party,
                 shown: match answer.authorised_by {
                     AuthorisedBy::Qr => Some(PresentationKind::Qr),
@@ -446,6 +449,7 @@ impl World {
                     AuthorisedBy::Asserted => None,
                 },
                 outcome: match answer.decision {
+                    _ if answer.consent_withdrawn => LookUpOutcome::ConsentWithdrawn,
                     _ if !is_confirmed => LookUpOutcome::NotConfirmed,
                     Decision::Qualified => LookUpOutcome::Qualified,
                     Decision::NotQualified => LookUpOutcome::NotQualified,

@@ -12,7 +12,7 @@ use crate::domain::elicence::Display;
 use crate::domain::licence::{
     Change, ChangeKind, DocumentKind, History, LicenceNumber, NumberRules, Record, Stops,
 };
-use crate::domain::partner::PartnerKind;
+use crate::domain::partner::{PartnerId, PartnerKind};
 use crate::domain::presentation::PartnerMark;
 use crate::domain::question::Purpose;
 use crate::domain::subject::{Position, SubjectId, SubjectSecret};

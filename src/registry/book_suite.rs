@@ -10,7 +10,7 @@ use crate::domain::claim::ConsentEvidence;
 use crate::domain::disclosure::{Field, FieldSet};
 use crate::domain::licence::{ChangeKind, STOPS_MAX, StopsFull};
 use crate::domain::partner::PartnerId;
-use crate::domain::presentation::{Audience, Presentation, PresentationId, PresentationKind};
+use crate::domain::presentation::{Audience, PartnerMark, Presentation, PresentationId, PresentationKind};
 use crate::domain::question::Purpose;
 use crate::domain::subject::{NumberPseudonym, SubjectId};
 use crate::evidence::ports::{HoldBack, HoldBacks};
@@ -50,7 +50,7 @@ fn code(fill: u8, uses_max: u16) -> Presentation {
     Presentation {
         id: PresentationId::new(PresentationKind::ShareCode, [fill; 16]),
         number: NumberPseudonym::from_bytes([0x6c; 16]),
-        audience: Audience::Partner(partner("recruiter-demo")),
+        audience: Audience::Partner(PartnerMark::of(&partner("recruiter-demo"))),
         purpose: Some(Purpose::Recruitment),
         fields: Some(FieldSet::of(&[Field::MaskedName])),
         uses_max,

@@ -394,7 +394,10 @@ pub(super) mod tests {
                 states: StateSet::parse("HS"),
                 classes: Some(ClassSet::of(&[VehicleClass::C1, VehicleClass::D])),
                 paper_licence_needed: Some(true),
+                display: Some(DisplayShown { display: Display::Red, deferred: true }),
+                class_groups: Some(Groups { car: true, motorcycle: false }),
             },
+            authorised_by: AuthorisedBy::ShareCode,
             confirmed: Some(Confirmed {
                 subject_ref: SubjectRef([3; 16]),
                 position: Position { epoch: 4, partition: 513, seq: u64::MAX },

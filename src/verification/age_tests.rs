@@ -197,6 +197,7 @@ async fn is_answered(judged_after: u64, stopped_for: u64, synced_after: u64) -> 
         redemptions: Arc::clone(&elsewhere) as _,
         consents: Arc::clone(&elsewhere) as _,
         guesses: elsewhere,
+        retries: Arc::new(super::testing::NeverKept),
         pseudonyms: Arc::clone(&world) as _,
         facts: Arc::clone(&world) as _,
         quotas: Arc::clone(&world) as _,

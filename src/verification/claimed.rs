@@ -12,18 +12,18 @@ use crate::domain::subject::NumberPseudonym;
 
 impl Verification {
     /// Authorise, count, look up, confirm, decide, record, answer.
-    pub(super) async fn answer_claim(
-        &self,
-        asking: &Asking<'_>,
-        claim: &Claim,
-    ) -> Result<Answer, NoAnswer> {
+    pub(super) async fn answer_claim(&self, asking: &Asking<'_>, claim: &Claim) -> Result<Answer, NoAnswer> {
         let Asking { caller, request, question_digest, now, .. } = asking;
         let permit =
             authorise_claim(caller.contract, claim, &request.question, request.fields, *now, &self.rules)
                 .map_err(NoAnswer::NotAuthorised)?;
         let number = self.pseudonyms.pseudonym(claim.document, &claim.number);
         let content = digest_content(request, *question_digest, Some(number));
-        let key = request.request_id.as_deref().map(|id| RequestKey { id, content, answered_before: asking.answered_before });
+        let key = request.request_id.as_deref().map(|id| RequestKey {
+            id,
+            content,
+            answered_before: asking.answered_before,
+        });
         let quota = self.quotas.reserve(asking.partner(), &caller.contract.allowance, key)?;
         self.admit_question(asking, number)?;
         self.demand_time_for_the_floor(asking.arrived, asking.deadline)?;

@@ -109,10 +109,7 @@ pub(super) fn digest_request(request: &Request, question: QuestionDigest) -> Que
     if let Question::PeerScan { scanner } = &request.question {
         bytes.byte(scanner.document.code()).text(scanner.number.expose());
     }
-    bytes
-        .text(&request.case_reference)
-        .text(&request.case_category)
-        .text(&request.operator_id);
+    bytes.text(&request.case_reference).text(&request.case_category).text(&request.operator_id);
     for field in request.fields.iter() {
         bytes.byte(field.code());
     }

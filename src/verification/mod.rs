@@ -5,6 +5,8 @@
 //!
 //! May know: `domain`, `admission`'s words. Must not know: gRPC, stores, the adapters that implement its ports.
 
+#[cfg(test)]
+mod age_tests;
 mod answer;
 mod claimed;
 mod digest;
@@ -15,8 +17,6 @@ mod request;
 mod retried;
 mod scanner;
 mod shown;
-#[cfg(test)]
-mod age_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -115,9 +115,7 @@ impl Verification {
             About::Claimed(claim) => {
                 authorise_claim(caller.contract, claim, question, *fields, now, &self.rules)
             }
-            About::Shown(_) => {
-                authorise_presentation(caller.contract, question, *fields, now, &self.rules)
-            }
+            About::Shown(_) => authorise_presentation(caller.contract, question, *fields, now, &self.rules),
         }
         .map_err(NoAnswer::NotAuthorised)?;
         self.demand_time_for_the_floor(self.clock.since_boot(), deadline)?;

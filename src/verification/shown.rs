@@ -29,11 +29,7 @@ struct Spent {
 
 impl Verification {
     /// Authorise, open, hold to audience, fields and time, count, spend, look up, decide, record, answer.
-    pub(super) async fn answer_shown(
-        &self,
-        asking: &Asking<'_>,
-        shown: &Shown,
-    ) -> Result<Answer, NoAnswer> {
+    pub(super) async fn answer_shown(&self, asking: &Asking<'_>, shown: &Shown) -> Result<Answer, NoAnswer> {
         let Asking { caller, request, question_digest, now, .. } = asking;
         let permit =
             authorise_presentation(caller.contract, &request.question, request.fields, *now, &self.rules)

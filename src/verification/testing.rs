@@ -9,7 +9,7 @@ use jiff::civil::{Date, date};
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
 use super::ports::*;
-use super::{About, Answer, Caller, NoAnswer, Request, Shown, Verification};
+use super::{About, Caller, NoAnswer, Request, Shown, Verification};
 use crate::domain::catalogue::{TestDriver, test_drivers};
 use crate::domain::claim::{Claim, ConsentEvidence, Ground, GroundKind};
 use crate::domain::decision::Decision;
@@ -169,6 +169,7 @@ impl World {
             quotas: Arc::clone(self) as _,
             budget: Arc::clone(self) as _,
             evidence: Arc::clone(self) as _,
+            retries: Arc::new(NeverKept),
             clock: Arc::clone(self) as _,
             rules: Arc::new(Rules::default()),
             age_max: Duration::from_secs(2),
@@ -528,4 +529,17 @@ impl EvidenceLog for World {
         let closed = self.evidence_closed.load(Ordering::SeqCst);
         Box::pin(std::future::ready(if closed { Err(EvidenceUnavailable) } else { Ok(place) }))
     }
+}
+
+/// Keeps no answer: every request is the first of its name.
+pub(super) struct NeverKept;
+
+impl Retries for NeverKept {
+    fn take_up<'a>(&'a self, _key: RetryKey<'a>, _deadline: Deadline) -> Soon<'a, TakenUp> {
+        Soon::Now(TakenUp::First(Box::new(NeverKept)))
+    }
+}
+
+impl Retry for NeverKept {
+    fn answered(self: Box<Self>, _answer: &Answer) {}
 }

@@ -43,8 +43,6 @@ pub struct Verification {
     pub evidence: Arc<dyn EvidenceLog>,
     /// Keeps answers for the retry of their request.
     pub retries: Arc<dyn Retries>,
-    /// Keeps answers for the retry of their request.
-    pub retries: Arc<dyn Retries>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// The dated rules that decide.

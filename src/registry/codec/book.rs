@@ -267,7 +267,7 @@ mod tests {
         Presentation {
             id: PresentationId::from_bytes([0x81; 16]),
             number: NumberPseudonym::from_bytes([2; 16]),
-            audience: Audience::Partner("rental-demo".parse().unwrap()),
+            audience: Audience::Partner(PartnerMark::of(&"rental-demo".parse().unwrap())),
             purpose: Some(Purpose::Rental),
             fields: Some(FieldSet::of(&[Field::ALL[0], Field::ALL[3]])),
             uses_max: 3,

@@ -74,12 +74,13 @@ impl Facts for Registry {
             record: self.record.lock().unwrap().clone(),
             position: Position { epoch: 1, partition: 0, seq: 9 },
             observed_at: self.clock.now(),
+            observed_since_boot: self.clock.since_boot(),
             source: FactSource::Registry,
         }))
     }
 
-    fn still_usable(&self, _pseudonym: NumberPseudonym, _fact: &Fact) -> bool {
-        true
+    fn known_true_at(&self, _pseudonym: NumberPseudonym, fact: &Fact) -> Option<Duration> {
+        Some(fact.observed_since_boot)
     }
 }
 
@@ -150,7 +151,14 @@ fn house() -> House {
         Arc::new(Unobserved),
     );
     let kept = Arc::new(kept.unwrap());
+    // Nothing is shown here: whatever would be asked for it is that of other tests.
+    let elsewhere = crate::verification::testing::World::new();
     let verification = Verification {
+        qr_codes: Arc::clone(&elsewhere) as _,
+        share_codes: Arc::clone(&elsewhere) as _,
+        redemptions: Arc::clone(&elsewhere) as _,
+        consents: Arc::clone(&elsewhere) as _,
+        guesses: elsewhere,
         pseudonyms: Arc::new(Names),
         facts: Arc::clone(&registry) as _,
         quotas: Arc::clone(&limits) as _,
@@ -202,6 +210,7 @@ fn contract() -> Contract {
         starts_at: Timestamp::MIN,
         ends_at: Timestamp::MAX,
         contact: String::new(),
+        presentations_only: false,
     }
 }
 
@@ -225,12 +234,19 @@ fn record(stops: Stops, more: &[ChangeKind]) -> Arc<Record> {
     })
 }
 
+fn claim(name: &str) -> Claim {
+    match request(name).about {
+        About::Claimed(claim) => claim,
+        About::Shown(_) => unreachable!("it claims"),
+    }
+}
+
 fn request(name: &str) -> Request {
     let document = DocumentKind::ResidentId;
     let rules = NumberRules { accept_test_numbers: true };
     let now: Timestamp = "2026-11-22T02:00:00Z".parse().unwrap();
     Request {
-        claim: Claim {
+        about: About::Claimed(Claim {
             document,
             number: LicenceNumber::parse(document, "000000199001010018", rules).unwrap(),
             name: FullName::parse(name).unwrap(),
@@ -241,7 +257,7 @@ fn request(name: &str) -> Request {
                 notice_version: "n-1".to_owned(),
                 evidence_sha256: [6; 32],
             }),
-        },
+        }),
         question: Question::Rental {
             pick_up: now,
             return_at: now + 24.hours(),
@@ -327,7 +343,7 @@ async fn whatever_differs_is_another_request() {
         Request { case_category: "return".to_owned(), ..request(NAME) },
         Request { operator_id: "clerk-2".to_owned(), ..request(NAME) },
         Request { fields: FieldSet::of(&[Field::MaskedName]), ..request(NAME) },
-        Request { claim: Claim { ground: consent_of_today, ..request(NAME).claim }, ..request(NAME) },
+        Request { about: About::Claimed(Claim { ground: consent_of_today, ..claim(NAME) }), ..request(NAME) },
     ];
     for (number, other) in others.iter().enumerate() {
         assert!(matches!(house.verify(other).await, Err(NoAnswer::OtherContent)), "{number}");
@@ -476,7 +492,7 @@ async fn a_refused_request_leaves_its_id_free() {
 /// After a restart the log tells that a request was answered: the same one about the same subject is answered anew, uncharged.
 #[tokio::test]
 async fn what_the_log_recalls_is_answered_anew_uncharged_and_nothing_else_is() {
-    let number = *Names.pseudonym(DocumentKind::ResidentId, &request(NAME).claim.number).as_bytes();
+    let number = *Names.pseudonym(DocumentKind::ResidentId, &claim(NAME).number).as_bytes();
     let question = digest_question(&request(NAME).question, None, None);
     for (about, is_same) in [([4; 16], true), (number, true), ([9; 16], false)] {
         let house = house();
