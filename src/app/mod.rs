@@ -20,6 +20,7 @@ mod probe;
 mod process;
 mod registry;
 mod secrets;
+mod standing;
 mod witness;
 
 pub use calls::start_logging;

@@ -48,11 +48,11 @@ pub struct Verification {
     pub unconfirmed_floor: Duration,
 }
 
-/// Who asks: the contract as read for this request, and the standing, read again right before the record.
+/// Who asks: the contract as read for this request, and the standing, read again around the record.
 pub struct Caller<'a> {
     /// The contract in force.
     pub contract: &'a Contract,
-    /// Reads the standing now.
+    /// Reads the standing now: right before the record, and once more after it.
     pub standing: &'a (dyn Fn() -> Standing + Sync),
 }
 
@@ -86,10 +86,7 @@ impl Verification {
         self.demand_time_for_the_floor(arrived, deadline)?;
 
         let (fact, finding) = self.find(request, &permit, pseudonym, deadline, now).await?;
-        match (caller.standing)() {
-            Standing::Active => {}
-            lost => return Err(NoAnswer::StandingLost(lost)),
-        }
+        demand_good_standing(&caller)?;
         let read_at = self.clock.since_boot();
         let entry = self.evidence.record(&AnswerToRecord {
             at: now,
@@ -114,6 +111,7 @@ impl Verification {
         if self.clock.since_boot().saturating_sub(read_at) > self.age_max {
             return Err(NoAnswer::NotFreshEnough);
         }
+        demand_good_standing(&caller)?;
         // From here on the answer counts, also when the caller leaves before the floor: waiting must not be free.
         let charged = quota.charge();
         let confirmed =
@@ -193,6 +191,14 @@ impl Verification {
         if let Some(rest) = self.unconfirmed_floor.checked_sub(since_arrival) {
             tokio::time::sleep(rest).await;
         }
+    }
+}
+
+/// Reads the standing: right before the record, and after it, because what was known before a slow disk may have grown too old.
+fn demand_good_standing(caller: &Caller<'_>) -> Result<(), NoAnswer> {
+    match (caller.standing)() {
+        Standing::Active => Ok(()),
+        lost => Err(NoAnswer::StandingLost(lost)),
     }
 }
 
