@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::ports::{HoldBackLifted, HoldBackSet};
 use super::report::{
     ErrorBody, HoldBackLine, ImportCounts, ImportEncoding, ImportEvent, ImportFormat, ImportProgress,
-    PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
+    KeyLine, PartnerLine, QuarantineLine, ReloadReport, SettledReport, StandingOrder, StatusReport,
 };
 use crate::domain::licence::DocumentKind;
 
@@ -108,21 +108,49 @@ impl AdminClient {
         Ok(client)
     }
 
-    /// Suspends a partner; `reason` is kept with the standing and shown to operators.
+    /// Suspends a partner; the order's reason is kept with the standing and shown to operators.
     ///
     /// # Errors
     /// As [`AdminClientError`] says.
-    pub fn suspend(&self, partner: &str, reason: &str) -> Result<PartnerLine, AdminClientError> {
-        let body = serde_json::json!({ "reason": reason }).to_string();
-        self.ask(Method::POST, &format!("/v1/partners/{partner}/suspend"), body)
+    pub fn suspend(&self, partner: &str, order: &StandingOrder) -> Result<PartnerLine, AdminClientError> {
+        self.order(&format!("/v1/partners/{partner}/suspend"), order)
     }
 
     /// Lifts a partner's suspension.
     ///
     /// # Errors
     /// As [`AdminClientError`] says.
-    pub fn resume(&self, partner: &str) -> Result<PartnerLine, AdminClientError> {
-        self.ask(Method::POST, &format!("/v1/partners/{partner}/resume"), String::new())
+    pub fn resume(&self, partner: &str, order: &StandingOrder) -> Result<PartnerLine, AdminClientError> {
+        self.order(&format!("/v1/partners/{partner}/resume"), order)
+    }
+
+    /// Denies a key, named by its pin.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says.
+    pub fn deny(&self, pin: &str, order: &StandingOrder) -> Result<KeyLine, AdminClientError> {
+        self.order(&format!("/v1/keys/{pin}/deny"), order)
+    }
+
+    /// Allows a denied key again.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says.
+    pub fn allow(&self, pin: &str, order: &StandingOrder) -> Result<KeyLine, AdminClientError> {
+        self.order(&format!("/v1/keys/{pin}/allow"), order)
+    }
+
+    /// Lists the keys that are denied, or were.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says.
+    pub fn keys(&self) -> Result<Vec<KeyLine>, AdminClientError> {
+        self.ask(Method::GET, "/v1/keys", String::new())
+    }
+
+    fn order<T: DeserializeOwned>(&self, path: &str, order: &StandingOrder) -> Result<T, AdminClientError> {
+        let body = serde_json::to_string(order).map_err(broken_off)?;
+        self.ask(Method::POST, path, body)
     }
 
     /// Lists the partners and where they stand.
@@ -405,6 +433,7 @@ mod tests {
     use super::*;
     use crate::admin::AdminSocket;
     use crate::admin::ports::{IMPORT_LINE_BYTES_MAX, Settlement};
+    use crate::admin::report::{StandingPlace, SuspensionLine};
     use crate::admin::testing::{NUMBER, Process, Scripted};
 
     /// A process with its socket in a folder of its own, served by a runtime of its own.
@@ -460,19 +489,43 @@ mod tests {
     fn a_partner_is_suspended_listed_and_resumed() {
         let served = Served::start(Scripted::default());
         let client = served.client();
-        let line = client.suspend("rental-demo", "unpaid bill 账单").unwrap();
+        let line = client.suspend("rental-demo", &StandingOrder::because("unpaid bill 账单")).unwrap();
         assert_eq!((line.standing.as_str(), line.purposes.len()), ("suspended", 1));
         let lines = client.partners().unwrap();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1].suspended_because.as_deref(), Some("unpaid bill 账单"));
-        assert_eq!(client.resume("rental-demo").unwrap().standing, "active");
+        assert_eq!(client.resume("rental-demo", &StandingOrder::because("paid")).unwrap().standing, "active");
+    }
+
+    #[test]
+    fn a_key_is_denied_listed_and_allowed() {
+        let served = Served::start(Scripted::default());
+        let client = served.client();
+        let pin = "a7".repeat(32);
+        let order =
+            StandingOrder { by: Some("op".into()), here_only: true, ..StandingOrder::because("stolen") };
+        let line = client.deny(&pin, &order).unwrap();
+        let denial = SuspensionLine {
+            place: StandingPlace::ThisReplica,
+            reason: Some("stolen".into()),
+            by: Some("op".into()),
+            since: None,
+        };
+        assert_eq!(line, KeyLine { pin: pin.clone(), denials: vec![denial] });
+        assert_eq!(client.keys().unwrap(), [line]);
+        assert_eq!(client.allow(&pin, &StandingOrder::because("found")).unwrap().denials, []);
+        let malformed = client.deny("a7", &StandingOrder::because("why"));
+        assert_eq!(refused(malformed.unwrap_err()).code, "malformed-pin");
+        let away = refused(client.deny(&"00".repeat(32), &StandingOrder::because("why")).unwrap_err());
+        assert_eq!(away.code, "shared-record-away");
+        assert!(away.next.contains("--here-only"));
     }
 
     #[test]
     fn what_is_refused_says_what_to_do() {
         let served = Served::start(Scripted::default());
         let client = served.client();
-        let unknown = refused(client.suspend("nobody", "why").unwrap_err());
+        let unknown = refused(client.suspend("nobody", &StandingOrder::because("why")).unwrap_err());
         assert_eq!(unknown.code, "partner-not-known");
         assert!(unknown.next.contains("partner list"));
         for (partner, reason, code) in [
@@ -482,7 +535,10 @@ mod tests {
             ("rental-demo", &"x".repeat(501), "malformed-reason"),
             ("rental-demo", &"x".repeat(20_000), "malformed-body"),
         ] {
-            assert_eq!(refused(client.suspend(partner, reason).unwrap_err()).code, code);
+            assert_eq!(
+                refused(client.suspend(partner, &StandingOrder::because(reason)).unwrap_err()).code,
+                code
+            );
         }
         assert!(served.process.0.suspended.lock().unwrap().is_empty());
     }

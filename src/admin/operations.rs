@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::ports::{Operator, OperatorError, Settlement, Status};
-use super::report::{ErrorBody, StatusReport};
+use super::report::{ErrorBody, SHARED_RECORD_AWAY, StandingOrder, StatusReport};
 use super::{backup, hold_backs, import};
-use crate::domain::partner::{PartnerId, PartnerIdFault};
+use crate::domain::partner::PartnerIdFault;
+use crate::domain::standing::{KeyPinFault, RecordedState};
 
 /// The largest body but an import's.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -35,6 +36,9 @@ pub(super) fn router(operator: Arc<dyn Operator>, status: Arc<dyn Status>) -> Ro
         .route("/v1/partners", get(partners))
         .route("/v1/partners/{id}/suspend", post(suspend))
         .route("/v1/partners/{id}/resume", post(resume))
+        .route("/v1/keys", get(keys))
+        .route("/v1/keys/{pin}/deny", post(deny))
+        .route("/v1/keys/{pin}/allow", post(allow))
         .route("/v1/reload", post(reload))
         .route("/v1/quarantine", get(quarantine))
         .route("/v1/quarantine/{handle}/discard", post(discard))
@@ -51,38 +55,52 @@ pub(super) fn router(operator: Arc<dyn Operator>, status: Arc<dyn Status>) -> Ro
         .with_state(Served { operator, status })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Suspension {
-    reason: String,
+type Ordered = Result<Json<StandingOrder>, JsonRejection>;
+
+async fn suspend(State(served): State<Served>, Path(id): Path<String>, order: Ordered) -> Response {
+    change_partner(&served, &id, RecordedState::Suspended, order).await
 }
 
-async fn suspend(
-    State(served): State<Served>,
-    Path(id): Path<String>,
-    suspension: Result<Json<Suspension>, JsonRejection>,
-) -> Response {
-    let reason = match suspension {
-        Ok(Json(suspension)) => suspension.reason,
-        Err(rejection) => return Refused::body(&rejection).into_response(),
-    };
+async fn resume(State(served): State<Served>, Path(id): Path<String>, order: Ordered) -> Response {
+    change_partner(&served, &id, RecordedState::Active, order).await
+}
+
+async fn change_partner(served: &Served, id: &str, state: RecordedState, order: Ordered) -> Response {
+    match (fit(order), id.parse()) {
+        (Ok(order), Ok(partner)) => answer(served.operator.change_partner(partner, state, order).await),
+        (Err(refused), _) => refused.into_response(),
+        (_, Err(fault)) => Refused::id(fault).into_response(),
+    }
+}
+
+async fn deny(State(served): State<Served>, Path(pin): Path<String>, order: Ordered) -> Response {
+    change_key(&served, &pin, RecordedState::Suspended, order).await
+}
+
+async fn allow(State(served): State<Served>, Path(pin): Path<String>, order: Ordered) -> Response {
+    change_key(&served, &pin, RecordedState::Active, order).await
+}
+
+async fn change_key(served: &Served, pin: &str, state: RecordedState, order: Ordered) -> Response {
+    match (fit(order), pin.parse()) {
+        (Ok(order), Ok(key)) => answer(served.operator.change_key(key, state, order).await),
+        (Err(refused), _) => refused.into_response(),
+        (_, Err(fault)) => Refused::pin(fault).into_response(),
+    }
+}
+
+async fn keys(State(served): State<Served>) -> Response {
+    answer(served.operator.keys().await)
+}
+
+/// Holds an order to what a record can hold.
+fn fit(order: Ordered) -> Result<StandingOrder, Refused> {
+    let Json(order) = order.map_err(|rejection| Refused::body(&rejection))?;
+    let reason = &order.reason;
     let is_fit = !reason.trim().is_empty()
         && reason.chars().count() <= REASON_CHARACTERS_MAX
         && !reason.contains(char::is_control);
-    if !is_fit {
-        return Refused::reason().into_response();
-    }
-    match id.parse() {
-        Ok(partner) => answer(served.operator.suspend(partner, reason).await),
-        Err(fault) => Refused::id(fault).into_response(),
-    }
-}
-
-async fn resume(State(served): State<Served>, Path(id): Path<String>) -> Response {
-    match id.parse::<PartnerId>() {
-        Ok(partner) => answer(served.operator.resume(partner).await),
-        Err(fault) => Refused::id(fault).into_response(),
-    }
+    if is_fit { Ok(order) } else { Err(Refused::reason()) }
 }
 
 async fn partners(State(served): State<Served>) -> Response {
@@ -173,6 +191,11 @@ impl Refused {
         Self { code: StatusCode::BAD_REQUEST, body }
     }
 
+    fn pin(fault: KeyPinFault) -> Self {
+        let next = "`drivegate partner list` shows the keys that are denied";
+        Self { code: StatusCode::BAD_REQUEST, body: error_body("malformed-pin", &fault.to_string(), next) }
+    }
+
     fn reason() -> Self {
         let message = format!("a reason has 1 to {REASON_CHARACTERS_MAX} printable characters");
         let body = error_body("malformed-reason", &message, "say why in one line: it is kept on record");
@@ -217,6 +240,7 @@ impl From<OperatorError> for Refused {
             OperatorError::PartnerNotKnown => StatusCode::NOT_FOUND,
             OperatorError::Busy { .. } => StatusCode::CONFLICT,
             OperatorError::NotUsable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            OperatorError::SharedRecordAway => StatusCode::SERVICE_UNAVAILABLE,
             OperatorError::Failed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { code, body: said(&error) }
@@ -235,6 +259,7 @@ pub(super) fn said(error: &OperatorError) -> ErrorBody {
         OperatorError::PartnerNotKnown => ("partner-not-known", "`drivegate partner list` shows the ids"),
         OperatorError::Busy { .. } => ("busy", "wait until it is done, then try again"),
         OperatorError::NotUsable { .. } => ("not-usable", "correct it and try again"),
+        OperatorError::SharedRecordAway => ("shared-record-away", SHARED_RECORD_AWAY),
         OperatorError::Failed { .. } => ("failed", "the gateway's log has the chain of causes"),
     };
     error_body(code, &error.to_string(), next)

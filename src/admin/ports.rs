@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::report::{
-    HealthReport, HoldBackLine, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, PartnerLine,
-    QuarantineLine, ReloadReport, SettledReport, StatusReport,
+    HealthReport, HoldBackLine, ImportCounts, ImportEncoding, ImportFormat, ImportProgress, KeyLine,
+    PartnerLine, QuarantineLine, ReloadReport, SettledReport, StandingOrder, StatusReport,
 };
 use crate::domain::licence::DocumentKind;
 use crate::domain::partner::PartnerId;
+use crate::domain::standing::{KeyPin, RecordedState};
 
 /// A future a port returns.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -100,11 +101,25 @@ pub struct LogUnreadable;
 
 /// Everything that changes state on the operator's word.
 pub trait Operator: Send + Sync + 'static {
-    /// Suspends a partner; durable before it returns, and it bites on the next request.
-    fn suspend(&self, partner: PartnerId, reason: String) -> Later<'_, Result<PartnerLine, OperatorError>>;
+    /// Suspends a partner or lets it call again; durable before it returns, and it bites on the next request. Where replicas share a
+    /// registry the change is theirs, too, within a second, unless the order is for here only.
+    fn change_partner(
+        &self,
+        partner: PartnerId,
+        state: RecordedState,
+        order: StandingOrder,
+    ) -> Later<'_, Result<PartnerLine, OperatorError>>;
 
-    /// Lifts a suspension; durable before it returns.
-    fn resume(&self, partner: PartnerId) -> Later<'_, Result<PartnerLine, OperatorError>>;
+    /// Denies a key or allows it again; as [`Self::change_partner`].
+    fn change_key(
+        &self,
+        key: KeyPin,
+        state: RecordedState,
+        order: StandingOrder,
+    ) -> Later<'_, Result<KeyLine, OperatorError>>;
+
+    /// Lists the keys that are denied, or were.
+    fn keys(&self) -> Later<'_, Result<Vec<KeyLine>, OperatorError>>;
 
     /// Lists the partners and where they stand.
     fn partners(&self) -> Later<'_, Result<Vec<PartnerLine>, OperatorError>>;
@@ -240,6 +255,9 @@ pub enum OperatorError {
         /// What is wrong with it.
         what: String,
     },
+    /// The record all replicas share cannot be written now. Try again, or write this replica's alone.
+    #[error("the standing record that all replicas share cannot be written")]
+    SharedRecordAway,
     /// It could not be done. The gateway's log has the chain of causes.
     #[error("{what}")]
     Failed {

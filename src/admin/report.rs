@@ -127,13 +127,89 @@ pub struct PartnerLine {
     pub kind: PartnerKind,
     /// `active`, `suspended` or `contract-not-in-force`.
     pub standing: String,
-    /// Why it is suspended.
+    /// Why it is suspended: the first reason on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended_because: Option<String>,
+    /// Every place that suspends it: all must let it go before it may call again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspensions: Vec<SuspensionLine>,
     /// The purposes its contract lists.
     pub purposes: Vec<Purpose>,
     /// The end of its contract (RFC 3339).
     pub ends_at: String,
+}
+
+/// Where something speaks against a partner or a key. The strictest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StandingPlace {
+    /// The contract's file says `suspended`.
+    Contract,
+    /// The standing record of this replica.
+    ThisReplica,
+    /// The standing record all replicas share.
+    Shared,
+}
+
+impl StandingPlace {
+    /// Says it to a person.
+    pub const fn said(self) -> &'static str {
+        match self {
+            Self::Contract => "its contract's file",
+            Self::ThisReplica => "this replica's record",
+            Self::Shared => "the shared record",
+        }
+    }
+}
+
+/// One place that speaks against a partner or a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuspensionLine {
+    /// Which.
+    pub place: StandingPlace,
+    /// Why; a contract's file gives no reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Since when (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// A key of the deny list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLine {
+    /// SHA-256 of its SubjectPublicKeyInfo, in hexadecimal.
+    pub pin: String,
+    /// Every place that denies it; none: it is allowed again.
+    pub denials: Vec<SuspensionLine>,
+}
+
+/// What the operator adds to a change of standing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StandingOrder {
+    /// Why, for the operators who come after: 1 to 500 printable characters.
+    pub reason: String,
+    /// Who says so; the socket itself if nobody is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Writes this replica's record alone, though the replicas share one.
+    #[serde(default)]
+    pub here_only: bool,
+}
+
+/// What to do when the shared standing record cannot be written.
+pub const SHARED_RECORD_AWAY: &str = "try again when PostgreSQL's primary is back (`drivegate partner list` says whether it was done); \
+     --here-only writes a file that binds this replica alone: give it on every replica that still answers";
+
+impl StandingOrder {
+    /// Gives a reason and nothing else.
+    pub fn because(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), by: None, here_only: false }
+    }
 }
 
 /// A change of the authority that waits, as the operator sees it. Nothing in it tells whom it is about.

@@ -13,17 +13,20 @@ use super::ports::{
 };
 use super::report::{
     Condition, HealthReport, HoldBackLine, ImportCounts, ImportEncoding, ImportFormat, ImportProgress,
-    PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
+    KeyLine, PartnerLine, QuarantineLine, ReloadReport, SettledReport, StandingOrder, StandingPlace,
+    StatusReport, SuspensionLine,
 };
 use crate::domain::licence::DocumentKind;
 use crate::domain::partner::{PartnerId, PartnerKind};
 use crate::domain::question::Purpose;
+use crate::domain::standing::{KeyPin, RecordedState};
 
 /// Plays the process.
 #[derive(Default)]
 pub(super) struct Scripted {
     pub(super) parts: Mutex<Vec<(&'static str, Condition)>>,
     pub(super) suspended: Mutex<BTreeMap<String, String>>,
+    pub(super) keys: Mutex<Vec<KeyLine>>,
     pub(super) imported: Mutex<Vec<String>>,
     pub(super) settled: Mutex<Vec<(String, Settlement)>>,
     /// What is held back from the one driver there is, whose number is `NUMBER`.
@@ -49,6 +52,7 @@ impl Scripted {
             kind: PartnerKind::Rental,
             standing: if suspended_because.is_some() { "suspended" } else { "active" }.into(),
             suspended_because,
+            suspensions: vec![],
             purposes: vec![Purpose::Rental],
             ends_at: "2027-01-01T00:00:00Z".into(),
         }
@@ -132,21 +136,48 @@ fn known(holder: &HolderSaid) -> Result<(), OperatorError> {
 pub(super) struct Process(pub(super) Arc<Scripted>);
 
 impl Operator for Process {
-    fn suspend(&self, partner: PartnerId, reason: String) -> Later<'_, Result<PartnerLine, OperatorError>> {
+    fn change_partner(
+        &self,
+        partner: PartnerId,
+        state: RecordedState,
+        order: StandingOrder,
+    ) -> Later<'_, Result<PartnerLine, OperatorError>> {
         Box::pin(async move {
             if partner.as_str() == "nobody" {
                 return Err(OperatorError::PartnerNotKnown);
             }
-            self.0.suspended.lock().unwrap().insert(partner.as_str().into(), reason);
+            let mut suspended = self.0.suspended.lock().unwrap();
+            match state {
+                RecordedState::Suspended => suspended.insert(partner.as_str().into(), order.reason),
+                RecordedState::Active => suspended.remove(partner.as_str()),
+            };
+            drop(suspended);
             Ok(self.0.line(&partner))
         })
     }
 
-    fn resume(&self, partner: PartnerId) -> Later<'_, Result<PartnerLine, OperatorError>> {
+    /// The shared record of the key of zeros is away.
+    fn change_key(
+        &self,
+        key: KeyPin,
+        state: RecordedState,
+        order: StandingOrder,
+    ) -> Later<'_, Result<KeyLine, OperatorError>> {
         Box::pin(async move {
-            self.0.suspended.lock().unwrap().remove(partner.as_str());
-            Ok(self.0.line(&partner))
+            if key == KeyPin([0; 32]) {
+                return Err(OperatorError::SharedRecordAway);
+            }
+            let place = if order.here_only { StandingPlace::ThisReplica } else { StandingPlace::Shared };
+            let denial = SuspensionLine { place, reason: Some(order.reason), by: order.by, since: None };
+            let denials = (state == RecordedState::Suspended).then_some(denial).into_iter().collect();
+            let line = KeyLine { pin: key.to_string(), denials };
+            *self.0.keys.lock().unwrap() = vec![line.clone()];
+            Ok(line)
         })
+    }
+
+    fn keys(&self) -> Later<'_, Result<Vec<KeyLine>, OperatorError>> {
+        Box::pin(async { Ok(self.0.keys.lock().unwrap().clone()) })
     }
 
     fn partners(&self) -> Later<'_, Result<Vec<PartnerLine>, OperatorError>> {

@@ -27,6 +27,7 @@ use super::registry::Registry;
 use super::secrets::load_or_make_key;
 use super::tokens::open_tokens;
 use super::wallet::{WalletParts, wire};
+use crate::admission::standing::StandingRecords;
 use crate::audit::{AllLogs, IndexFeed, Journal, JournalOptions, LogTree, Opener, TreeOptions};
 use crate::cache::{
     CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable,
@@ -60,6 +61,10 @@ const BACKGROUND_THREADS: usize = 2;
 /// How long the last look-ups may take to get into the index.
 const INDEX_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long a start waits for the shared standing record, and how often it looks.
+const STANDING_WITHIN: Duration = Duration::from_secs(2);
+const STANDING_LOOK: Duration = Duration::from_millis(5);
+
 /// How long the last traces may take to leave.
 const TRACES_WITHIN: Duration = Duration::from_secs(2);
 
@@ -88,6 +93,8 @@ pub(super) struct Parts {
     pub(super) registry: Arc<dyn LicenceStore>,
     /// The same registry, when it is this process that keeps its file.
     pub(super) embedded: Option<Arc<EmbeddedRegistry>>,
+    /// The standing record all replicas share, where they do.
+    pub(super) shared_standing: Option<Arc<dyn StandingRecords>>,
     pub(super) slots: Arc<SlotTable>,
     pub(super) probe: RegistryProbe,
     pub(super) facts: Arc<FactCache>,
@@ -127,6 +134,7 @@ impl RunningGateway {
             opened.watermark(),
             Arc::clone(&clock),
         );
+        opened.share_standing(&identity, config, &clock);
         opened.tell(&slots, config, &clock);
         let redis = config
             .cache
@@ -209,6 +217,7 @@ impl RunningGateway {
             identity,
             registry,
             embedded: opened.embedded(),
+            shared_standing: opened.standing(),
             slots,
             probe: RegistryProbe::default(),
             facts,
@@ -228,6 +237,7 @@ impl RunningGateway {
             metrics,
             accepts_test_numbers,
         });
+        await_standing(&parts);
         Self::serve(config, parts, verification, bridge, tracer, background)
     }
 
@@ -384,6 +394,16 @@ impl RunningGateway {
             }
             background.shutdown_timeout(self.drain_max.min(Duration::from_secs(1)));
         }
+    }
+}
+
+/// Waits until the shared standing record was read: before, every call would be UNAVAILABLE. Blocks, but not for ever: a server that
+/// went away meanwhile is no reason not to start.
+fn await_standing(parts: &Parts) {
+    let Some(shared) = parts.identity.roster().shared() else { return };
+    let until = parts.clock.since_boot() + STANDING_WITHIN;
+    while !shared.is_current() && parts.clock.since_boot() < until {
+        std::thread::sleep(STANDING_LOOK);
     }
 }
 

@@ -23,6 +23,7 @@ mod process;
 mod registry;
 mod retries;
 mod secrets;
+mod standing;
 mod tokens;
 mod wallet;
 mod witness;

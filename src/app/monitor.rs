@@ -100,9 +100,10 @@ impl Monitor {
             match self.parts.standing_of(&slot, now) {
                 Standing::Active => active += 1,
                 Standing::Suspended => suspended += 1,
-                Standing::ContractNotInForce | Standing::NotListed | Standing::CertificateNotAccepted => {
-                    not_in_force += 1;
-                }
+                Standing::ContractNotInForce
+                | Standing::NotListed
+                | Standing::CertificateNotAccepted
+                | Standing::NotKnown => not_in_force += 1,
             }
         }
         metrics.partners(StandingLabel::Active, active);

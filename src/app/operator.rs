@@ -20,7 +20,7 @@ use crate::admin::ports::{
 };
 use crate::admin::report::{
     Condition, HealthReport, HoldBackLine, ImportCounts, ImportEncoding, ImportFormat, ImportProgress,
-    PartnerLine, QuarantineLine, ReloadReport, SettledReport, StatusReport,
+    KeyLine, PartnerLine, QuarantineLine, ReloadReport, SettledReport, StandingOrder, StatusReport,
 };
 use crate::audit::{JournalHealth, TreeHealth};
 use crate::cache::FeedAge;
@@ -28,8 +28,9 @@ use crate::config::GatewayConfig;
 use crate::domain::licence::NumberRules;
 use crate::domain::partner::{PartnerId, Standing};
 use crate::domain::policy::POLICY_VERSION;
+use crate::domain::standing::{KeyPin, RecordedState, StandingChange, StandingOf};
 use crate::domain::time::{Clock, civil_day};
-use crate::identity::{PartnerSlot, StandingError};
+use crate::identity::PartnerSlot;
 use crate::registry::{EmbeddedRegistry, import};
 
 /// Who changed a standing over the socket; the socket admits the gateway's own user and root alone.
@@ -78,6 +79,15 @@ impl Parts {
                 "changes do not arrive: cached facts are not used until they do",
             ),
         };
+        report = match self.identity.roster().shared() {
+            None => report,
+            Some(shared) if shared.is_current() => report.healthy("standing"),
+            Some(_) => report.unhealthy(
+                "standing",
+                Condition::Degraded,
+                "who may call now cannot be read from the shared record: no answer leaves until it can",
+            ),
+        };
         report = match self.facts.asks_redis() {
             None => report,
             Some(true) => report.healthy("redis"),
@@ -89,18 +99,6 @@ impl Parts {
             report = report.unhealthy("listener", Condition::Failing, "draining before a stop");
         }
         report
-    }
-
-    /// Says where a contract's partner stands, apart from its certificates.
-    pub(super) fn standing_of(&self, slot: &PartnerSlot, now: Timestamp) -> Standing {
-        let contract = &slot.contract;
-        if slot.suspended || self.identity.standing().is_suspended(&contract.partner) {
-            Standing::Suspended
-        } else if now < contract.starts_at || now >= contract.ends_at {
-            Standing::ContractNotInForce
-        } else {
-            Standing::Active
-        }
     }
 }
 
@@ -150,20 +148,34 @@ impl GatewayOperator {
         let standing = match self.parts.standing_of(slot, self.parts.clock.now()) {
             Standing::Active => "active",
             Standing::Suspended => "suspended",
-            Standing::ContractNotInForce | Standing::NotListed | Standing::CertificateNotAccepted => {
-                "contract-not-in-force"
-            }
+            Standing::ContractNotInForce
+            | Standing::NotListed
+            | Standing::CertificateNotAccepted
+            | Standing::NotKnown => "contract-not-in-force",
         };
-        let record = self.parts.identity.standing().record(&contract.partner);
+        let suspensions = self.parts.suspensions(slot);
         PartnerLine {
             id: contract.partner.to_string(),
             display_name: contract.display_name.clone(),
             kind: contract.kind,
             standing: standing.to_owned(),
-            suspended_because: record.filter(|_| standing == "suspended").map(|record| record.reason),
+            suspended_because: suspensions.iter().find_map(|suspension| suspension.reason.clone()),
+            suspensions,
             purposes: contract.purposes.iter().map(|terms| terms.purpose).collect(),
             ends_at: contract.ends_at.to_string(),
         }
+    }
+
+    async fn change(
+        &self,
+        of: StandingOf,
+        state: RecordedState,
+        order: StandingOrder,
+    ) -> Result<(), OperatorError> {
+        let StandingOrder { reason, by, here_only } = order;
+        let by = by.unwrap_or_else(|| BY_SOCKET.to_owned());
+        let change = StandingChange { of, state, reason, by, at: self.parts.clock.now() };
+        self.parts.change_standing(change, here_only).await
     }
 
     fn slot(&self, partner: &PartnerId) -> Result<Arc<PartnerSlot>, OperatorError> {
@@ -211,26 +223,33 @@ impl Status for GatewayOperator {
 }
 
 impl Operator for GatewayOperator {
-    fn suspend(&self, partner: PartnerId, reason: String) -> Later<'_, Result<PartnerLine, OperatorError>> {
+    fn change_partner(
+        &self,
+        partner: PartnerId,
+        state: RecordedState,
+        order: StandingOrder,
+    ) -> Later<'_, Result<PartnerLine, OperatorError>> {
         Box::pin(async move {
             let slot = self.slot(&partner)?;
-            let book = self.parts.identity.standing();
-            book.suspend(&partner, &reason, BY_SOCKET, self.parts.clock.now())
-                .map_err(|error| not_written(&error))?;
-            tracing::info!(partner = partner.as_str(), "partner suspended");
+            self.change(StandingOf::Partner(partner), state, order).await?;
             Ok(self.line(&slot))
         })
     }
 
-    fn resume(&self, partner: PartnerId) -> Later<'_, Result<PartnerLine, OperatorError>> {
+    fn change_key(
+        &self,
+        key: KeyPin,
+        state: RecordedState,
+        order: StandingOrder,
+    ) -> Later<'_, Result<KeyLine, OperatorError>> {
         Box::pin(async move {
-            let slot = self.slot(&partner)?;
-            let book = self.parts.identity.standing();
-            book.resume(&partner, "resumed", BY_SOCKET, self.parts.clock.now())
-                .map_err(|error| not_written(&error))?;
-            tracing::info!(partner = partner.as_str(), "partner resumed");
-            Ok(self.line(&slot))
+            self.change(StandingOf::Key(key), state, order).await?;
+            Ok(self.parts.key_line(key))
         })
+    }
+
+    fn keys(&self) -> Later<'_, Result<Vec<KeyLine>, OperatorError>> {
+        Box::pin(std::future::ready(Ok(self.parts.key_lines())))
     }
 
     fn partners(&self) -> Later<'_, Result<Vec<PartnerLine>, OperatorError>> {
@@ -373,12 +392,5 @@ fn counts(report: import::ImportReport) -> ImportCounts {
         imported: report.created + report.appended,
         unchanged: report.unchanged,
         rejected: report.rejected,
-    }
-}
-
-fn not_written(error: &StandingError) -> OperatorError {
-    match error {
-        StandingError::Prose => OperatorError::NotUsable { what: error.to_string() },
-        _ => OperatorError::Failed { what: format!("the standing record was not written: {error}") },
     }
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::error::StartError;
+use crate::admission::standing::StandingRecords;
 use crate::cache::{FeedWatermark, SlotTable, Watermark};
 use crate::config::GatewayConfig;
 use crate::config::postgres::PostgresConfig;
 use crate::domain::time::Clock;
 use crate::evidence::ports::{HoldBacks, LookUpIndex, SubjectSecrets};
+use crate::identity::Identity;
 use crate::intake::IntakeOptions;
 use crate::intake::ports::ChangeStore;
 use crate::issuing::ports::{DriverConsents, PresentationBook};
@@ -142,6 +144,21 @@ impl Registry {
         match self {
             Self::Embedded(..) => Watermark::InProcess,
             Self::Postgres(_) => Watermark::Tailed(Arc::new(FeedWatermark::default())),
+        }
+    }
+
+    /// Returns the standing record all replicas share; `None` where there is one replica and its files say everything.
+    pub(super) fn standing(&self) -> Option<Arc<dyn StandingRecords>> {
+        match self {
+            Self::Embedded(..) => None,
+            Self::Postgres(registry) => Some(Arc::clone(registry) as _),
+        }
+    }
+
+    /// Has the shared standing record count, where there is one. Before [`Self::tell`].
+    pub(super) fn share_standing(&self, identity: &Identity, config: &GatewayConfig, clock: &Arc<dyn Clock>) {
+        if let Self::Postgres(registry) = self {
+            registry.follow_standing(identity.share_standing(config.freshness(), Arc::clone(clock)));
         }
     }
 

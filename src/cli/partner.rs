@@ -1,9 +1,12 @@
 //! `drivegate partner`: shows and changes partners and their standing.
 //!
-//! It works on the deployment's files alone; a running gateway watches the same files and follows within a second.
+//! It works on the deployment's files; a running gateway watches the same files and follows within a second. Where replicas share a
+//! registry, standing is on the record they share.
 
 mod change;
+mod records;
 mod show;
+mod standing;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,10 +14,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::deployment::Places;
+use crate::domain::standing::RecordedState;
 
 /// Shows and changes partners and their standing.
 ///
-/// Works on the files a deployment's config.toml names; a running gateway follows within a second.
+/// Works on the files a deployment's config.toml names; a running gateway follows within a second. With a registry on PostgreSQL,
+/// standing is changed on the record all replicas share.
 #[derive(Debug, Args)]
 pub struct PartnerCommand {
     #[command(subcommand)]
@@ -28,9 +33,13 @@ enum PartnerAction {
     Add(Box<change::AddArgs>),
     Rotate(change::RotateArgs),
     /// Suspends a partner: within a second it is refused, on open connections too.
-    Suspend(change::StandingArgs),
+    Suspend(standing::StandingArgs),
     /// Lets a suspended partner call again, as far as its contract does.
-    Resume(change::StandingArgs),
+    Resume(standing::StandingArgs),
+    /// Denies a key: within a second no certificate with it is accepted, on open connections too.
+    Deny(standing::KeyArgs),
+    /// Accepts a denied key again.
+    Allow(standing::KeyArgs),
 }
 
 /// Where the deployment is.
@@ -58,8 +67,10 @@ impl PartnerCommand {
             PartnerAction::Show(args) => args.run(),
             PartnerAction::Add(args) => args.run(),
             PartnerAction::Rotate(args) => args.run(),
-            PartnerAction::Suspend(args) => args.suspend(),
-            PartnerAction::Resume(args) => args.resume(),
+            PartnerAction::Suspend(args) => args.change(RecordedState::Suspended),
+            PartnerAction::Resume(args) => args.change(RecordedState::Active),
+            PartnerAction::Deny(args) => args.change(RecordedState::Suspended),
+            PartnerAction::Allow(args) => args.change(RecordedState::Active),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod policy;
 pub mod presentation;
 pub mod question;
 pub mod rules;
+pub mod standing;
 pub mod subject;
 pub mod time;
 pub mod vehicle;

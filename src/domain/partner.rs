@@ -159,7 +159,7 @@ pub struct PeerIdentity {
     pub not_after: Timestamp,
 }
 
-/// Whether a partner may call now; read on every request. The strictest of file, record and certificate.
+/// Whether a partner may call now; read on every request. The strictest of contract file, records and certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It may call.
@@ -170,6 +170,9 @@ pub enum Standing {
     ContractNotInForce,
     /// No contract lists this certificate (any more).
     NotListed,
-    /// The certificate was revoked, or has expired on an open connection.
+    /// The certificate was revoked, its key was denied, or it has expired on an open connection.
     CertificateNotAccepted,
+    /// Nothing known speaks against it, but what is known of the shared record is older than the freshness bound: an error,
+    /// no refusal.
+    NotKnown,
 }

@@ -38,7 +38,7 @@ pub struct Receipts {
     pub unconfirmed_floor: Duration,
 }
 
-/// Who asks: the partner, and its standing, read again right before the record.
+/// Who asks: the partner, and its standing, read again around the record.
 #[derive(Clone, Copy)]
 pub struct ReceiptCaller<'a> {
     /// Who.
@@ -115,10 +115,7 @@ impl Receipts {
         let own = self.entries.answered(&entry).filter(|answered| answered.partner == *caller.partner);
         let answered = own.ok_or(NoReceipt::NotFound)?;
         let made = self.make(&*log, &entry, &place, &answered, &checkpoint).await?;
-        match (caller.standing)() {
-            Standing::Active => {}
-            lost => return Err(NoReceipt::StandingLost(lost)),
-        }
+        demand_good_standing(caller)?;
         let access = AccessToRecord {
             at: self.clock.now(),
             partner: Some(caller.partner),
@@ -126,6 +123,7 @@ impl Receipts {
         };
         let recorded = self.accesses.record_access(&access).await;
         recorded.map_err(|_unavailable| NoReceipt::NoEvidence)?;
+        demand_good_standing(caller)?;
         if !answered.confirmed {
             self.wait_until(arrived + self.unconfirmed_floor).await;
         }
@@ -205,5 +203,13 @@ impl Receipts {
         if let Some(rest) = moment.checked_sub(self.clock.since_boot()) {
             tokio::time::sleep(rest).await;
         }
+    }
+}
+
+/// Reads the standing: right before the record, and after it, because what was known before a slow disk may have grown too old.
+fn demand_good_standing(caller: ReceiptCaller<'_>) -> Result<(), NoReceipt> {
+    match (caller.standing)() {
+        Standing::Active => Ok(()),
+        lost => Err(NoReceipt::StandingLost(lost)),
     }
 }

@@ -1,6 +1,7 @@
 //! Who is given a receipt, who is not, and when the refusal leaves.
 #![allow(clippy::disallowed_methods, reason = "when a refusal leaves is measured in real time")]
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -228,7 +229,7 @@ type Given = Vec<(Result<Receipt, NoReceipt>, Duration)>;
 /// What was put on record about it: of which log, which entry, whether with openings.
 type OnRecord = Vec<(String, u64, bool)>;
 
-fn ask(world: World, questions: &[Asked], standing: Standing) -> (Given, OnRecord) {
+fn ask(world: World, questions: &[Asked], standing: impl Fn() -> Standing + Sync) -> (Given, OnRecord) {
     let world = Arc::new(World { begun: Some(Instant::now()), ..world });
     let fake = Arc::new(Fake(Arc::clone(&world)));
     let receipts = Receipts {
@@ -241,7 +242,6 @@ fn ask(world: World, questions: &[Asked], standing: Standing) -> (Given, OnRecor
         unconfirmed_floor: FLOOR,
     };
     let partner: PartnerId = "mine".parse().unwrap();
-    let standing = move || standing;
     let caller = ReceiptCaller { partner: &partner, standing: &standing };
     let one = async |asked| {
         let begun = Instant::now();
@@ -254,13 +254,13 @@ fn ask(world: World, questions: &[Asked], standing: Standing) -> (Given, OnRecor
 }
 
 fn one(world: World, asked: Asked) -> (Result<Receipt, NoReceipt>, Duration) {
-    ask(world, &[asked], Standing::Active).0.remove(0)
+    ask(world, &[asked], || Standing::Active).0.remove(0)
 }
 
 #[test]
 fn the_partner_that_asked_is_given_its_receipt_and_that_is_on_record() {
     let questions = [at(ORIGIN, 0), at(PEER, 1), request(REQUEST)];
-    let (given, accesses) = ask(World::default(), &questions, Standing::Active);
+    let (given, accesses) = ask(World::default(), &questions, || Standing::Active);
     let receipt = |text: &str, place| Receipt { text: text.into(), place, subject_erased: false };
     assert_eq!(given[0].0, Ok(receipt("mine c", place(ORIGIN, 0))));
     assert_eq!(given[1].0, Ok(receipt("mine u", place(PEER, 1))));
@@ -284,7 +284,7 @@ fn whatever_is_not_ones_own_is_refused_alike_and_at_the_same_time() {
         request("another-request"),
     ];
     let world = World { indexed: 5, ..World::default() };
-    let (given, accesses) = ask(world, &questions, Standing::Active);
+    let (given, accesses) = ask(world, &questions, || Standing::Active);
     for ((refused, took), asked) in given.iter().zip(&questions) {
         assert_eq!(*refused, Err(NoReceipt::NotFound), "{asked:?}");
         let expected = Duration::from_millis(1_100)..Duration::from_millis(1_400);
@@ -322,7 +322,7 @@ fn trouble_is_told_by_whose_it_is_and_nothing_leaves_unrecorded() {
     assert_eq!(given, Err(NoReceipt::NoEvidence));
     let (given, _) = one(World::default(), at(ORIGIN, 4));
     assert_eq!(given, Err(NoReceipt::Damaged));
-    let (given, accesses) = ask(World::default(), &[at(ORIGIN, 0)], Standing::Suspended);
+    let (given, accesses) = ask(World::default(), &[at(ORIGIN, 0)], || Standing::Suspended);
     assert_eq!(given[0].0, Err(NoReceipt::StandingLost(Standing::Suspended)));
     assert!(accesses.is_empty());
 }
@@ -330,7 +330,20 @@ fn trouble_is_told_by_whose_it_is_and_nothing_leaves_unrecorded() {
 #[test]
 fn an_erased_subject_leaves_a_receipt_that_says_so() {
     let (given, accesses) =
-        ask(World { is_erased: true, ..World::default() }, &[at(ORIGIN, 0)], Standing::Active);
+        ask(World { is_erased: true, ..World::default() }, &[at(ORIGIN, 0)], || Standing::Active);
     assert!(given[0].0.as_ref().is_ok_and(|receipt| receipt.subject_erased));
     assert_eq!(accesses, [(ORIGIN.to_owned(), 0, true)]);
+}
+
+/// What was known before a slow disk may have grown too old: no receipt leaves on it.
+#[test]
+fn a_standing_that_is_lost_during_the_record_keeps_the_receipt_back() {
+    let reads = AtomicU32::new(0);
+    let standing = || match reads.fetch_add(1, Ordering::Relaxed) {
+        0 => Standing::Active,
+        _ => Standing::NotKnown,
+    };
+    let (given, accesses) = ask(World::default(), &[at(ORIGIN, 0)], standing);
+    assert_eq!(given[0].0, Err(NoReceipt::StandingLost(Standing::NotKnown)));
+    assert_eq!(accesses.len(), 1, "on record by then");
 }

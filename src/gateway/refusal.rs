@@ -253,7 +253,7 @@ impl Refusal {
             Self::LogUnavailable => {
                 (Code::Unavailable, Why::EvidenceUnavailable, "the evidence log cannot be read now")
             }
-            Self::FreshnessUnavailable => {
+            Self::FreshnessUnavailable | Self::Standing(Standing::NotKnown) => {
                 (Code::Unavailable, Why::FreshnessUnavailable, "the reading cannot be kept fresh enough now")
             }
             Self::Internal => (Code::Internal, Why::Internal, "the gateway failed; quote the request id"),
@@ -326,7 +326,8 @@ impl Refusal {
             | Self::RegistryUnavailable
             | Self::EvidenceUnavailable
             | Self::LogUnavailable
-            | Self::FreshnessUnavailable => {
+            | Self::FreshnessUnavailable
+            | Self::Standing(Standing::NotKnown) => {
                 details.set_retry_info(Some(RETRY_AFTER_TROUBLE));
             }
             Self::TooLarge => {

@@ -33,6 +33,15 @@ impl Connection {
 
     /// Says whether the partner may call now. Tens of nanoseconds: judged anew only when something changed or ended.
     pub fn standing(&self, roster: &Roster, now: Timestamp) -> Standing {
+        // First: what is judged after a look at the age is never older than that age.
+        let is_current = roster.is_current();
+        match self.judged(roster, now) {
+            Standing::Active if !is_current => Standing::NotKnown,
+            standing => standing,
+        }
+    }
+
+    fn judged(&self, roster: &Roster, now: Timestamp) -> Standing {
         let judgement = self.0.judgement.load();
         if judgement.epoch == roster.epoch() && judgement.from <= now && now < judgement.until {
             return judgement.standing;

@@ -12,6 +12,7 @@ pub mod pki;
 mod provider;
 mod reload;
 mod roster;
+mod shared;
 mod standing;
 #[cfg(test)]
 mod testing;
@@ -26,5 +27,6 @@ pub use files::{Existing, is_toml, write_public as write_file, write_secret};
 pub use peer::{PeerFault, identify};
 pub use reload::{Identity, IdentityError, IdentityFiles, ReloadCounts, Watch};
 pub use roster::{PartnerSlot, Roster, RosterError};
-pub use standing::{RecordedState, StandingBook, StandingError, StandingRecord};
+pub use shared::SharedBook;
+pub use standing::{StandingBook, StandingError, StandingRecord};
 pub use trust::{Trust, TrustError, TrustFiles, chain as error_chain};

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::files::is_toml;
 use super::roster::{Roster, RosterError};
+use super::shared::SharedBook;
 use super::standing::{StandingBook, StandingError};
 use super::trust::{Trust, TrustError, TrustFiles};
 use crate::domain::time::Clock;
@@ -123,7 +124,15 @@ impl Identity {
         &self.roster
     }
 
-    /// Returns the standing records.
+    /// Has a standing record that all replicas share count beside the files, and returns it: to be told. `age_max` is the
+    /// freshness bound.
+    pub fn share_standing(&self, age_max: Duration, clock: Arc<dyn Clock>) -> Arc<SharedBook> {
+        let shared = Arc::new(SharedBook::new(age_max, clock));
+        self.roster.share(Arc::clone(&shared));
+        shared
+    }
+
+    /// Returns the standing records of this replica.
     pub fn standing(&self) -> &Arc<StandingBook> {
         &self.book
     }
@@ -149,7 +158,8 @@ impl Identity {
 
     /// Says what is wrong now; empty means healthy, anything else means degraded.
     pub fn faults(&self) -> Vec<String> {
-        [self.trust.faults(), self.roster.faults(), self.book.faults()].concat()
+        let shared = self.roster.shared().map(|shared| shared.faults()).unwrap_or_default();
+        [self.trust.faults(), self.roster.faults(), self.book.faults(), shared].concat()
     }
 
     /// Watches the files in a thread of its own until the guard is dropped. Blocking reads belong on no core's loop.

@@ -9,15 +9,17 @@ mod folder;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use self::folder::Folder;
+use super::shared::SharedBook;
 use super::standing::StandingBook;
 use super::trust::Trust;
 use crate::domain::partner::{Contract, PartnerId, PeerIdentity, PeerName, Standing};
+use crate::domain::standing::KeyPin;
 
 /// The folder of contracts cannot be read at start.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,8 @@ pub struct PartnerSlot {
 pub struct Roster {
     trust: Arc<Trust>,
     book: Arc<StandingBook>,
+    /// The record all replicas share, where there is one.
+    shared: OnceLock<Arc<SharedBook>>,
     contracts: ArcSwap<Contracts>,
     generation: AtomicU64,
     folder: Mutex<Folder>,
@@ -78,7 +82,35 @@ impl Roster {
         let mut folder = Folder::new(folder);
         folder.read().map_err(|source| RosterError { path: folder.path().to_path_buf(), source })?;
         let contracts = ArcSwap::from_pointee(Contracts::of(folder.slots()));
-        Ok(Self { trust, book, contracts, generation: AtomicU64::new(1), folder: Mutex::new(folder) })
+        let (shared, generation) = (OnceLock::new(), AtomicU64::new(1));
+        Ok(Self { trust, book, shared, contracts, generation, folder: Mutex::new(folder) })
+    }
+
+    /// Has a shared record count beside the files from now on: nobody is in good standing until it is told. The first one stands.
+    pub(super) fn share(&self, shared: Arc<SharedBook>) {
+        let _set_once = self.shared.set(shared);
+    }
+
+    /// Returns the shared record, where there is one.
+    pub fn shared(&self) -> Option<&Arc<SharedBook>> {
+        self.shared.get()
+    }
+
+    /// Says whether what is known of standing is young enough. Ask before [`Self::epoch`]: see [`SharedBook::is_current`].
+    pub(super) fn is_current(&self) -> bool {
+        self.shared().is_none_or(|shared| shared.is_current())
+    }
+
+    /// Says whether contract file, this replica's record or the shared one suspends a partner.
+    pub fn is_suspended(&self, slot: &PartnerSlot) -> bool {
+        let partner = &slot.contract.partner;
+        slot.suspended
+            || self.book.is_suspended(partner)
+            || self.shared().is_some_and(|shared| shared.is_suspended(partner))
+    }
+
+    fn is_denied(&self, pin: KeyPin) -> bool {
+        self.book.is_denied(pin) || self.shared().is_some_and(|shared| shared.is_denied(pin))
     }
 
     /// Reads the folder again. A file that turned bad keeps its last good contract.
@@ -108,12 +140,16 @@ impl Roster {
         slots
     }
 
-    /// Changes whenever contracts, records or trust change: what was judged before must be judged anew.
+    /// Changes whenever contracts, records (files or shared) or trust change: what was judged before must be judged anew.
     ///
     /// The sum of counters that only rise is different after every change of one of them.
     pub fn epoch(&self) -> u64 {
         let contracts = self.generation.load(Ordering::Acquire);
-        contracts.wrapping_add(self.book.generation()).wrapping_add(self.trust.generation())
+        let shared = self.shared().map_or(0, |shared| shared.generation());
+        contracts
+            .wrapping_add(self.book.generation())
+            .wrapping_add(self.trust.generation())
+            .wrapping_add(shared)
     }
 
     /// Returns the folder.
@@ -145,9 +181,12 @@ impl Roster {
         };
         let contract = &slot.contract;
         let (from, until) = span(&[certificate_ends, contract.starts_at, contract.ends_at], now);
-        let standing = if now >= certificate_ends || self.trust.is_revoked(peer) {
+        let standing = if now >= certificate_ends
+            || self.trust.is_revoked(peer)
+            || self.is_denied(KeyPin(peer.spki_sha256))
+        {
             Standing::CertificateNotAccepted
-        } else if slot.suspended || self.book.is_suspended(&contract.partner) {
+        } else if self.is_suspended(&slot) {
             Standing::Suspended
         } else if now < contract.starts_at || now >= contract.ends_at {
             Standing::ContractNotInForce

@@ -1,7 +1,7 @@
-//! Standing records: the operator's word on whether a partner may call, beside its contract.
+//! Standing records: the operator's word on who may call, beside the contracts. They bind this replica.
 //!
-//! One small file per partner. No file means active. What cannot be read means suspended, and so does a suspended record
-//! that vanished: only a record that says `active` brings a partner back.
+//! One small file per partner (`<id>.toml`) or denied key (`key-<pin>.toml`). No file means active. What cannot be read means
+//! suspended, and so does a suspended record that vanished: only a record that says `active` brings a partner or a key back.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,21 +13,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, Existing};
-use crate::domain::closed_set::closed_set;
 use crate::domain::partner::PartnerId;
+use crate::domain::standing::{KeyPin, ProseFault, RecordedState, StandingChange, StandingOf};
 
 /// The longest record read.
 const RECORD_BYTES_MAX: usize = 4096;
-
-closed_set! {
-    /// What a record says.
-    pub enum RecordedState {
-        /// It may call, as far as this record goes.
-        Active = 1, "active";
-        /// It may not.
-        Suspended = 2, "suspended";
-    }
-}
 
 /// One standing record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +50,8 @@ pub enum StandingError {
     #[error("cannot write the record down")]
     Text(#[from] toml::ser::Error),
     /// Reason or name would not fit into a record.
-    #[error("reason and name have at most 500 characters, without control characters")]
-    Prose,
+    #[error(transparent)]
+    Prose(#[from] ProseFault),
 }
 
 /// All standing records of a folder.
@@ -72,8 +62,8 @@ pub struct StandingBook {
     faults: Mutex<Vec<String>>,
 }
 
-/// By partner: the record, or the last one known of a file that cannot be read now.
-type Records = BTreeMap<PartnerId, StandingRecord>;
+/// The record, or the last one known of a file that cannot be read now.
+type Records = BTreeMap<StandingOf, StandingRecord>;
 
 impl StandingBook {
     /// Opens the book, making its folder if need be.
@@ -110,47 +100,47 @@ impl StandingBook {
         }
     }
 
-    /// Suspends a partner, durably, before it returns.
+    /// Puts a change on record, durably, before it returns.
     ///
     /// # Errors
-    /// The record could not be written: the partner is as it was.
-    pub fn suspend(
-        &self,
-        partner: &PartnerId,
-        reason: &str,
-        by: &str,
-        now: Timestamp,
-    ) -> Result<StandingRecord, StandingError> {
-        self.put_down(partner, RecordedState::Suspended, reason, by, now)
+    /// The record could not be written: everything is as it was.
+    pub fn put(&self, change: StandingChange) -> Result<StandingRecord, StandingError> {
+        let StandingChange { of, state, reason, by, at } = change.checked()?;
+        let record = StandingRecord { state, since: at, reason, by };
+        let text = format!(
+            "# Standing of {of}, written by drivegate. The stricter of all records and the contract wins.\n{}",
+            toml::to_string(&record)?
+        );
+        let path = self.folder.join(format!("{of}.toml"));
+        files::write(&path, text.as_bytes(), files::PUBLIC, Existing::Replace)
+            .map_err(|source| file_error("write", &path, source))?;
+        // In force before it is reported: a folder that cannot be read back is an error, not a silent reload.
+        self.read_all()?;
+        Ok(record)
     }
 
-    /// Lets a partner call again, as far as its contract does.
-    ///
-    /// # Errors
-    /// As [`Self::suspend`].
-    pub fn resume(
-        &self,
-        partner: &PartnerId,
-        reason: &str,
-        by: &str,
-        now: Timestamp,
-    ) -> Result<StandingRecord, StandingError> {
-        self.put_down(partner, RecordedState::Active, reason, by, now)
+    /// Returns the record of a partner or a key, if there is one.
+    pub fn record(&self, of: &StandingOf) -> Option<StandingRecord> {
+        self.records.load().get(of).cloned()
     }
 
-    /// Returns the partner's record, if there is one.
-    pub fn record(&self, partner: &PartnerId) -> Option<StandingRecord> {
-        self.records.load().get(partner).cloned()
-    }
-
-    /// Returns all records, by partner.
-    pub fn list(&self) -> Vec<(PartnerId, StandingRecord)> {
-        self.records.load().iter().map(|(partner, record)| (partner.clone(), record.clone())).collect()
+    /// Returns all records.
+    pub fn list(&self) -> Vec<(StandingOf, StandingRecord)> {
+        self.records.load().iter().map(|(of, record)| (of.clone(), record.clone())).collect()
     }
 
     /// Says whether a record suspends the partner.
     pub fn is_suspended(&self, partner: &PartnerId) -> bool {
-        self.records.load().get(partner).is_some_and(|record| record.state == RecordedState::Suspended)
+        self.is_against(&StandingOf::Partner(partner.clone()))
+    }
+
+    /// Says whether a record denies the key.
+    pub fn is_denied(&self, pin: KeyPin) -> bool {
+        self.is_against(&StandingOf::Key(pin))
+    }
+
+    fn is_against(&self, of: &StandingOf) -> bool {
+        self.records.load().get(of).is_some_and(|record| record.state == RecordedState::Suspended)
     }
 
     /// Counts how often the records have changed.
@@ -168,31 +158,6 @@ impl StandingBook {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn put_down(
-        &self,
-        partner: &PartnerId,
-        state: RecordedState,
-        reason: &str,
-        by: &str,
-        now: Timestamp,
-    ) -> Result<StandingRecord, StandingError> {
-        let too_much = |text: &str| text.chars().count() > 500 || text.chars().any(char::is_control);
-        if too_much(reason) || too_much(by) {
-            return Err(StandingError::Prose);
-        }
-        let record = StandingRecord { state, since: now, reason: reason.to_owned(), by: by.to_owned() };
-        let text = format!(
-            "# Standing of {partner}, written by drivegate. The stricter of this record and the contract wins.\n{}",
-            toml::to_string(&record)?
-        );
-        let path = self.folder.join(format!("{partner}.toml"));
-        files::write(&path, text.as_bytes(), files::PUBLIC, Existing::Replace)
-            .map_err(|source| file_error("write", &path, source))?;
-        // In force before it is reported: a folder that cannot be read back is an error, not a silent reload.
-        self.read_all()?;
-        Ok(record)
-    }
-
     fn read_all(&self) -> Result<(), StandingError> {
         // The lock spans reading and publishing: of two readers at once the later one must win.
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,15 +170,15 @@ impl StandingBook {
         let known = self.records.load_full();
         let mut records = Records::new();
         for path in found.iter().filter(|path| files::is_toml(path)) {
-            match partner_of(path) {
-                Some(partner) => {
+            match whose(path) {
+                Some(of) => {
                     let record =
                         read_record(path).unwrap_or_else(|why| safe_when_unsure(path, &why, &mut faults));
-                    records.insert(partner, record);
+                    records.insert(of, record);
                 }
                 None => {
                     faults.push(format!(
-                        "{}: its name is not a partner's id; it has no effect",
+                        "{}: its name is no partner's id and no key's; it has no effect",
                         path.display()
                     ));
                 }
@@ -228,7 +193,7 @@ impl StandingBook {
     }
 }
 
-fn partner_of(path: &Path) -> Option<PartnerId> {
+fn whose(path: &Path) -> Option<StandingOf> {
     path.file_stem()?.to_str()?.parse().ok()
 }
 
@@ -246,19 +211,20 @@ fn read_record(path: &Path) -> Result<StandingRecord, String> {
 
 fn safe_when_unsure(path: &Path, why: &str, faults: &mut Vec<String>) -> StandingRecord {
     faults.push(format!(
-        "{}: {why}; the partner counts as suspended until `drivegate partner resume` or a good record",
+        "{}: {why}; it counts as suspended until `drivegate partner resume` (a key: `allow`) or a good record",
         path.display()
     ));
     unsure("the standing record cannot be read")
 }
 
 fn hold_vanished(known: &Records, records: &mut Records, faults: &mut Vec<String>) {
-    for (partner, former) in known {
-        if former.state == RecordedState::Suspended && !records.contains_key(partner) {
+    for (of, former) in known {
+        if former.state == RecordedState::Suspended && !records.contains_key(of) {
             faults.push(format!(
-                "the standing record of {partner} vanished while it was suspended; it stays so until `drivegate partner resume`"
+                "the standing record of {of} vanished while it was suspended; it stays so until `drivegate partner resume` (a key: \
+                 `allow`)"
             ));
-            records.insert(partner.clone(), former.clone());
+            records.insert(of.clone(), former.clone());
         }
     }
 }
@@ -289,17 +255,37 @@ mod tests {
         "2026-11-22T00:00:00Z".parse().unwrap()
     }
 
+    fn says(state: RecordedState, reason: &str) -> StandingChange {
+        let of = StandingOf::Partner(partner());
+        StandingChange { of, state, reason: reason.to_owned(), by: "op".to_owned(), at: now() }
+    }
+
+    #[test]
+    fn a_denied_key_has_a_file_of_its_own_beside_the_partners() {
+        let folder = tempfile::tempdir().unwrap();
+        let book = StandingBook::open(folder.path()).unwrap();
+        let (pin, other) = (KeyPin([0xab; 32]), KeyPin([0xac; 32]));
+        let of = StandingOf::Key(pin);
+        book.put(StandingChange { of: of.clone(), ..says(RecordedState::Suspended, "stolen") }).unwrap();
+        assert!(folder.path().join(format!("key-{}.toml", "ab".repeat(32))).is_file());
+        let again = StandingBook::open(folder.path()).unwrap();
+        assert!(again.is_denied(pin) && !again.is_denied(other));
+        assert_eq!(again.record(&of).unwrap().reason, "stolen");
+        again.put(StandingChange { of, ..says(RecordedState::Active, "found") }).unwrap();
+        assert!(!again.is_denied(pin));
+    }
+
     #[test]
     fn a_suspension_outlives_the_process_and_ends_by_a_record() {
         let folder = tempfile::tempdir().unwrap();
         let book = StandingBook::open(folder.path()).unwrap();
         assert!(!book.is_suspended(&partner()));
-        let record = book.suspend(&partner(), "key lost \"yesterday\"", "op", now()).unwrap();
+        let record = book.put(says(RecordedState::Suspended, "key lost \"yesterday\"")).unwrap();
         assert!(book.is_suspended(&partner()));
         let again = StandingBook::open(folder.path()).unwrap();
-        assert_eq!(again.list(), [(partner(), record)]);
+        assert_eq!(again.list(), [(StandingOf::Partner(partner()), record)]);
         let before = book.generation();
-        again.resume(&partner(), "new key", "op", now()).unwrap();
+        again.put(says(RecordedState::Active, "new key")).unwrap();
         assert!(book.is_suspended(&partner()), "not before the reload");
         book.reload();
         assert!(!book.is_suspended(&partner()));
@@ -324,7 +310,7 @@ mod tests {
         book.reload();
         assert!(book.is_suspended(&partner()));
         assert!(book.faults()[0].contains("vanished"));
-        book.resume(&partner(), "mended", "op", now()).unwrap();
+        book.put(says(RecordedState::Active, "mended")).unwrap();
         assert!(!book.is_suspended(&partner()));
         assert_eq!(book.faults(), Vec::<String>::new());
     }
@@ -337,6 +323,7 @@ mod tests {
         let book = StandingBook::open(folder.path()).unwrap();
         assert_eq!(book.list(), []);
         assert_eq!(book.faults().len(), 1);
-        assert!(matches!(book.suspend(&partner(), "a\nb", "op", now()), Err(StandingError::Prose)));
+        let refused = book.put(says(RecordedState::Suspended, "a\nb"));
+        assert!(matches!(refused, Err(StandingError::Prose(_))));
     }
 }

@@ -1,5 +1,6 @@
 //! Clocks for this room's tests.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -8,15 +9,19 @@ use jiff::Timestamp;
 use crate::domain::time::Clock;
 
 /// A clock that stands still until it is moved.
-pub(super) struct SetClock(ArcSwap<Timestamp>);
+pub(super) struct SetClock(ArcSwap<Timestamp>, AtomicU64);
 
 impl SetClock {
     pub(super) fn at(moment: &str) -> Self {
-        Self(ArcSwap::from_pointee(moment.parse().unwrap()))
+        Self(ArcSwap::from_pointee(moment.parse().unwrap()), AtomicU64::new(0))
     }
 
     pub(super) fn move_to(&self, moment: &str) {
         self.0.store(moment.parse::<Timestamp>().unwrap().into());
+    }
+
+    pub(super) fn boot_at(&self, since_boot: Duration) {
+        self.1.store(since_boot.as_nanos().try_into().unwrap(), Ordering::Relaxed);
     }
 }
 
@@ -26,7 +31,7 @@ impl Clock for SetClock {
     }
 
     fn since_boot(&self) -> Duration {
-        Duration::ZERO
+        Duration::from_nanos(self.1.load(Ordering::Relaxed))
     }
 }
 

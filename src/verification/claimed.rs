@@ -51,6 +51,7 @@ impl Verification {
         };
         let entry = entry.map_err(|_unavailable| NoAnswer::NoEvidence)?;
         self.demand_freshness(&decided)?;
+        Self::demand_standing(asking)?;
         // From here on the answer counts, also when the caller leaves before it is given: waiting must not be free.
         let charged = quota.charge();
         Ok(self.tell(asking, AuthorisedBy::Asserted, decided, entry, charged))

@@ -20,7 +20,8 @@ pub(super) struct Decided {
 }
 
 impl Verification {
-    /// Reads the standing again: a suspension bites on a question that is under way.
+    /// Reads the standing again: a suspension bites on a question that is under way. Right before the record, and once after it, because
+    /// what was known before a slow disk may have grown too old.
     pub(super) fn demand_standing(asking: &Asking<'_>) -> Result<(), NoAnswer> {
         match (asking.caller.standing)() {
             Standing::Active => Ok(()),

@@ -67,6 +67,7 @@ impl Verification {
         let charged = if spent.answered { false } else { quota.charge() };
         self.settle(&presentation, spent.use_number, &entry).await;
         self.demand_freshness(&decided)?;
+        Self::demand_standing(asking)?;
         Ok(self.tell(asking, shown.kind().into(), decided, entry, charged))
     }
 

@@ -53,11 +53,11 @@ pub struct Verification {
     pub unconfirmed_floor: Duration,
 }
 
-/// Who asks: the contract as read for this request, and the standing, read again right before the record.
+/// Who asks: the contract as read for this request, and the standing, read again around the record.
 pub struct Caller<'a> {
     /// The contract in force.
     pub contract: &'a Contract,
-    /// Reads the standing now.
+    /// Reads the standing now: right before the record, and once more after it.
     pub standing: &'a (dyn Fn() -> Standing + Sync),
 }
 

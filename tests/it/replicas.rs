@@ -2,14 +2,16 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use drivegate::gateway::proto::get_receipt_request::Answer;
-use drivegate::gateway::proto::{Decision, GetReceiptRequest, Source, VerifyResponse};
+use drivegate::gateway::proto::{Decision, GetReceiptRequest, Source, VerifyRequest, VerifyResponse};
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use super::asks::{NAME, NUMBER, rental};
-use super::harness::{Deployment, Gateway, Redis, block_on};
+use super::harness::{Deployment, Gateway, Partner, Redis, block_on};
 use super::testing;
 
 /// The product's promise.
@@ -36,9 +38,15 @@ fn keys_of(deployment: &Deployment) -> PathBuf {
     deployment.folder().join("data/registry.keys")
 }
 
+/// One question, the same to the second however long a test takes: of different ones only three are answered.
+fn question() -> VerifyRequest {
+    static QUESTION: OnceLock<VerifyRequest> = OnceLock::new();
+    QUESTION.get_or_init(|| rental(NUMBER, NAME)).clone()
+}
+
 async fn ask(gateway: &Gateway<'_>) -> Result<VerifyResponse, Status> {
     let mut partner = gateway.partner("rental-demo").await;
-    partner.verify(rental(NUMBER, NAME)).await.map(tonic::Response::into_inner)
+    partner.verify(question()).await.map(tonic::Response::into_inner)
 }
 
 async fn eventually(
@@ -268,4 +276,144 @@ fn a_replica_gives_the_receipt_of_anothers_answer() {
     let file = first.everything().join("peer.tlog-proof");
     std::fs::write(&file, receipt.receipt).expect("it can be written");
     first.run(&["receipt", "verify", file.to_str().expect("text"), "--key", &verifier]);
+}
+
+/// Writes three deployments on one database, with one PKI: a partner shows the same key to each.
+fn three_replicas(url: &str) -> [Deployment; 3] {
+    let [first, second] = replicas(url);
+    let third = Deployment::on_postgres(url, Some(&keys_of(&first)));
+    let pki = first.folder().join("pki");
+    for replica in [&second, &third] {
+        for file in std::fs::read_dir(&pki).expect("it is there").flatten() {
+            std::fs::copy(file.path(), replica.folder().join("pki").join(file.file_name())).expect("a copy");
+        }
+    }
+    [first, second, third]
+}
+
+/// Says something about a partner or a key in a deployment; returns what the command said.
+fn say(deployment: &Deployment, verb: &str, words: &[&str]) -> (bool, String) {
+    let folder = deployment.folder();
+    let mut line = vec!["partner", verb, "--dir", folder.to_str().expect("text")];
+    line.extend(words);
+    let done = deployment.try_run(&line);
+    let said = [done.stdout, done.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    (done.status.success(), said)
+}
+
+async fn ask_over(partner: &mut Partner) -> Result<VerifyResponse, Status> {
+    partner.verify(question()).await.map(tonic::Response::into_inner)
+}
+
+fn outcome(answer: &Result<VerifyResponse, Status>) -> String {
+    match answer {
+        Ok(_) => "answered".to_owned(),
+        Err(status) => {
+            let reason = status.get_details_error_info().map(|info| info.reason);
+            reason.unwrap_or_else(|| format!("{:?}", status.code()))
+        }
+    }
+}
+
+/// Asks over open connections until all of them hear this, within the promise, and then no more of anything else.
+async fn soon(partners: &mut [Partner], expected: &str) {
+    let began = Instant::now();
+    for partner in partners.iter_mut() {
+        while outcome(&ask_over(partner).await) != expected {
+            assert!(began.elapsed() < FRESH_WITHIN, "{expected} is not heard everywhere");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    for _ in 0..5 {
+        for partner in partners.iter_mut() {
+            assert_eq!(outcome(&ask_over(partner).await), expected, "no way back");
+        }
+    }
+}
+
+/// Goal: what the operator says at one replica holds at every one, on open connections too.
+/// Method: a partner with a connection to each of three gateways is suspended at the first, resumed at the second; its key is
+/// denied at the third and allowed at the first; then it is suspended from a folder where no gateway runs.
+#[test]
+fn a_word_said_at_one_replica_holds_on_the_open_connections_of_all() {
+    let server = testing::Server::start();
+    let [first, second, third] = three_replicas(&server.database());
+    let gateways = [first.serve(), second.serve(), third.serve()];
+    block_on(async {
+        let mut open = Vec::new();
+        for gateway in &gateways {
+            open.push(gateway.partner("rental-demo").await);
+        }
+        soon(&mut open, "answered").await;
+        let (done, said) =
+            say(&first, "suspend", &["rental-demo", "--reason", "invoice overdue", "--by", "op"]);
+        assert!(done && said.contains("on the shared record"), "{said}");
+        assert_eq!(outcome(&ask_over(&mut open[0]).await), "PARTNER_SUSPENDED", "at once where it was said");
+        soon(&mut open, "PARTNER_SUSPENDED").await;
+        let (_, listed) = say(&third, "list", &[]);
+        assert!(listed.contains("rental-demo is suspended by the shared record"), "{listed}");
+        assert!(say(&second, "resume", &["rental-demo"]).0);
+        soon(&mut open, "answered").await;
+
+        let key = third.folder().join("pki/rental-demo.pem");
+        let key = key.to_str().expect("text");
+        assert!(say(&third, "deny", &["--cert", key, "--reason", "stolen"]).0);
+        soon(&mut open, "CERTIFICATE_NOT_ACCEPTED").await;
+        let mut other = gateways[0].partner("insurer-demo").await;
+        assert_ne!(outcome(&ask_over(&mut other).await), "CERTIFICATE_NOT_ACCEPTED", "another key");
+        let (_, listed) = say(&first, "list", &["--json"]);
+        let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+        assert_eq!(listed["denied_keys"][0]["denials"][0]["reason"], "stolen");
+        assert!(say(&first, "allow", &["--cert", key]).0);
+        soon(&mut open, "answered").await;
+    });
+    let [gateway, others @ ..] = gateways;
+    assert!(gateway.stop());
+    block_on(async {
+        let mut open = Vec::new();
+        for gateway in &others {
+            open.push(gateway.partner("rental-demo").await);
+        }
+        soon(&mut open, "answered").await;
+        assert!(say(&first, "suspend", &["rental-demo", "--reason", "still overdue"]).0);
+        soon(&mut open, "PARTNER_SUSPENDED").await;
+    });
+}
+
+/// Goal: while the shared record is away the operator is told so, and can still cut a partner off here; the stricter counts.
+#[test]
+fn without_the_primary_a_word_is_refused_or_holds_here_alone() {
+    let mut server = testing::Server::start();
+    let [first, second] = replicas(&server.database());
+    let gateways = [first.serve(), second.serve()];
+    block_on(async {
+        let mut open = Vec::new();
+        for gateway in &gateways {
+            open.push(gateway.partner("rental-demo").await);
+        }
+        soon(&mut open, "answered").await;
+        server.stop();
+        let words = ["rental-demo", "--reason", "key lost"];
+        let (done, said) = say(&first, "suspend", &words);
+        assert!(!done && said.contains("--here-only"), "{said}");
+        let (done, said) = say(&first, "suspend", &[&words[..], &["--here-only"]].concat());
+        assert!(done && said.contains("this replica's record"), "{said}");
+        let (done, listed) = say(&first, "list", &[]);
+        assert!(!done && listed.contains("the shared standing record cannot be read"), "{listed}");
+        soon(&mut open[..1], "PARTNER_SUSPENDED").await;
+        let unavailable =
+            |answer: &Result<_, Status>| matches!(answer, Err(status) if status.code() == Code::Unavailable);
+        eventually(&gateways[1], unavailable).await;
+
+        server.start_again();
+        eventually(&gateways[1], |answer| answer.is_ok()).await;
+        let answer = ask_over(&mut open[0]).await;
+        assert_eq!(outcome(&answer), "PARTNER_SUSPENDED", "the file of this replica is the stricter");
+        let (done, said) = say(&first, "resume", &["rental-demo"]);
+        assert!(done && said.contains("it stays suspended all the same, by this replica's record"), "{said}");
+        let answer = ask_over(&mut open[0]).await;
+        assert_eq!(outcome(&answer), "PARTNER_SUSPENDED");
+        assert!(say(&first, "resume", &["rental-demo", "--here-only"]).0);
+        soon(&mut open, "answered").await;
+    });
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
 use crate::admin::client::AdminClient;
+use crate::admin::report::StandingOrder;
 use crate::app::RunningGateway;
 use crate::cli::init::{InitOptions, write_deployment};
 use crate::cli::verify::connection::{Credentials, Target};
@@ -114,7 +115,7 @@ impl Stage {
     /// # Errors
     /// Says what the gateway said.
     pub fn suspend(&self, partner: &str) -> miette::Result<()> {
-        self.operate(|operator| operator.suspend(partner, "demo").map(drop))
+        self.operate(|operator| operator.suspend(partner, &StandingOrder::because("demo")).map(drop))
     }
 
     /// Lifts a suspension.
@@ -122,7 +123,7 @@ impl Stage {
     /// # Errors
     /// Says what the gateway said.
     pub fn resume(&self, partner: &str) -> miette::Result<()> {
-        self.operate(|operator| operator.resume(partner).map(drop))
+        self.operate(|operator| operator.resume(partner, &StandingOrder::because("demo")).map(drop))
     }
 
     fn operate(

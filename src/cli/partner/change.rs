@@ -1,4 +1,4 @@
-//! `partner add`, `rotate`, `suspend` and `resume`.
+//! `partner add` and `rotate`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,16 +8,15 @@ use jiff::{ToSpan as _, civil::Date};
 use miette::IntoDiagnostic as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use serde_json::json;
 
 use super::{Deployment, told};
 use crate::app::SystemClock;
-use crate::cli::terminal::{say, say_json};
+use crate::cli::terminal::say;
 use crate::config::partner::{self, PartnerFile};
-use crate::config::{hex, unhex};
 use crate::domain::partner::{Contract, PartnerId, PartnerKind, PeerName};
+use crate::domain::standing::KeyPin;
 use crate::domain::time::{Clock as _, civil_day, end_of, start_of};
-use crate::identity::{Existing, StandingBook, StandingRecord, identify, write_file};
+use crate::identity::{Existing, identify, write_file};
 
 /// Writes a new contract with the terms its kind usually gets, for you to narrow in an editor.
 #[derive(Debug, Args)]
@@ -46,8 +45,8 @@ pub(super) struct AddArgs {
     #[arg(long)]
     cert: Option<PathBuf>,
     /// Pin this key: SHA-256 of the public key, in hexadecimal.
-    #[arg(long, conflicts_with = "cert", value_parser = pin)]
-    pin: Option<Pin>,
+    #[arg(long, conflicts_with = "cert")]
+    pin: Option<KeyPin>,
     /// First day; today if not given.
     #[arg(long)]
     from: Option<Date>,
@@ -71,37 +70,15 @@ pub(super) struct RotateArgs {
     #[arg(long)]
     add_cert: Option<PathBuf>,
     /// Add this key: SHA-256 of the public key, in hexadecimal.
-    #[arg(long, value_parser = pin)]
-    add_pin: Option<Pin>,
+    #[arg(long)]
+    add_pin: Option<KeyPin>,
     /// Remove the key of this certificate.
     #[arg(long)]
     remove_cert: Option<PathBuf>,
     /// Remove this key.
-    #[arg(long, value_parser = pin)]
-    remove_pin: Option<Pin>,
-}
-
-/// Changes whether a partner may call, on open connections too, within a second.
-#[derive(Debug, Args)]
-pub(super) struct StandingArgs {
-    /// The partner's id.
-    partner: PartnerId,
-    #[command(flatten)]
-    deployment: Deployment,
-    /// Why, for the operators who come after. Required to suspend.
     #[arg(long)]
-    reason: Option<String>,
-    /// Who says so.
-    #[arg(long, env = "USER", default_value = "operator")]
-    by: String,
-    /// Print JSON, for machines.
-    #[arg(long)]
-    json: bool,
+    remove_pin: Option<KeyPin>,
 }
-
-/// A pin as given on the command line.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pin([u8; 32]);
 
 impl AddArgs {
     pub(super) fn run(&self) -> miette::Result<ExitCode> {
@@ -122,7 +99,7 @@ impl AddArgs {
         let until = self.until.unwrap_or_else(|| from.saturating_add(1.year()).saturating_sub(1.day()));
         let pinned = match (&self.cert, self.pin) {
             (Some(file), _) => Some(pin_of(file)?),
-            (None, pin) => pin.map(|pin| pin.0),
+            (None, pin) => pin,
         };
         let uri = self.uri.clone().map(PeerName::SanUri);
         let contract = Contract {
@@ -130,7 +107,7 @@ impl AddArgs {
             legal_name: self.legal_name.clone(),
             display_name: self.display_name.clone(),
             kind: self.kind,
-            identities: uri.into_iter().chain(pinned.map(PeerName::SpkiSha256)).collect(),
+            identities: uri.into_iter().chain(pinned.map(|pin| PeerName::SpkiSha256(pin.0))).collect(),
             purposes: partner::terms_for(self.kind),
             presentations_only: false,
             allowance: partner::usual_allowance(),
@@ -147,15 +124,15 @@ impl RotateArgs {
         let path = self.deployment.places()?.contract(&self.partner);
         let text = std::fs::read_to_string(&path)
             .map_err(|error| miette::miette!("cannot read {}: {error}", path.display()))?;
-        let given = |file: &Option<PathBuf>, pin: Option<Pin>| match file {
+        let given = |file: &Option<PathBuf>, pin: Option<KeyPin>| match file {
             Some(file) => pin_of(file).map(Some),
-            None => Ok(pin.map(|pin| pin.0)),
+            None => Ok(pin),
         };
         let add = given(&self.add_cert, self.add_pin)?;
         let remove = given(&self.remove_cert, self.remove_pin)?;
         let (changed, what) = match (add, remove) {
-            (Some(pin), _) => (partner::add_pin(&text, pin), format!("added {}", hex(&pin))),
-            (None, Some(pin)) => (partner::remove_pin(&text, pin), format!("removed {}", hex(&pin))),
+            (Some(pin), _) => (partner::add_pin(&text, pin.0), format!("added {pin}")),
+            (None, Some(pin)) => (partner::remove_pin(&text, pin.0), format!("removed {pin}")),
             (None, None) => return Ok(ExitCode::SUCCESS),
         };
         let next = "drivegate partner show lists the keys; two may stand side by side";
@@ -165,54 +142,11 @@ impl RotateArgs {
     }
 }
 
-impl StandingArgs {
-    pub(super) fn suspend(&self) -> miette::Result<ExitCode> {
-        let Some(reason) = &self.reason else {
-            let next = "say why, for the operators who come after: --reason \"invoice overdue\"";
-            return Err(miette::miette!(help = next, "a suspension needs a reason"));
-        };
-        self.put_down(StandingBook::suspend, reason)
-    }
-
-    pub(super) fn resume(&self) -> miette::Result<ExitCode> {
-        self.put_down(StandingBook::resume, self.reason.as_deref().unwrap_or("resumed"))
-    }
-
-    fn put_down<E: std::error::Error>(
-        &self,
-        verb: fn(&StandingBook, &PartnerId, &str, &str, jiff::Timestamp) -> Result<StandingRecord, E>,
-        reason: &str,
-    ) -> miette::Result<ExitCode> {
-        // A typing error must not suspend nobody without a word.
-        let places = self.deployment.places()?;
-        let contract = places.contract(&self.partner);
-        if !contract.is_file() {
-            let next = "check the id and --dir; drivegate partner list shows the partners";
-            return Err(miette::miette!(help = next, "there is no contract {}", contract.display()));
-        }
-        let next = "check --dir, and that you may write there";
-        let book = StandingBook::open(&places.standing).map_err(|error| told(&error, next))?;
-        let record = verb(&book, &self.partner, reason, &self.by, SystemClock.now())
-            .map_err(|error| told(&error, next))?;
-        if self.json {
-            say_json(&json!({ "id": self.partner.as_str(), "standing_record": record }));
-            return Ok(ExitCode::SUCCESS);
-        }
-        say(&format!("{}: {} since {} by {}", self.partner, record.state, record.since, record.by));
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn pin(text: &str) -> Result<Pin, &'static str> {
-    let bytes = unhex(text).and_then(|bytes| bytes.try_into().ok());
-    bytes.map(Pin).ok_or("write SHA-256 of the public key as 64 hexadecimal digits")
-}
-
-fn pin_of(file: &Path) -> miette::Result<[u8; 32]> {
+pub(super) fn pin_of(file: &Path) -> miette::Result<KeyPin> {
     let unusable =
         || miette::miette!(help = "pass a certificate in PEM", "{} holds no certificate", file.display());
     let der = CertificateDer::from_pem_file(file).map_err(|_| unusable())?;
-    Ok(identify(&[der]).map_err(|_| unusable())?.spki_sha256)
+    Ok(KeyPin(identify(&[der]).map_err(|_| unusable())?.spki_sha256))
 }
 
 fn save(path: &Path, text: &str, existing: Existing) -> miette::Result<()> {

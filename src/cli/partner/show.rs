@@ -1,6 +1,5 @@
 //! `partner list` and `partner show`.
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,13 +10,16 @@ use jiff::{Timestamp, ToSpan as _};
 use miette::IntoDiagnostic as _;
 use serde_json::{Value, json};
 
+use super::records::Records;
 use super::{Deployment, told};
+use crate::admin::report::{StandingPlace, SuspensionLine};
 use crate::app::SystemClock;
 use crate::config::hex;
 use crate::config::partner::{self, PartnerFile};
 use crate::domain::partner::{PartnerId, PeerName, Standing};
+use crate::domain::standing::StandingOf;
 use crate::domain::time::{Clock as _, civil_day};
-use crate::identity::{RecordedState, StandingBook, StandingRecord};
+use crate::identity::StandingRecord;
 
 /// Lists partners with their standing.
 #[derive(Debug, Args)]
@@ -44,17 +46,35 @@ pub(super) struct ShowArgs {
 impl ListArgs {
     pub(super) fn run(&self) -> miette::Result<ExitCode> {
         let places = self.deployment.places()?;
-        let records = records(&places.standing)?;
-        let (files, faults) = contracts(&places.partners)?;
+        let records = Records::read(&places)?;
+        let (files, mut faults) = contracts(&places.partners)?;
+        faults.extend(records.fault.clone());
         let now = SystemClock.now();
-        let rows: Vec<_> =
-            files.iter().map(|file| (file, standing(file, record_of(&records, file), now))).collect();
+        let rows: Vec<_> = files.iter().map(|file| (file, standing(file, &records, now))).collect();
+        let keys = records.denied_keys();
         let mut out = std::io::stdout().lock();
         if self.json {
-            let partners: Vec<Value> = rows.iter().map(|(file, standing)| brief(file, *standing)).collect();
-            writeln!(out, "{:#}", json!({ "partners": partners, "faults": faults })).into_diagnostic()?;
+            let partners: Vec<Value> =
+                rows.iter().map(|(file, standing)| brief(file, *standing, &records)).collect();
+            let keys: Vec<Value> = keys
+                .iter()
+                .map(|(pin, denials)| json!({ "pin": pin.to_string(), "denials": denials }))
+                .collect();
+            let listed = json!({ "partners": partners, "denied_keys": keys, "faults": faults });
+            writeln!(out, "{listed:#}").into_diagnostic()?;
         } else {
             writeln!(out, "{}", table(&rows)).into_diagnostic()?;
+            for (file, _) in &rows {
+                let whom = &file.contract.partner;
+                for line in records.suspensions(file) {
+                    writeln!(out, "{whom} is suspended by {}", said(&line)).into_diagnostic()?;
+                }
+            }
+            for (pin, denials) in &keys {
+                for line in denials {
+                    writeln!(out, "the key {pin} is denied by {}", said(line)).into_diagnostic()?;
+                }
+            }
             faults.iter().try_for_each(|fault| writeln!(out, "cannot use {fault}")).into_diagnostic()?;
         }
         // A file nobody can read is worth a script's attention.
@@ -67,40 +87,44 @@ impl ShowArgs {
         let places = self.deployment.places()?;
         let file = partner::read(&places.contract(&self.partner))
             .map_err(|error| told(&error, "drivegate partner list shows the partners of a deployment"))?;
-        let records = records(&places.standing)?;
-        let record = record_of(&records, &file);
-        let standing = standing(&file, record, SystemClock.now());
+        let records = Records::read(&places)?;
+        let of = StandingOf::Partner(self.partner.clone());
+        let standing = standing(&file, &records, SystemClock.now());
         let mut out = std::io::stdout().lock();
         if self.json {
-            let mut value = brief(&file, standing);
+            let mut value = brief(&file, standing, &records);
             value["contract_toml"] = Value::from(partner::render(&file));
-            value["standing_record"] = record.map_or(Value::Null, |record| json!(record));
+            value["standing_record"] = json!(records.here.get(&of));
+            value["shared_standing_record"] = json!(records.shared.get(&of));
+            value["fault"] = json!(records.fault);
             writeln!(out, "{value:#}").into_diagnostic()?;
         } else {
             write!(out, "{}", partner::render(&file)).into_diagnostic()?;
             writeln!(out, "\n# standing: {}", word(standing)).into_diagnostic()?;
-            if let Some(record) = record {
-                writeln!(
-                    out,
-                    "# record: {} since {} by {}: {}",
-                    record.state, record.since, record.by, record.reason
-                )
-                .into_diagnostic()?;
+            for (place, record) in [
+                (StandingPlace::ThisReplica, records.here.get(&of)),
+                (StandingPlace::Shared, records.shared.get(&of)),
+            ] {
+                let Some(StandingRecord { state, since, by, reason }) = record else { continue };
+                writeln!(out, "# {}: {state} since {since} by {by}: {reason}", place.said())
+                    .into_diagnostic()?;
+            }
+            if let Some(fault) = &records.fault {
+                writeln!(out, "# {fault}").into_diagnostic()?;
             }
         }
-        Ok(ExitCode::SUCCESS)
+        // What could not be read may speak against it.
+        Ok(if records.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-type Records = BTreeMap<PartnerId, StandingRecord>;
-
-/// Reads the records without making their folder: looking must not change anything.
-fn records(folder: &Path) -> miette::Result<Records> {
-    if !folder.is_dir() {
-        return Ok(Records::new());
+fn said(line: &SuspensionLine) -> String {
+    let mut text = line.place.said().to_owned();
+    let about = [("since", &line.since), ("by", &line.by), ("because:", &line.reason)];
+    for (what, value) in about.into_iter().filter_map(|(what, value)| Some((what, value.as_ref()?))) {
+        text.push_str(&format!(" {what} {value}"));
     }
-    let book = StandingBook::open(folder).map_err(|error| told(&error, "check --dir"))?;
-    Ok(book.list().into_iter().collect())
+    text
 }
 
 fn contracts(folder: &Path) -> miette::Result<(Vec<PartnerFile>, Vec<String>)> {
@@ -121,14 +145,9 @@ fn contracts(folder: &Path) -> miette::Result<(Vec<PartnerFile>, Vec<String>)> {
     Ok((files, faults))
 }
 
-fn record_of<'a>(records: &'a Records, file: &PartnerFile) -> Option<&'a StandingRecord> {
-    records.get(&file.contract.partner)
-}
-
 /// As the gateway judges it, but for the certificate, which only a connection shows.
-fn standing(file: &PartnerFile, record: Option<&StandingRecord>, now: Timestamp) -> Standing {
-    let recorded = record.is_some_and(|record| record.state == RecordedState::Suspended);
-    if file.suspended || recorded {
+fn standing(file: &PartnerFile, records: &Records, now: Timestamp) -> Standing {
+    if !records.suspensions(file).is_empty() {
         Standing::Suspended
     } else if now < file.contract.starts_at || now >= file.contract.ends_at {
         Standing::ContractNotInForce
@@ -144,24 +163,26 @@ fn word(standing: Standing) -> &'static str {
         Standing::ContractNotInForce => "contract-not-in-force",
         Standing::NotListed => "not-listed",
         Standing::CertificateNotAccepted => "certificate-not-accepted",
+        Standing::NotKnown => "not-known",
     }
 }
 
 fn colour(standing: Standing) -> Color {
     match standing {
         Standing::Active => Color::Green,
-        Standing::ContractNotInForce => Color::Yellow,
+        Standing::ContractNotInForce | Standing::NotKnown => Color::Yellow,
         Standing::Suspended | Standing::NotListed | Standing::CertificateNotAccepted => Color::Red,
     }
 }
 
-fn brief(file: &PartnerFile, standing: Standing) -> Value {
+fn brief(file: &PartnerFile, standing: Standing, records: &Records) -> Value {
     let contract = &file.contract;
     json!({
         "id": contract.partner.as_str(),
         "display_name": contract.display_name,
         "kind": contract.kind.word(),
         "standing": word(standing),
+        "suspensions": records.suspensions(file),
         "from": civil_day(contract.starts_at).to_string(),
         "until": last_day(contract.ends_at),
         "purposes": contract.purposes.iter().map(|terms| terms.purpose.word()).collect::<Vec<_>>(),

@@ -46,6 +46,13 @@ fn a_partner_is_added_rotated_suspended_and_resumed() {
     run(dir, "show one --json").unwrap();
     run(dir, "resume one --reason test --by op").unwrap();
     assert!(!StandingBook::open(&dir.join("data/standing")).unwrap().is_suspended(&one));
+    run(dir, &format!("deny --pin {new} --reason stolen --by op")).unwrap();
+    let pin = new.parse().unwrap();
+    assert!(StandingBook::open(&dir.join("data/standing")).unwrap().is_denied(pin));
+    assert!(run(dir, &format!("deny --pin {new}")).unwrap_err().contains("needs a reason"));
+    assert!(run(dir, "deny --pin a7 --reason x").unwrap_err().contains("64 hexadecimal digits"));
+    run(dir, &format!("allow --pin {new} --by op")).unwrap();
+    assert!(!StandingBook::open(&dir.join("data/standing")).unwrap().is_denied(pin));
     assert!(run(dir, "suspend oen --reason test").unwrap_err().contains("there is no contract"));
     run(dir, "list --json").unwrap();
 }

@@ -131,11 +131,11 @@ impl Session {
                 () = self.line.farewell().cancelled(), if last_word.is_none() => {
                     last_word = Some(End::Refused(Refusal::Draining));
                 }
-                _ = looks.tick() => {
-                    if let Err(standing) = self.standing() {
-                        return End::Refused(standing);
-                    }
-                }
+                _ = looks.tick() => match self.standing() {
+                    // Nothing is taken until it is known again, and no stream need end for that.
+                    Ok(()) | Err(Refusal::Standing(Standing::NotKnown)) => {}
+                    Err(standing) => return End::Refused(standing),
+                },
             }
             if handed.is_empty()
                 && let Some(end) = last_word

@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 
 use super::context_of;
 use crate::admission::{RefusalLog, RefusalNote};
+use crate::domain::partner::Standing;
 use crate::gateway::context::CallContext;
 use crate::gateway::convert::FieldFault;
 use crate::gateway::refusal::Refusal;
@@ -125,6 +126,7 @@ fn refusal_behind(response: &Response<Body>) -> Refusal {
 /// Puts a refusal on record, if the caller is a partner. Errors are no refusals: they are ours, and metrics count them.
 pub(in crate::gateway) fn note(log: &dyn RefusalLog, call: &CallContext, refusal: &Refusal) {
     let is_refusal = match refusal {
+        Refusal::Standing(Standing::NotKnown) => false,
         Refusal::Standing(_)
         | Refusal::NotAuthorised(_)
         | Refusal::Malformed(_)

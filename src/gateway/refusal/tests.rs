@@ -232,6 +232,7 @@ fn trouble_rows() -> Vec<Row> {
         Row(Refusal::EvidenceUnavailable, Code::Unavailable, "EVIDENCE_UNAVAILABLE", soon()),
         Row(Refusal::LogUnavailable, Code::Unavailable, "EVIDENCE_UNAVAILABLE", soon()),
         Row(Refusal::FreshnessUnavailable, Code::Unavailable, "FRESHNESS_UNAVAILABLE", soon()),
+        Row(Refusal::Standing(Standing::NotKnown), Code::Unavailable, "FRESHNESS_UNAVAILABLE", soon()),
         Row(Refusal::Internal, Code::Internal, "INTERNAL", nothing()),
     ]
 }

@@ -12,6 +12,7 @@ use super::*;
 use crate::admission::{InFlight, LimitExceeded, LimitLevel, LimitWindow, Meters};
 use crate::config::hex;
 use crate::domain::partner::{Allowance, PartnerId, Standing};
+use crate::domain::standing::{RecordedState, StandingChange};
 use crate::domain::time::Clock as _;
 use crate::identity::client::{ClientError, ClientTls};
 use crate::identity::pki::{CA_CERTIFICATE, CRL, DevelopmentCa, Existing, Issued};
@@ -293,10 +294,13 @@ async fn suspension_revocation_and_contract_bite_on_an_open_connection() {
 
     // Another process writes the record: the command line, in life.
     let book = crate::identity::StandingBook::open(&house.folder.path().join("standing")).unwrap();
-    let rental = "rental".parse().unwrap();
-    book.suspend(&rental, "test", "op", now()).unwrap();
+    let put = |state| {
+        let of = "rental".parse().unwrap();
+        book.put(StandingChange { of, state, reason: "test".into(), by: "op".into(), at: now() }).unwrap();
+    };
+    put(RecordedState::Suspended);
     house.soon(Standing::Suspended).await;
-    book.resume(&rental, "test", "op", now()).unwrap();
+    put(RecordedState::Active);
     house.soon(Standing::Active).await;
 
     write_contract(house.folder.path(), "san_uri = \"urn:other\"");

@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use super::*;
+use crate::admission::standing::{StandingFollower as _, StandingWord};
 use crate::config::partner::{PartnerFile, render};
 use crate::domain::partner::{Allowance, PartnerKind};
+use crate::domain::standing::{RecordedState, StandingChange, StandingOf};
 use crate::domain::time::Clock;
 use crate::identity::Connection;
 use crate::identity::pki::{CA_CERTIFICATE, CRL, DevelopmentCa, Existing};
@@ -48,6 +52,10 @@ impl House {
         put(&self.folder.path().join("partners"), file);
     }
 
+    fn put_down(&self, of: &StandingOf, state: RecordedState) {
+        self.book.put(change(of, state)).unwrap();
+    }
+
     fn found(&self, peer: &PeerIdentity) -> Option<String> {
         self.roster.find(peer).map(|slot| slot.contract.partner.to_string())
     }
@@ -55,6 +63,10 @@ impl House {
     fn connection(&self, peer: &PeerIdentity) -> Connection {
         Connection::new(1, "127.0.0.1:1".parse().unwrap(), peer.clone(), &self.roster, now())
     }
+}
+
+fn change(of: &StandingOf, state: RecordedState) -> StandingChange {
+    StandingChange { of: of.clone(), state, reason: "test".into(), by: "op".into(), at: now() }
 }
 
 fn put(folder: &Path, file: &PartnerFile) {
@@ -190,11 +202,11 @@ fn an_open_connection_follows_contract_record_and_clock() {
     assert_eq!(standing("2028-06-01T00:00:01Z"), Standing::CertificateNotAccepted);
     assert_eq!(standing(today), Standing::Active);
 
-    let id = "one".parse().unwrap();
-    house.book.suspend(&id, "test", "op", now()).unwrap();
+    let id: StandingOf = "one".parse().unwrap();
+    house.put_down(&id, RecordedState::Suspended);
     assert_eq!(standing(today), Standing::Suspended);
     assert!(connection.contract(&house.roster).is_some());
-    house.book.resume(&id, "test", "op", now()).unwrap();
+    house.put_down(&id, RecordedState::Active);
     assert_eq!(standing(today), Standing::Active);
 
     house.put(&PartnerFile { suspended: true, ..contract("one", &[uri("a")]) });
@@ -231,4 +243,60 @@ fn a_revocation_reaches_an_open_connection() {
     house.authority.publish_crl(30, now()).unwrap();
     house.trust.reload();
     assert_eq!(connection.standing(&house.roster, now()), Standing::CertificateNotAccepted);
+}
+
+/// Goal: of contract, this replica's record and the shared one the strictest counts, and an unknown shared one lets nobody in.
+#[test]
+fn the_stricter_of_every_place_wins_and_what_is_not_known_lets_nobody_in() {
+    let house = House::with(&[contract("one", &[uri("a")]), contract("two", &[uri("b")])]);
+    let clock = Arc::new(SetClock::at("2026-11-22T00:00:00Z"));
+    clock.boot_at(Duration::from_secs(100));
+    let connection = house.connection(&peer(&["a"], 7));
+    let standing = || connection.standing(&house.roster, now());
+    assert_eq!(standing(), Standing::Active, "files alone");
+    let shared = Arc::new(SharedBook::new(Duration::from_secs(2), Arc::clone(&clock) as Arc<dyn Clock>));
+    house.roster.share(Arc::clone(&shared));
+    assert_eq!(standing(), Standing::NotKnown, "nothing is told yet");
+    shared.begins_with(vec![]);
+    shared.current_as_of(Duration::from_secs(100));
+    assert_eq!(standing(), Standing::Active);
+
+    let (one, key): (StandingOf, StandingOf) =
+        ("one".parse().unwrap(), format!("key-{}", "07".repeat(32)).parse().unwrap());
+    let mut seq = 0;
+    let mut tell = |of: &StandingOf, state| {
+        seq += 1;
+        shared.told(vec![StandingWord { seq, change: change(of, state) }]);
+    };
+    use RecordedState::{Active, Suspended};
+    // What this replica's record and the shared one say of the partner, then of the key, and what comes of it.
+    for (here, there, key_here, key_there, outcome) in [
+        (Active, Suspended, Active, Active, Standing::Suspended),
+        (Suspended, Active, Active, Active, Standing::Suspended),
+        (Suspended, Suspended, Active, Active, Standing::Suspended),
+        (Active, Active, Active, Active, Standing::Active),
+        (Active, Active, Active, Suspended, Standing::CertificateNotAccepted),
+        (Active, Active, Suspended, Active, Standing::CertificateNotAccepted),
+        (Suspended, Active, Active, Suspended, Standing::CertificateNotAccepted),
+        (Active, Active, Active, Active, Standing::Active),
+    ] {
+        house.put_down(&one, here);
+        tell(&one, there);
+        house.put_down(&key, key_here);
+        tell(&key, key_there);
+        assert_eq!(standing(), outcome, "{here:?} {there:?} {key_here:?} {key_there:?}");
+    }
+    let other = house.connection(&peer(&["b"], 8));
+    tell(&one, Suspended);
+    assert_eq!(other.standing(&house.roster, now()), Standing::Active, "another partner, another key");
+    house.put(&PartnerFile { suspended: true, ..contract("two", &[uri("b")]) });
+    house.roster.reload();
+    assert_eq!(other.standing(&house.roster, now()), Standing::Suspended, "by its contract alone");
+
+    clock.boot_at(Duration::from_millis(102_001));
+    assert_eq!(standing(), Standing::Suspended, "what is known against somebody stays known");
+    tell(&one, Active);
+    assert_eq!(standing(), Standing::NotKnown, "older than the bound");
+    shared.current_as_of(Duration::from_secs(102));
+    assert_eq!(standing(), Standing::Active);
 }

@@ -2,7 +2,8 @@
 //!
 //! Read in this order: `layout` (which partition, and why), `migrations/` (the tables), [`PostgresRegistry`] (opened, checked
 //! against its keys), `reading` (a look-up is one statement on one server), `writing` and `plan` (a batch is one
-//! transaction), `intake` (so is a batch of the authority's changes), `look_ups` (the index over the logs), `book` (what drivers showed, agreed to and took back), `tail` (how every other replica hears of it), `server`
+//! transaction), `intake` (so is a batch of the authority's changes), `look_ups` (the index over the logs), `book` (what drivers showed,
+//! agreed to and took back), `tail` (how every other replica hears of it), `standing` (who may call, told by the same tail), `server`
 //! (when a new epoch begins).
 //!
 //! Every statement of a look-up or an import names its partition, so that it can be sent to one server of several. Those of the
@@ -23,6 +24,7 @@ mod reading;
 mod schema;
 mod secrets;
 mod server;
+mod standing;
 mod stats;
 mod store;
 mod tail;

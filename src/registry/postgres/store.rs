@@ -1,7 +1,7 @@
 //! The store as a whole: opened, checked against its keys, shared between readers, writers and the tail.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use sqlx::postgres::PgPool;
@@ -17,6 +17,7 @@ use super::options::{PostgresOptions, PostgresOptionsFault};
 use super::readers::Readers;
 use super::reading::Statements;
 use super::{feed, inspect, intake, schema, server};
+use crate::admission::standing::StandingFollower;
 use crate::domain::subject::{NumberPseudonym, Position};
 use crate::registry::embedded::{FeedRow, RegistryError, RegistryStats, StoreError};
 use crate::registry::keys::RegistryKeys;
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     pub(super) known: Known,
     /// Changes of the authority remembered since the oldest were last forgotten.
     pub(super) remembered: AtomicU64,
+    /// Hears of the shared standing record, once somebody does.
+    pub(super) standing: OnceLock<Arc<dyn StandingFollower>>,
     /// Rung after a commit: other replicas are told to poll.
     pub(super) committed: Notify,
     /// Rung when something says that the feed has moved.
@@ -156,6 +159,7 @@ impl PostgresRegistry {
             layout: about.layout,
             schema: version,
             observers: RwLock::default(),
+            standing: OnceLock::new(),
             committed: Notify::new(),
             moved: Notify::new(),
             options,

@@ -7,6 +7,9 @@
 //!
 //! All heads come from one statement, so that one start holds for all partitions: where one of them cannot be read, none
 //! counts as known.
+//!
+//! Who may call is told first, and again between pages: a long catching up must not hold up a suspension, and a follower that is
+//! caught up knows every standing that was on record when it began to be.
 
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -15,6 +18,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use super::connection::{Role, Trying as _, connect, forget};
+use super::standing::StandingTail;
 use super::store::{PostgresRegistry, Shared};
 use super::{feed, server};
 use crate::domain::subject::Position;
@@ -59,7 +63,14 @@ impl PostgresRegistry {
     /// Tells a follower of every change, from the primary alone, until the store is dropped.
     pub fn tail(&self, follower: Arc<dyn FeedFollower>, options: TailOptions, clock: Arc<dyn Clock>) {
         let shared = &self.shared;
-        let tail = Tail { shared: Arc::clone(shared), follower, options, clock, told: None };
+        let tail = Tail {
+            shared: Arc::clone(shared),
+            follower,
+            options,
+            clock,
+            told: None,
+            standing: StandingTail::default(),
+        };
         let tasks = [
             self.runtime.spawn(tail.run()),
             self.runtime.spawn(feed::listen(Arc::clone(shared))),
@@ -77,6 +88,7 @@ struct Tail {
     clock: Arc<dyn Clock>,
     /// What was told last, in each partition; `None` before the first poll.
     told: Option<FeedHeads>,
+    standing: StandingTail,
 }
 
 impl Tail {
@@ -110,6 +122,7 @@ impl Tail {
 
     async fn poll_on(&mut self, connection: &mut PgConnection, away: &mut bool) -> Result<(), RegistryError> {
         in_time(server::settle(connection)).await?;
+        self.standing.begin_anew();
         loop {
             self.poll(connection).await?;
             if std::mem::take(away) {
@@ -126,6 +139,10 @@ impl Tail {
     async fn poll(&mut self, connection: &mut PgConnection) -> Result<(), RegistryError> {
         let began = self.clock.since_boot();
         let heads = in_time(feed::heads(connection)).await?;
+        if self.told.as_ref().is_some_and(|told| told.epoch != heads.epoch || has_gone_back(told, &heads)) {
+            self.standing.begin_anew();
+        }
+        self.tell_standing(connection).await?;
         let told = match self.told.clone() {
             Some(told) if has_gone_back(&told, &heads) => {
                 // A folder that was copied back under the server: what was told is not what happened any more.
@@ -139,6 +156,12 @@ impl Tail {
             before => self.start(connection, &heads, before.is_none()).await?,
         };
         self.tell(connection, told, &heads, began).await
+    }
+
+    /// Tells the standing on record now.
+    async fn tell_standing(&mut self, connection: &mut PgConnection) -> Result<(), RegistryError> {
+        let Some(follower) = self.shared.standing.get() else { return Ok(()) };
+        self.standing.poll(connection, follower.as_ref(), self.clock.since_boot()).await
     }
 
     /// Begins to follow: in the first epoch from some way back, in a later one from its heads, since what was read before it is
@@ -187,6 +210,9 @@ impl Tail {
                     }
                     Err(error) => return Err(error),
                 }
+                if self.clock.since_boot().saturating_sub(self.standing.began()) >= self.options.poll_every {
+                    self.tell_standing(connection).await?;
+                }
             }
         }
         for position in told.positions() {
@@ -221,7 +247,9 @@ async fn forget_old(shared: Arc<Shared>, retention: Duration) {
 }
 
 /// Gives a step of a poll up when the server does not answer.
-async fn in_time<T>(step: impl Future<Output = Result<T, RegistryError>>) -> Result<T, RegistryError> {
+pub(super) async fn in_time<T>(
+    step: impl Future<Output = Result<T, RegistryError>>,
+) -> Result<T, RegistryError> {
     const SILENT: RegistryError = RegistryError::Damaged("its server gives no answer in time");
     tokio::time::timeout(STEP_MAX, step).await.unwrap_or(Err(SILENT))
 }
