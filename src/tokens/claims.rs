@@ -64,8 +64,8 @@ pub(super) fn read(plain: &[u8]) -> Option<Presentation> {
         purpose: optional(purpose, |code| Purpose::from_code(u8::try_from(code).ok()?))?,
         fields: optional(fields, |bits| FieldSet::from_bits(u16::try_from(bits).ok()?))?,
         uses_max: 1,
-        issued_at: moment(claims.issued_at?)?,
-        expires_at: moment(claims.expiration_time?)?,
+        issued_at: moment(&claims.issued_at?)?,
+        expires_at: moment(&claims.expiration_time?)?,
     };
     (write(&presentation)? == plain).then_some(presentation)
 }
@@ -91,9 +91,9 @@ fn whole_seconds(moment: Timestamp) -> Option<Moment> {
     (moment.subsec_nanosecond() == 0).then(|| Moment::WholeSeconds(moment.as_second()))
 }
 
-fn moment(claim: Moment) -> Option<Timestamp> {
+fn moment(claim: &Moment) -> Option<Timestamp> {
     match claim {
-        Moment::WholeSeconds(seconds) => Timestamp::from_second(seconds).ok(),
+        Moment::WholeSeconds(seconds) => Timestamp::from_second(*seconds).ok(),
         Moment::FractionalSeconds(_) => None,
     }
 }

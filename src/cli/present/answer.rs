@@ -14,30 +14,28 @@ use crate::gateway::proto;
 pub(super) fn qr(issued: &proto::IssueQrResponse, terminal: Terminal, saved: Option<&Path>) -> String {
     let mut lines = Lines { terminal, lines: vec![issued.token.clone()] };
     if let Some(path) = saved {
-        lines.fact("image", path.display().to_string());
+        lines.fact("image", &path.display().to_string());
     }
     let label = if issued.deferred { " 延期" } else { "" };
     let tone = if issued.display() == proto::Display::Normal { Tone::Good } else { Tone::Bad };
     let display = short::<proto::Display>(issued.display);
-    lines.fact("display", format!("{}{label}", terminal.paint(tone, &display)));
+    lines.fact("display", &format!("{}{label}", terminal.paint(tone, &display)));
     lines.issued(&issued.expires_at, &issued.presentation_id, &issued.subject_ref, issued.environment)
 }
 
 /// Shows what was issued as a share code.
 pub(super) fn share_code(issued: &proto::IssueShareCodeResponse, terminal: Terminal) -> String {
     let mut lines = Lines { terminal, lines: vec![terminal.paint(Tone::Strong, &issued.code)] };
-    lines.fact(
-        "good for",
-        if issued.uses == 1 { "1 request".to_owned() } else { format!("{} requests", issued.uses) },
-    );
+    let plural = if issued.uses == 1 { "" } else { "s" };
+    lines.fact("good for", &format!("{} request{plural}", issued.uses));
     lines.issued(&issued.expires_at, &issued.presentation_id, &issued.subject_ref, issued.environment)
 }
 
 /// Shows what was taken back.
 pub(super) fn revoked(revoked: &proto::RevokeResponse, terminal: Terminal) -> String {
     let mut lines = Lines { terminal, lines: vec![terminal.paint(Tone::Good, "TAKEN BACK")] };
-    lines.fact("uses left", format!("{}, now void", revoked.uses_revoked));
-    lines.fact("uses spent", format!("{} before", revoked.uses_spent));
+    lines.fact("uses left", &format!("{}, now void", revoked.uses_revoked));
+    lines.fact("uses spent", &format!("{} before", revoked.uses_spent));
     lines.lines.join("\n")
 }
 
@@ -47,7 +45,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn fact(&mut self, name: &str, value: String) {
+    fn fact(&mut self, name: &str, value: &str) {
         let name = self.terminal.paint(Tone::Faint, &format!("{name:<15}"));
         self.lines.push(format!("  {name} {value}"));
     }
@@ -60,10 +58,10 @@ impl Lines {
         subject_ref: &str,
         environment: i32,
     ) -> String {
-        self.fact("ends", expires_at.as_ref().map(moment::show).unwrap_or_default());
-        self.fact("presentation id", hex(id));
-        self.fact("subject ref", subject_ref.to_owned());
-        self.fact("world", short::<proto::Environment>(environment));
+        self.fact("ends", &expires_at.as_ref().map(moment::show).unwrap_or_default());
+        self.fact("presentation id", &hex(id));
+        self.fact("subject ref", subject_ref);
+        self.fact("world", &short::<proto::Environment>(environment));
         self.lines.join("\n")
     }
 }

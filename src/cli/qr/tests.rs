@@ -44,7 +44,7 @@ fn side_by_side(texts: &[&str], inverted: bool) -> Vec<u8> {
         for one in &lines {
             let line = one.get(row / 2).cloned().unwrap_or_else(|| vec!['█'; one[0].len()]);
             for symbol in line {
-                let light = symbol == '█' || (symbol == '▀') == (row % 2 == 0) && symbol != ' ';
+                let light = symbol == '█' || (symbol == '▀') == row.is_multiple_of(2) && symbol != ' ';
                 pixels.extend([if light != inverted { 255 } else { 0 }; SCALE]);
             }
         }
