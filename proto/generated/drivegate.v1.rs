@@ -2840,8 +2840,9 @@ pub enum ErrorReason {
     ConsentWithdrawn = 69,
     /// PERMISSION_DENIED. Your contract answers presentations only: let the driver show a QR code or send a share code.
     PresentationRequired = 70,
-    /// FAILED_PRECONDITION. The request was answered before and the answer is no longer kept. Metadata "log_origin" and "entry_index"
-    /// say where it stands: GetReceipt gives its receipt.
+    /// FAILED_PRECONDITION. A request with this request_id was answered more than 10 minutes ago (and not more than 24 h) and the
+    /// answer is no longer kept. Metadata "log_origin" and "entry_index" say where it stands: GetReceipt gives its receipt. To ask
+    /// anew, use a new request_id.
     RequestIdSpent = 71,
     /// FAILED_PRECONDITION. Who scans holds no e-licence that can be shown.
     ScannerNotAccepted = 72,
@@ -3330,7 +3331,7 @@ pub struct IssueShareCodeRequest {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct IssueShareCodeResponse {
-    /// The code: 13 symbols and a check symbol of Crockford's base 32, in groups. Example: "7KQ4M-0ZT9R-B3XC\*".
+    /// The code: 13 symbols and a check symbol of Crockford's base 32, in groups. Example: "7KQ4M-0ZT9R-B3XM".
     #[prost(string, tag = "1")]
     pub code: ::prost::alloc::string::String,
     /// Names it in Revoke: 16 bytes.
@@ -3480,7 +3481,7 @@ pub struct WatchAccessesRequest {
 /// A look-up, or a sign of life.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchAccessesResponse {
-    /// Whom it was about; see IssueQrResponse. Empty in a sign of life, which comes every 10 s when nothing else does.
+    /// Whom it was about; see IssueQrResponse. Empty in a sign of life, which comes at once and then every 10 s when nothing else does.
     #[prost(string, tag = "1")]
     pub subject_ref: ::prost::alloc::string::String,
     /// The look-up. Absent in a sign of life.
@@ -4418,9 +4419,14 @@ pub struct VerifyRequest {
     #[prost(enumeration = "Field", repeated, tag = "25")]
     pub fields: ::prost::alloc::vec::Vec<i32>,
     /// Idempotency key, 0 or 8 to 64 characters of A-Z a-z 0-9 '-' '\_' (a UUID fits). Required with a presentation.
-    /// The same request with the same key within 10 minutes is given the same answer again (replayed), charged once; later
-    /// it is refused as REQUEST_ID_SPENT, naming the entry whose receipt holds the answer. Another request with the same key is
-    /// refused as IDEMPOTENCY_CONFLICT. Example: "0192f0c1-7a1e-7b6c-9c51-0a4f0b0d8a11".
+    /// The same request with the same key within 10 minutes of the first is given the same answer again (replayed), charged once;
+    /// within 24 h it is refused as REQUEST_ID_SPENT, naming the entry whose receipt holds the answer. Another request with the
+    /// same key within 10 minutes is refused as IDEMPOTENCY_CONFLICT: everything but max_age makes a request the same. While the
+    /// first is being answered the second waits for its answer. A request that was refused or failed leaves its key free.
+    /// A retry is answered anew, uncharged, when its max_age does not accept the kept answer, when the driver withdrew the consent or
+    /// the record was erased since, and when the gateway was restarted since. Behind several replicas a retry that reaches another
+    /// one in the same moment, or while their common store is away, may be answered anew; its two entries are billed once.
+    /// Example: "0192f0c1-7a1e-7b6c-9c51-0a4f0b0d8a11".
     #[prost(string, tag = "26")]
     pub request_id: ::prost::alloc::string::String,
     /// Answer from what had been handed in up to this position of the authority's feed (insurance_claim only): that of an
@@ -4509,11 +4515,13 @@ pub struct VerifyResponse {
     /// Where this answer stands in the evidence log.
     #[prost(message, optional, tag = "8")]
     pub evidence: ::core::option::Option<Evidence>,
-    /// True when this answer counted against your quota.
+    /// True when giving this answer counted against your quota. False on a replay, whose first giving counted: once for each
+    /// request_id. What is billed is what the answers' entries say, those of one request_id within 15 minutes once.
     #[prost(bool, tag = "9")]
     pub charged: bool,
-    /// True when this is an earlier answer given again for the same request_id: its observed_at and evidence are those of that
-    /// answer, and it is not charged again. It is given only while your standing, the driver's consent and your max_age allow it.
+    /// True when this is an earlier answer given again for the same request_id: all else but charged is as it was then, observed_at,
+    /// known_at and evidence too. It is no new entry of the log: it was on record before it first left. It is given only while your
+    /// standing, your contract, the driver's consent and your max_age allow it.
     #[prost(bool, tag = "10")]
     pub replayed: bool,
     /// You may rely on a QUALIFIED decision until this moment: 1, 7 or 30 days ahead, the furthest that lies no later than the

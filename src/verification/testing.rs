@@ -403,8 +403,8 @@ impl Redemptions for World {
                 Ok(Redeemed::Before { use_number: *use_number, at: row.at, place: row.place.clone() })
             }
             (None, _) if self.revoked.load(Ordering::SeqCst) => Ok(Redeemed::Revoked),
+            (None, _) if !asked.may_spend => Ok(Redeemed::NotBefore),
             (None, None) => Ok(Redeemed::Used),
-            (None, Some(_)) if !asked.may_spend => Ok(Redeemed::NotBefore),
             (None, Some(use_number)) => {
                 let Redemption { partner, request_id, digest, at, .. } = asked;
                 rows.insert((asked.id, use_number), Row { partner, request_id, digest, at, place: None });

@@ -1,7 +1,9 @@
 //! One use means one use: whatever races, and whatever dies, no token is answered to two requests.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -116,10 +118,10 @@ fn deployments(url: &str) -> Vec<Deployment> {
     let mut deployments = vec![first];
     for _ in 1..REPLICAS {
         let more = Deployment::on_postgres(url, Some(&deployments[0].folder().join("data/registry.keys")));
-        share_presentation_keys(&deployments[0].folder(), &more.folder());
         deployments.push(more);
     }
     for deployment in &deployments {
+        share_presentation_keys(&deployment.folder());
         for partner in ["rental-demo", "wallet-demo"] {
             deployment.contract(partner, |contract| {
                 let allowance = contract["allowance"].as_table_mut().expect("a table");
@@ -139,11 +141,12 @@ fn deployments(url: &str) -> Vec<Deployment> {
     deployments
 }
 
-/// Every replica opens what another one sealed.
-fn share_presentation_keys(from: &Path, to: &Path) {
-    let keys = "data/presentations.keys";
-    if from.join(keys).exists() {
-        std::fs::copy(from.join(keys), to.join(keys)).expect("the keys can be copied");
+/// Gives every replica the same keys: each opens what another one sealed.
+fn share_presentation_keys(folder: &Path) {
+    for (name, fill) in [("qr.key", 1), ("share-codes.key", 2)] {
+        let path = folder.join("data").join(name);
+        let file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
+        file.expect("the key can be made").write_all(&[fill; 32]).expect("and written");
     }
 }
 
