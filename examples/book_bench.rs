@@ -44,6 +44,9 @@ struct Options {
     /// Uses spent before: a book that has been used for a while.
     #[arg(long, default_value_t = 0)]
     spent_before: usize,
+    /// What is spent is long over, so that as much is swept as is spent: a book that neither grows nor shrinks.
+    #[arg(long)]
+    sweeping: bool,
 }
 
 fn main() -> miette::Result<()> {
@@ -61,6 +64,7 @@ fn main() -> miette::Result<()> {
     let told = json!({
         "in_flight": options.in_flight,
         "spent_before": options.spent_before,
+        "sweeping": options.sweeping,
         "redemptions_per_second": per_second.round(),
         "p50_us": took.value_at_quantile(0.5),
         "p99_us": took.value_at_quantile(0.99),
@@ -72,12 +76,14 @@ fn main() -> miette::Result<()> {
 
 async fn measure(options: &Options, registry: Rc<EmbeddedRegistry>) -> miette::Result<(u64, Histogram<u64>)> {
     tokio::task::spawn_local(registry.core_task());
-    spend(options.in_flight, &registry, Until::Count(options.spent_before)).await?;
+    let lives = SignedDuration::from_secs(if options.sweeping { -3_600 } else { 60 });
+    let spend = |until| spend(options.in_flight, &registry, until, lives);
+    spend(Until::Count(options.spent_before)).await?;
     let clock = SystemClock;
     let begin = clock.since_boot();
-    spend(options.in_flight, &registry, Until::Moment(begin + Duration::from_secs(1))).await?;
+    spend(Until::Moment(begin + Duration::from_secs(1))).await?;
     let until = clock.since_boot() + Duration::from_secs(options.seconds);
-    spend(options.in_flight, &registry, Until::Moment(until)).await
+    spend(Until::Moment(until)).await
 }
 
 #[derive(Clone, Copy)]
@@ -91,10 +97,14 @@ async fn spend(
     in_flight: usize,
     registry: &Rc<EmbeddedRegistry>,
     until: Until,
+    lives: SignedDuration,
 ) -> miette::Result<(u64, Histogram<u64>)> {
     let begun = Rc::new(Cell::new(0_usize));
     let tasks: Vec<_> = (0..in_flight)
-        .map(|_| tokio::task::spawn_local(spend_one_by_one(Rc::clone(registry), Rc::clone(&begun), until)))
+        .map(|_| {
+            let one_by_one = spend_one_by_one(Rc::clone(registry), Rc::clone(&begun), until, lives);
+            tokio::task::spawn_local(one_by_one)
+        })
         .collect();
     let mut all = Histogram::new(3).into_diagnostic()?;
     for task in tasks {
@@ -107,6 +117,7 @@ async fn spend_one_by_one(
     registry: Rc<EmbeddedRegistry>,
     begun: Rc<Cell<usize>>,
     until: Until,
+    lives: SignedDuration,
 ) -> miette::Result<Histogram<u64>> {
     let clock = SystemClock;
     let mut took = Histogram::new(3).into_diagnostic()?;
@@ -125,7 +136,7 @@ async fn spend_one_by_one(
             id: PresentationId::new(PresentationKind::Qr, rand::random()),
             uses_max: 1,
             issued_at: now,
-            expires_at: now + SignedDuration::from_secs(60),
+            expires_at: now + lives,
             may_spend: true,
             partner: "rental-demo".parse().into_diagnostic()?,
             request_id: "01J9ZW7Q8R5T3V1X".to_owned(),

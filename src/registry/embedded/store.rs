@@ -52,7 +52,7 @@ impl Default for RegistryOptions {
 pub struct EmbeddedRegistry {
     pub(super) shared: Arc<Shared>,
     pub(super) readers: Readers,
-    pub(super) book: Book,
+    pub(super) book: Box<Book>,
     path: Option<PathBuf>,
 }
 
@@ -139,7 +139,7 @@ impl EmbeddedRegistry {
             observers: RwLock::default(),
         });
         let readers = Readers::start(&shared, options.readers, options.queue_length)?;
-        Ok(Self { shared, readers, book, path })
+        Ok(Self { shared, readers, book: Box::new(book), path })
     }
 
     /// Tells an observer of every change from now on.

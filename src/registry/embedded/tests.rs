@@ -190,7 +190,7 @@ fn a_large_store_is_sampled_and_says_so() {
 }
 
 #[test]
-fn a_store_of_format_1_is_read_and_becomes_one_of_format_2() {
+fn a_store_of_format_1_is_read_and_becomes_one_of_format_3() {
     let folder = Folder::new();
     let subject = {
         let store = folder.open().unwrap();
@@ -208,7 +208,7 @@ fn a_store_of_format_1_is_read_and_becomes_one_of_format_2() {
     let store = folder.open().unwrap();
     let reading = store.shared.database.begin_read().unwrap();
     let format: [u8; 4] = tables::fixed(&reading.open_table(META).unwrap(), META_FORMAT).unwrap();
-    assert_eq!(u32::from_be_bytes(format), 2);
+    assert_eq!(u32::from_be_bytes(format), 3);
     let record = read(&store, ONE).unwrap().record.unwrap();
     assert_eq!((record.subject, record.history.changes().len()), (subject, 5));
     assert_eq!(store.apply(&[licensed(ONE)]).unwrap(), [Outcome::Unchanged]);

@@ -95,7 +95,7 @@ fn a_presentation_from_before_a_restore_is_spent_no_more() {
     let asked = redemption(qr(1), "rental-demo", "r-1");
     super::store::create(&database, [1; 16], Some(asked.issued_at)).unwrap();
     let mut store = fresh();
-    store.book = Book::start(database, &keys, [1; 16]).unwrap();
+    store.book = Box::new(Book::start(database, &keys, [1; 16]).unwrap());
     assert_eq!(redeem(&store, &asked), Redeemed::Revoked);
     let later = jiff::SignedDuration::from_secs(1);
     let after = crate::verification::ports::Redemption { issued_at: asked.issued_at + later, ..asked };
@@ -117,7 +117,7 @@ fn a_damaged_row_costs_its_own_request_alone() {
 
 #[test]
 fn rows_that_are_none_are_refused() {
-    let whole: Vec<u8> = [&[1][..], &[7; 40], &5_u64.to_be_bytes(), b"log"].concat();
+    let whole: Vec<u8> = [&[1][..], &[7; 32], &9_i64.to_be_bytes(), &5_u64.to_be_bytes(), b"log"].concat();
     assert!(use_of(1, &whole).is_ok() && use_of(1, &whole[..41]).is_ok() && use_of(1, &[2]).is_ok());
     let torn = (0..whole.len()).filter(|end| ![41, 49, 50, 51].contains(end)).map(|end| &whole[..end]);
     for row in torn.chain([&[2, 0][..], &[0], &[3]]) {

@@ -189,9 +189,9 @@ fn row_of(gone: &Use) -> Vec<u8> {
 
 pub(in crate::registry::embedded) fn use_of(number: u16, row: &[u8]) -> Result<Use, RegistryError> {
     let (kind, row) = row.split_first().ok_or(UNREADABLE)?;
-    match kind {
-        &REVOKED if row.is_empty() => Ok(Use { number, spent: None }),
-        &SPENT => Ok(Use { number, spent: Some(spent_of(row).ok_or(UNREADABLE)?) }),
+    match *kind {
+        REVOKED if row.is_empty() => Ok(Use { number, spent: None }),
+        SPENT => Ok(Use { number, spent: Some(spent_of(row).ok_or(UNREADABLE)?) }),
         _ => Err(UNREADABLE),
     }
 }
