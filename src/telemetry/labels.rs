@@ -276,8 +276,16 @@ label! {
 }
 
 /// The words of a request without a purpose, then those of [`crate::domain::question::Purpose`] in order of its codes.
-pub(super) const PURPOSE_WORDS: &[&str] =
-    &["none", "insurance-claim", "insurance-purchase", "rental", "recruitment", "transport", "enforcement"];
+pub(super) const PURPOSE_WORDS: &[&str] = &[
+    "none",
+    "insurance-claim",
+    "insurance-purchase",
+    "rental",
+    "recruitment",
+    "transport",
+    "enforcement",
+    "peer-scan",
+];
 
 #[cfg(test)]
 mod tests {
