@@ -257,11 +257,7 @@ impl AdminClient {
     ) -> Result<ImportCounts, AdminClientError> {
         let (chunks, body) = mpsc::channel(IMPORT_CHUNKS_AHEAD);
         let (fault_into, mut fault) = oneshot::channel();
-        std::thread::spawn(move || {
-            if let Some(unreadable) = send_chunks(reader, &chunks) {
-                fault_into.send(unreadable).unwrap_or_default();
-            }
-        });
+        std::thread::spawn(move || send_chunks(reader, &chunks, fault_into));
         let body = StreamBody::new(ReceiverStream::new(body).map(|chunk| chunk.map(Frame::data)));
         let outcome = self.runtime.block_on(async {
             let (format, encoding) = (format.word(), encoding.word());
@@ -359,21 +355,30 @@ impl AdminClient {
     }
 }
 
-/// Reads the file and hands on its chunks; returns why it could not be read. Stops when nobody takes them any more.
-fn send_chunks(mut reader: impl Read, chunks: &mpsc::Sender<io::Result<Bytes>>) -> Option<io::Error> {
+/// Reads the file and hands on its chunks; tells why it could not be read. Stops when nobody takes them any more.
+fn send_chunks(
+    mut reader: impl Read,
+    chunks: &mpsc::Sender<io::Result<Bytes>>,
+    fault_into: oneshot::Sender<io::Error>,
+) {
     loop {
         let mut chunk = vec![0; IMPORT_CHUNK_BYTES];
         match reader.read(&mut chunk) {
-            Ok(0) => return None,
+            Ok(0) => return,
             Ok(count) => {
                 chunk.truncate(count);
-                chunks.blocking_send(Ok(chunk.into())).ok()?;
+                if chunks.blocking_send(Ok(chunk.into())).is_err() {
+                    return;
+                }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
-                // The gateway must see a broken body, not an end: half a line at the end is no licence.
-                chunks.blocking_send(Err(error.kind().into())).ok();
-                return Some(error);
+                // Told first: the broken body ends the exchange, and whoever waits for that asks why at once. The gateway must see a
+                // broken body, not an end: half a line at the end is no licence.
+                let kind = error.kind();
+                drop(fault_into.send(error));
+                drop(chunks.blocking_send(Err(kind.into())));
+                return;
             }
         }
     }

@@ -298,7 +298,8 @@ mod tests {
         for definition in DEFINITIONS {
             let says = definition.help.contains("Healthy") || definition.help.contains("hould");
             assert!(says, "{} does not say what is healthy", definition.name);
-            assert!(definition.series_count() <= 500, "{} has too many series", definition.name);
+            // Every method by every purpose and outcome: most of them stay at zero and are not shown.
+            assert!(definition.series_count() <= 1_100, "{} has too many series", definition.name);
         }
         names.sort_unstable();
         names.dedup();

@@ -84,19 +84,21 @@ fn a_retry_is_given_the_same_answer() {
 fn after_a_kill_a_retry_is_answered_anew_and_not_charged() {
     let deployment = Deployment::new();
     let gateway = deployment.serve();
-    let first = block_on(ask(&gateway, &asked(NAME, ID))).expect("an answer");
+    // Made once: its moments come from the clock, and a second later it would be another question.
+    let request = asked(NAME, ID);
+    let first = block_on(ask(&gateway, &request)).expect("an answer");
     assert!(first.charged);
     gateway.kill();
 
     let gateway = deployment.serve();
     let anew = block_on(async {
-        let other_case = VerifyRequest { case_reference: "CASE-2026-2".to_owned(), ..asked(NAME, ID) };
+        let other_case = VerifyRequest { case_reference: "CASE-2026-2".to_owned(), ..request.clone() };
         let refused = ask(&gateway, &other_case).await.expect_err("another request");
         assert_eq!(reason_of(&refused), (Code::Aborted, "IDEMPOTENCY_CONFLICT".to_owned()));
-        let anew = ask(&gateway, &asked(NAME, ID)).await.expect("an answer");
+        let anew = ask(&gateway, &request).await.expect("an answer");
         assert!(!anew.charged && !anew.replayed);
         assert!(index_of(&anew) > index_of(&first));
-        let again = ask(&gateway, &asked(NAME, ID)).await.expect("the answer");
+        let again = ask(&gateway, &request).await.expect("the answer");
         assert!(again.replayed && index_of(&again) == index_of(&anew));
         anew
     });
@@ -111,7 +113,7 @@ fn after_a_kill_a_retry_is_answered_anew_and_not_charged() {
     });
     std::thread::sleep(Duration::from_secs(1));
     let gateway = deployment.serve();
-    let refused = block_on(ask(&gateway, &asked(NAME, ID))).expect_err("it is spent");
+    let refused = block_on(ask(&gateway, &request)).expect_err("it is spent");
     assert_eq!(reason_of(&refused), (Code::FailedPrecondition, "REQUEST_ID_SPENT".to_owned()));
     let details = refused.get_error_details();
     let metadata = &details.error_info().expect("why").metadata;
