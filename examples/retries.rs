@@ -129,6 +129,7 @@ fn answer() -> Answer {
             source: FactSource::InProcess,
             changed_since: None,
         }),
+        authorised_by: drivegate::domain::policy::AuthorisedBy::Asserted,
         observed_at: now,
         known_at: now,
         entry: EntryAt { origin: "gw1.example-0123456789abcdef".into(), index: 7 },

@@ -589,7 +589,7 @@ mod tests {
         };
         let line = client.set_hold_back(driver, &wanted).unwrap();
         assert_eq!((line.set_by.as_str(), line.partner.as_deref()), ("officer 4711", Some("police")));
-        assert_eq!(client.hold_backs(driver).unwrap(), [line.clone()]);
+        assert_eq!(client.hold_backs(driver).unwrap(), std::slice::from_ref(&line));
         let (lifted_by, ground) = ("officer 4711".into(), "closed".into());
         let wanted = HoldBackLifted { id: line.id, lifted_by, ground };
         assert!(!client.lift_hold_back(driver, &wanted).unwrap().in_force);

@@ -329,7 +329,7 @@ pub(super) fn a_consent_is_noted_once_and_told_whole(store: &dyn Store) {
         first_used_at: at(1),
         withdrawn_at: None,
     };
-    assert_eq!(listed, [expected.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&expected));
     note_for(store, SUBJECT, "rental-demo", -50, 3, "return");
     let expected = ConsentOnBook { case_category: "return".to_owned(), ..expected };
     assert_eq!(list(store, SUBJECT), [expected], "the matter in which it was used last");

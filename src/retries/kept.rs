@@ -371,7 +371,7 @@ impl Hold {
     }
 
     /// Keeps what another replica answered.
-    fn adopt(mut self: Box<Self>, answer: &Answer, at: Moment) {
+    fn adopt(mut self, answer: &Answer, at: Moment) {
         self.at = at;
         self.keep(answer);
     }

@@ -36,7 +36,8 @@ fn entry_at(answered: &Answered, journal: &Journal, number: u64) -> Vec<u8> {
     let bytes = answered.entry([u8::try_from(number % 251).unwrap(); 16]);
     let Ok(Entry::Answer(mut answer)) = Entry::decode(&bytes) else { panic!("it is an answer") };
     answer.at += SignedDuration::from_secs(number.cast_signed());
-    answer.request = (number % 2 == 0)
+    answer.request = number
+        .is_multiple_of(2)
         .then(|| journal.secret().request_digest(&answer.partner, &format!("request-{number}")));
     let mut bytes = Vec::new();
     answer.encode(&mut bytes).unwrap();

@@ -95,7 +95,7 @@ fn a_presentation_from_before_a_restore_is_spent_no_more() {
     let asked = redemption(qr(1), "rental-demo", "r-1");
     super::store::create(&database, [1; 16], Some(asked.issued_at)).unwrap();
     let mut store = fresh();
-    store.book = Box::new(Book::start(database, &keys, [1; 16]).unwrap());
+    *store.book = Book::start(database, &keys, [1; 16]).unwrap();
     assert_eq!(redeem(&store, &asked), Redeemed::Revoked);
     let later = jiff::SignedDuration::from_secs(1);
     let after = crate::verification::ports::Redemption { issued_at: asked.issued_at + later, ..asked };
