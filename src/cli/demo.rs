@@ -124,7 +124,7 @@ struct Play {
 }
 
 /// How long a reading may take to reach Redis: it is handed over off the request's path.
-const REACHES_REDIS_WITHIN: Duration = Duration::from_millis(300);
+const REACHES_REDIS_WITHIN: Duration = Duration::from_millis(800);
 
 /// Asks the first scene's question twice of a gateway that keeps nothing in its own memory: the second reading is Redis'.
 async fn from_redis(
