@@ -16,6 +16,7 @@ pub mod identity;
 pub mod intake;
 pub mod issuing;
 pub mod limits;
+pub mod redis_link;
 pub mod registry;
 pub mod retries;
 pub mod telemetry;

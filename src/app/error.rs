@@ -2,9 +2,9 @@
 
 use crate::admin::SocketError;
 use crate::audit;
-use crate::cache::RedisOptionsFault;
 use crate::config::rules::RulesFault;
 use crate::identity::IdentityError;
+use crate::redis_link::RedisAddressFault;
 use crate::registry::{KeyFault, RegistryError};
 use crate::retries;
 use crate::telemetry::MetricsError;
@@ -43,7 +43,7 @@ pub enum StartError {
     },
     /// Redis, as configured.
     #[error("cannot use Redis as configured")]
-    Redis(#[from] RedisOptionsFault),
+    Redis(#[from] RedisAddressFault),
     /// A key for what is kept in memory.
     #[error("cannot keep answers for retries")]
     Retries(#[from] retries::NoKey),

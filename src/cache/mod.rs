@@ -1,6 +1,6 @@
 //! Adapter: facts in process and in Redis, and the freshness rule that admits them.
 //!
-//! May know: `domain`, the ports of `verification`. Must not know: other adapters, configuration, gRPC.
+//! May know: `domain`, the ports of `verification`, `redis_link`. Must not know: other adapters, configuration, gRPC.
 //!
 //! Read in this order: [`freshness`](SlotTable) (may a fact still be used), `in_process` (where facts are held),
 //! `flight` (many misses, one load), `facts` (a look-up from end to end), `redis` (the second level).
@@ -21,8 +21,5 @@ pub use facts::FactCache;
 pub use freshness::{FeedAge, SlotTable};
 pub use observer::{BreakerState, CacheObserver, RedisFault, StaleCause, Unobserved};
 pub use options::{CacheOptions, FreshnessOptions};
-pub use redis::{
-    CodecFault, RecordCodec, RedisClientIdentity, RedisLevel, RedisOptions, RedisOptionsFault, RedisSecrets,
-    SealingKey,
-};
+pub use redis::{CodecFault, RecordCodec, RedisLevel, RedisOptions, RedisSecrets, SealingKey};
 pub use watermark::{FeedWatermark, Watermark};

@@ -28,6 +28,7 @@ const ROOMS: &[(&str, &[Knows])] = &[
     ("design", &[]),
     ("config", &[Everything("domain")]),
     ("telemetry", &[Everything("domain")]),
+    ("redis_link", &[]),
     ("admission", &[Everything("domain")]),
     ("verification", &[Everything("domain"), Everything("admission")]),
     ("intake", &[Everything("domain")]),
@@ -49,7 +50,10 @@ const ROOMS: &[(&str, &[Knows])] = &[
         ],
     ),
     ("retries", &[Everything("domain"), Ports("verification")]),
-    ("cache", &[Everything("domain"), Everything("admission"), Ports("verification")]),
+    (
+        "cache",
+        &[Everything("domain"), Everything("admission"), Ports("verification"), Everything("redis_link")],
+    ),
     (
         "audit",
         &[
@@ -60,7 +64,10 @@ const ROOMS: &[(&str, &[Knows])] = &[
             Ports("evidence"),
         ],
     ),
-    ("limits", &[Everything("domain"), Everything("admission"), Ports("verification")]),
+    (
+        "limits",
+        &[Everything("domain"), Everything("admission"), Ports("verification"), Everything("redis_link")],
+    ),
     ("identity", &[Everything("domain"), Everything("admission"), Everything("config")]),
     ("admin", &[Everything("domain")]),
     (
@@ -96,10 +103,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("encoding_rs", &["registry"]),
     ("coset", &["tokens"]),
     ("base45", &["tokens"]),
-    ("redis", &["cache", "limits"]),
+    ("redis", &["redis_link", "cache", "limits"]),
     ("quick_cache", &["cache"]),
     ("governor", &["limits"]),
-    ("rustls", &["identity", "cache"]),
+    ("rustls", &["identity", "redis_link"]),
     ("tokio_rustls", &["identity"]),
     ("x509_parser", &["identity"]),
     ("rcgen", &["identity"]),

@@ -10,11 +10,12 @@ use super::link::{Link, VALUE_BYTES_MAX};
 use super::notes::RedisNotes;
 use super::seal::Sealer;
 use super::writer::{ToWrite, Writer};
-use super::{RedisOptions, RedisOptionsFault, RedisSecrets};
+use super::{RedisOptions, RedisSecrets};
 use crate::cache::{CacheObserver, RedisFault};
 use crate::domain::licence::Record;
 use crate::domain::subject::{NumberPseudonym, Position};
 use crate::domain::time::Clock;
+use crate::redis_link::RedisAddressFault;
 use crate::verification::ports::SharedNotes;
 
 /// Encodes records. The registry has such an encoding; the application hands it in.
@@ -49,7 +50,7 @@ impl RedisLevel {
     /// Starts the level. Redis need not be there: it is connected to in the background, on `runtime`.
     ///
     /// # Errors
-    /// [`RedisOptionsFault`] if the options cannot work whatever Redis does.
+    /// [`RedisAddressFault`] if the address cannot work whatever Redis does.
     pub fn start(
         options: RedisOptions,
         secrets: &RedisSecrets,
@@ -57,8 +58,8 @@ impl RedisLevel {
         clock: Arc<dyn Clock>,
         observer: Arc<dyn CacheObserver>,
         runtime: &Handle,
-    ) -> Result<Self, RedisOptionsFault> {
-        let client = options.client()?;
+    ) -> Result<Self, RedisAddressFault> {
+        let client = options.address.client()?;
         let link = Arc::new(Link::new(&options, clock, Arc::clone(&observer)));
         let sealer = Arc::new(Sealer::new(secrets));
         let keeper = link.keep(client, options.clone(), runtime);

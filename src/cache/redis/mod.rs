@@ -15,5 +15,5 @@ mod writer;
 mod tests;
 
 pub use level::{CodecFault, RecordCodec, RedisLevel};
-pub use options::{RedisClientIdentity, RedisOptions, RedisOptionsFault};
+pub use options::RedisOptions;
 pub use seal::{RedisSecrets, SealingKey};

@@ -509,9 +509,10 @@ async fn tls_with_an_own_authority_and_a_password_works_and_a_foreign_authority_
     let mut server = Server::reserve(&arguments);
     server.port = port.parse().unwrap();
     server.revive();
-    let options = |authority: &[u8], password: &str| RedisOptions {
-        authority_pem: Some(authority.to_vec()),
-        ..RedisOptions::new(format!("rediss://:{password}@127.0.0.1:{port}"))
+    let options = |authority: &[u8], password: &str| {
+        let mut options = RedisOptions::new(format!("rediss://:{password}@127.0.0.1:{port}"));
+        options.address.authority_pem = Some(authority.to_vec());
+        options
     };
     let source = registry_of(2);
     let replica = Replica::over(&source, options(&authority, "word"));
