@@ -1,6 +1,6 @@
 //! `drivegate load`: puts load on a gateway and measures it.
 //!
-//! The parts: [`subjects`] (who is asked about), [`plan`] (every request encoded beforehand), [`wire`] (one connection),
+//! The parts: [`subjects`] (who is asked about), [`shown`] (QR codes issued beforehand), [`plan`] (every request encoded beforehand), [`wire`] (one connection),
 //! [`run`] (closed and open loop), [`measured`] and [`report`] (what came of it).
 
 pub(crate) mod measured;
@@ -9,10 +9,11 @@ pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod server_cpu;
+pub(crate) mod shown;
 pub(crate) mod subjects;
 pub(crate) mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,13 +27,15 @@ use self::measured::Measured;
 use self::plan::{Plan, Share};
 use self::report::Report;
 use self::run::{Caller, Live, Load, Loop};
-use self::subjects::Spread;
+use self::shown::Shown;
+use self::subjects::{Driver, Spread};
 use super::terminal::{Terminal, say, say_json};
 use super::verify::connection::{ConnectionArgs, Credentials, Target};
 use crate::app::SystemClock;
 use crate::domain::time::Clock;
 use crate::gateway::proto;
 use crate::gateway::proto::verification_service_client::VerificationServiceClient;
+use crate::identity::client::ClientTls;
 
 /// The method that is called.
 const VERIFY: &str = "/drivegate.v1.VerificationService/Verify";
@@ -48,6 +51,8 @@ Examples:
   Three partners at once, few drivers asked about often:
     drivegate load --dir demo --as rental-demo,insurer-demo,transport-demo --subjects drivers.ndjson \\
         --mix rental=3,claim=1,transport=1 --spread zipf=1.1
+  QR codes that a wallet issues first, each redeemed once; the run ends with the last one:
+    drivegate load --dir demo --as rental-demo --subjects drivers.ndjson --mix rental --shown-by wallet-demo --codes 20000
 
 A contract's own limits hold for a load as for anybody: raise them in DIR/partners/PARTNER.toml first.
 Latency counts from the moment a request was due (open loop), so that a server that stalls cannot hide it.
@@ -89,6 +94,14 @@ pub struct LoadCommand {
         hide_default_value = true
     )]
     mix: Vec<Share>,
+
+    /// Have this wallet issue QR codes first, and redeem them instead of asking about number and name. One purpose in --mix.
+    #[arg(long, value_name = "WALLET", conflicts_with = "echo")]
+    shown_by: Option<String>,
+
+    /// How many QR codes; they live as long as the gateway says, 60 seconds if nothing else is configured.
+    #[arg(long, value_name = "COUNT", default_value_t = 20_000, requires = "shown_by", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    codes: u32,
 
     /// Requests per second, by the clock (open loop). Without it: as fast as answers come (closed loop).
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
@@ -165,7 +178,7 @@ impl LoadCommand {
 
     async fn measure(&self, terminal: Terminal) -> miette::Result<Report> {
         let target = Target::new(&self.connection.server, self.connection.server_name.as_deref());
-        let callers = self.callers(&target).await?;
+        let callers = self.callers(&target, terminal).await?;
         let request_bytes =
             callers.iter().map(|caller| caller.plan.length_mean()).sum::<usize>() / callers.len();
         let start = SystemClock.since_boot() + Duration::from_millis(200);
@@ -210,7 +223,7 @@ impl LoadCommand {
         })
     }
 
-    async fn callers(&self, target: &Target) -> miette::Result<Vec<Caller>> {
+    async fn callers(&self, target: &Target, terminal: Terminal) -> miette::Result<Vec<Caller>> {
         let dir = self.connection.dir.as_deref().ok_or_else(|| {
             miette!(
                 help = "add --dir DIR, the folder `drivegate init` wrote",
@@ -221,17 +234,52 @@ impl LoadCommand {
         let draw = self.spread.draw(drivers.len(), self.seed);
         let mut callers = Vec::with_capacity(self.partners.len());
         for partner in &self.partners {
-            let mut credentials = Credentials::of_partner(dir, partner);
-            if let Some(ca) = &self.connection.ca {
-                credentials.ca.clone_from(ca);
-            }
-            let tls = credentials.tls().into_diagnostic()?;
+            let tls = self.tls_of(dir, partner)?;
             let terms = if self.echo { None } else { Some(terms_of(target, &tls, partner).await?) };
-            let plan = Plan::build(&drivers, &draw, &self.mix, terms.as_deref(), SystemClock.now())
-                .wrap_err_with(|| format!("{partner} has nothing to ask"))?;
-            callers.push(Caller { tls, plan });
+            let plan = match (&self.shown_by, &terms) {
+                (Some(wallet), Some(terms)) => {
+                    let wallet = self.tls_of(dir, wallet)?;
+                    self.plan_of_codes((target, &wallet), partner, (&drivers, &draw), terms, terminal).await
+                }
+                _ => Plan::build(&drivers, &draw, &self.mix, terms.as_deref(), SystemClock.now()),
+            };
+            callers
+                .push(Caller { tls, plan: plan.wrap_err_with(|| format!("{partner} has nothing to ask"))? });
         }
         if callers.is_empty() { Err(miette!("--as names no partner")) } else { Ok(callers) }
+    }
+
+    fn tls_of(&self, dir: &Path, partner: &str) -> miette::Result<ClientTls> {
+        let mut credentials = Credentials::of_partner(dir, partner);
+        if let Some(ca) = &self.connection.ca {
+            credentials.ca.clone_from(ca);
+        }
+        credentials.tls().into_diagnostic()
+    }
+
+    /// Has the wallet issue codes for a partner, and builds the requests that redeem them.
+    async fn plan_of_codes(
+        &self,
+        (target, wallet): (&Target, &ClientTls),
+        partner: &str,
+        (drivers, draw): (&[Driver], &[u32]),
+        terms: &[proto::PurposeTerms],
+        terminal: Terminal,
+    ) -> miette::Result<Plan> {
+        let [Share { purpose, .. }] = self.mix[..] else {
+            return Err(miette!(
+                help = "name one purpose with --mix",
+                "a QR code is issued for one purpose, and the mix has {}",
+                self.mix.len()
+            ));
+        };
+        let bar = progress(terminal);
+        bar.set_message(format!("issuing {} QR codes for {partner}", self.codes));
+        bar.enable_steady_tick(REDRAW_EVERY);
+        let count = usize::try_from(self.codes).into_diagnostic()?;
+        let codes = shown::issue(target, wallet, Shown { partner, purpose }, drivers, draw, count).await;
+        bar.finish_and_clear();
+        Plan::of_codes(&codes?, purpose, terms, SystemClock.now())
     }
 
     /// Waits until the end or Ctrl-C, tells how it goes, and reads the clocks at both ends of the window.
@@ -270,7 +318,7 @@ impl LoadCommand {
 /// Asks the gateway what a partner may ask.
 async fn terms_of(
     target: &Target,
-    tls: &crate::identity::client::ClientTls,
+    tls: &ClientTls,
     partner: &str,
 ) -> miette::Result<Vec<proto::PurposeTerms>> {
     let channel = target.channel(tls).await.into_diagnostic()?;

@@ -127,7 +127,7 @@ fn a_first_load_killed_in_the_middle_leaves_nothing_and_is_done_again() {
         assert_eq!(folder.subjects(), 0, "{point:?}");
         assert_eq!(
             folder.names(),
-            ["book.redb", "registry.keys", "registry.redb"],
+            ["book.log", "book.redb", "registry.keys", "registry.redb"],
             "{point:?}: opening it cleaned up"
         );
     }
@@ -155,7 +155,7 @@ fn a_disk_that_is_full_in_the_middle_of_a_load_is_told() {
         assert!(told.contains("File too large"), "{kibibytes} KiB: {told}");
         assert_eq!(
             folder.names(),
-            ["book.redb", "registry.keys", "registry.redb"],
+            ["book.log", "book.redb", "registry.keys", "registry.redb"],
             "{kibibytes} KiB: nothing is left"
         );
         assert_eq!(folder.subjects(), 0, "{kibibytes} KiB");

@@ -16,6 +16,10 @@ use crate::gateway::proto::{self, Purpose, verify_request};
 /// The most requests kept encoded, about 250 bytes each.
 const FRAMES_MAX: usize = 4_000_000;
 
+/// The case every request names, and who asks.
+const CASE: &str = "LOAD-0000001";
+const OPERATOR: &str = "load-1";
+
 /// One purpose and its weight in the mix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
@@ -43,10 +47,12 @@ impl FromStr for Share {
 /// The requests of one partner.
 #[derive(Clone)]
 pub struct Plan {
-    /// One request after the other, from the start again at the end.
+    /// One request after the other, from the start again at the end unless each can be made only once.
     pub order: Vec<u32>,
     /// The encoded and framed requests that `order` points into.
     pub frames: Vec<Bytes>,
+    /// Each request can be made once: there is no starting again.
+    pub is_once: bool,
 }
 
 impl Plan {
@@ -90,13 +96,41 @@ impl Plan {
         let drivers = u32::try_from(drivers.len()).unwrap_or(u32::MAX);
         let order =
             draw.iter().zip(turns.iter().cycle()).map(|(driver, turn)| turn * drivers + driver).collect();
-        Ok(Self { order, frames })
+        Ok(Self { order, frames, is_once: false })
     }
 
-    /// Returns the request of a turn.
-    pub fn request(&self, turn: usize) -> &Bytes {
-        let index = self.order[turn % self.order.len()] as usize;
-        &self.frames[index]
+    /// Builds the requests of a partner that was shown QR codes, each a request of its own that is made once.
+    ///
+    /// # Errors
+    /// When the partner may not ask this.
+    pub fn of_codes(
+        codes: &[String],
+        purpose: Purpose,
+        terms: &[proto::PurposeTerms],
+        now: Timestamp,
+    ) -> miette::Result<Self> {
+        let Some(terms) = find(terms, purpose) else {
+            return Err(miette!(
+                help = "change --mix or --as",
+                "this partner's contract does not list the purpose"
+            ));
+        };
+        let (question, _ground) = question_of(purpose, Some(terms), now);
+        let about = |(number, code): (usize, &String)| {
+            let shown = verify_request::Subject::Presentation(code.clone());
+            let request = request::request_about(shown, question.clone(), CASE, OPERATOR);
+            let request_id = format!("load-{}-{number:07}", now.as_microsecond());
+            frame(&proto::VerifyRequest { request_id, ..request }.encode_to_vec())
+        };
+        let frames: Vec<Bytes> = codes.iter().enumerate().map(about).collect();
+        let order = (0..u32::try_from(frames.len()).unwrap_or(u32::MAX)).collect();
+        Ok(Self { order, frames, is_once: true })
+    }
+
+    /// Returns the request of a turn; `None` when all were made.
+    pub fn request(&self, turn: usize) -> Option<&Bytes> {
+        let turn = if self.is_once { turn } else { turn % self.order.len() };
+        self.order.get(turn).map(|index| &self.frames[*index as usize])
     }
 
     /// Returns the mean length of a request with its frame, in bytes.
@@ -134,6 +168,18 @@ fn ask(
     terms: Option<&proto::PurposeTerms>,
     now: Timestamp,
 ) -> proto::VerifyRequest {
+    let (question, ground) = question_of(purpose, terms, now);
+    let claim = request::resident(&driver.number, &driver.name, ground);
+    let claim = proto::Claim { document_kind: driver.document.into(), ..claim };
+    request::request(claim, question, CASE, OPERATOR)
+}
+
+/// Returns the question for a purpose within a contract's terms, and the ground a claim would be asked on.
+fn question_of(
+    purpose: Purpose,
+    terms: Option<&proto::PurposeTerms>,
+    now: Timestamp,
+) -> (verify_request::Question, proto::Ground) {
     use verify_request::Question as Asked;
     let vehicle = Some(request::private_vehicle(proto::VehicleClass::C1));
     // Counted from midnight: every run of one day asks the same question, and a gateway admits few different ones.
@@ -144,7 +190,7 @@ fn ask(
     let has_driver = terms.is_none_or(|terms| terms.roles().any(|role| role == proto::Role::Driver));
     let role = if has_driver { proto::Role::Driver } else { listed }.into();
     let class = proto::VehicleClass::C1.into();
-    let (question, ground) = match purpose {
+    match purpose {
         // A peer scan is no question about a claimed driver: whoever lists nothing else asks what is refused cheaply.
         Purpose::InsuranceClaim | Purpose::Unspecified | Purpose::PeerScan => {
             let edition = terms.and_then(|terms| terms.coverage_editions().next());
@@ -177,16 +223,7 @@ fn ask(
         Purpose::Enforcement => {
             (Asked::Enforcement(proto::EnforcementQuestion { vehicle }), request::legal_duty_ground())
         }
-    };
-    request::request(
-        proto::Claim {
-            document_kind: driver.document.into(),
-            ..request::resident(&driver.number, &driver.name, ground)
-        },
-        question,
-        "LOAD-0000001",
-        "load-1",
-    )
+    }
 }
 
 #[cfg(test)]
@@ -204,7 +241,7 @@ mod tests {
     }
 
     fn asked(plan: &Plan, turn: usize) -> proto::VerifyRequest {
-        proto::VerifyRequest::decode(&plan.request(turn)[5..]).unwrap()
+        proto::VerifyRequest::decode(&plan.request(turn).unwrap()[5..]).unwrap()
     }
 
     fn purpose(request: &proto::VerifyRequest) -> Purpose {
@@ -249,5 +286,19 @@ mod tests {
         assert_eq!((plan.frames.len(), rental.min_tenure_months), (1, 12));
         let told = Plan::build(&drivers(1), &[0], &mix[1..], Some(&terms), now()).err().unwrap();
         assert!(told.to_string().contains("none of the purposes"));
+    }
+    #[test]
+    fn each_code_is_shown_once_with_a_request_id_of_its_own() {
+        let terms = [proto::PurposeTerms { purpose: Purpose::Rental.into(), ..Default::default() }];
+        let codes = ["DG1:A".to_owned(), "DG1:B".to_owned()];
+        let plan = Plan::of_codes(&codes, Purpose::Rental, &terms, now()).unwrap();
+        let [first, second] = [asked(&plan, 0), asked(&plan, 1)];
+        let is_second = |code: &str| code == "DG1:B";
+        assert!(
+            matches!(&second.subject, Some(verify_request::Subject::Presentation(code)) if is_second(code))
+        );
+        assert_ne!(first.request_id, second.request_id);
+        assert!(plan.request(2).is_none());
+        assert!(Plan::of_codes(&codes, Purpose::Transport, &terms, now()).is_err());
     }
 }

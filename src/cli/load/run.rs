@@ -189,10 +189,13 @@ impl Worker {
             let Some(wire) = self.connect(connection).await else { continue };
             let streams = (0..self.load.streams).map(|stream| self.repeat(wire.clone(), connection, stream));
             join_all(streams).await;
+            if self.caller(connection).plan.is_once {
+                return;
+            }
         }
     }
 
-    /// Asks, waits, asks again; ends with the time or with the connection.
+    /// Asks, waits, asks again; ends with the time, with the connection, or when there is nothing left to ask.
     async fn repeat(&self, mut wire: Wire, connection: usize, stream: usize) {
         let plan = &self.caller(connection).plan;
         // Streams start at places spread over the order, so that they do not all ask about the same driver.
@@ -200,9 +203,10 @@ impl Worker {
         let mut turn = connection * self.load.streams + stream;
         let mut now = SystemClock.since_boot();
         while !self.is_over(now) {
+            let Some(request) = plan.request(turn) else { return };
             let from = now;
             self.in_flight.fetch_add(1, Ordering::Relaxed);
-            let called = wire.call(plan.request(turn)).await;
+            let called = wire.call(request).await;
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             now = SystemClock.since_boot();
             match called {
@@ -242,6 +246,9 @@ impl Worker {
             if wire.as_ref().is_none_or(Wire::is_gone) {
                 *wire = self.connect(*connection).await;
             }
+            if self.caller(*connection).plan.request(turn).is_none() {
+                break;
+            }
             match wire {
                 Some(wire) => {
                     self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -265,10 +272,14 @@ impl Worker {
     }
 
     async fn call_once(self: Arc<Self>, mut wire: Wire, connection: usize, turn: usize, due: Duration) {
-        let called = wire.call(self.caller(connection).plan.request(turn)).await;
+        let ended = match self.caller(connection).plan.request(turn) {
+            Some(request) => {
+                wire.call(request).await.unwrap_or_else(|error| Ended::Failed(error.to_string()))
+            }
+            None => Ended::Failed("nothing left to ask".to_owned()),
+        };
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.freed.notify_one();
-        let ended = called.unwrap_or_else(|error| Ended::Failed(error.to_string()));
         self.count(due, SystemClock.since_boot(), ended);
     }
 }

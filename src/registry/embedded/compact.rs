@@ -106,7 +106,7 @@ fn copy_book(
     let mut database = open_file(beside, book::CACHE_BYTES)?;
     let transaction = database.begin_write().trying_to("fill")?;
     let about = reading.open_table(book::tables::ABOUT).trying_to("read")?;
-    book::write_about(&transaction, registry, book::check(&about, registry)?)?;
+    book::write_about(&transaction, registry, &book::check(&about, registry)?)?;
     book::tables::every_table(&mut Copying { reading, transaction: &transaction, watcher })?;
     transaction.commit().trying_to("fill")?;
     shrink(&mut database)

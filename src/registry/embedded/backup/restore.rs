@@ -9,7 +9,7 @@ use redb::{Key, TableDefinition, Value, WriteTransaction};
 
 use super::blocks::{BlockReader, Kind};
 use super::error::BackupError;
-use crate::registry::embedded::book::{self, BOOK_FILE};
+use crate::registry::embedded::book::{self, BOOK_FILE, BOOK_LOG};
 use crate::registry::embedded::error::{RegistryError, Trying as _};
 use crate::registry::embedded::filling::{fill, shrink};
 use crate::registry::embedded::progress::{Progress, Stage, Watcher};
@@ -64,6 +64,8 @@ pub fn restore(
         remove_both()?;
         return Err(error);
     }
+    // A log that was left behind belongs to another book.
+    remove(&data.join(BOOK_LOG))?;
     // The registry last: where it is, everything is. A book without it is written over by the next attempt.
     move_into_place(&book_beside, &data.join(BOOK_FILE), data)?;
     move_into_place(&beside, &place, data)?;
@@ -125,7 +127,8 @@ fn build(
     let transaction = database.begin_write().trying_to("fill")?;
     let book_transaction = book.begin_write().trying_to("fill")?;
     facts.write(&transaction)?;
-    book::write_about(&book_transaction, facts.registry_id()?, Some(now))?;
+    let about = book::About { revoked_until: Some(now), ..book::About::default() };
+    book::write_about(&book_transaction, facts.registry_id()?, &about)?;
     let mut filling =
         Filling { transaction: &transaction, reader, kind: Kind::Store, rows: Vec::new(), subjects, watcher };
     filling.advance()?;

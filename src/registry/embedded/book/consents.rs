@@ -131,9 +131,9 @@ impl Tables<'_> {
         let sealed = OnBook::seal(keys, subject, &noted)?;
         let oldest = if known.is_none() { self.oldest_of_too_many(keys, subject)? } else { None };
         if let Some(oldest) = oldest {
-            self.consents.remove(&subject_key(subject, oldest.0)).trying_to("write")?;
+            self.consents.remove(&mut self.changes, &subject_key(subject, oldest.0))?;
         }
-        self.consents.insert(&key, sealed.as_slice()).trying_to("write")?;
+        self.consents.put(&mut self.changes, &key, &sealed)?;
         Ok(true)
     }
 
@@ -147,7 +147,7 @@ impl Tables<'_> {
         if rows.count() < CONSENTS_MAX {
             return Ok(None);
         }
-        let all = of_subject(&self.consents, keys, subject)?;
+        let all = of_subject(&*self.consents, keys, subject)?;
         Ok(all.iter().min_by_key(|consent| (consent.first_used_at, consent.id)).map(|consent| consent.id))
     }
 
@@ -168,7 +168,7 @@ impl Tables<'_> {
             return Ok((first, false));
         }
         let sealed = OnBook::seal(keys, subject, &ConsentOnBook { withdrawn_at: Some(since), ..known })?;
-        self.consents.insert(&key, sealed.as_slice()).trying_to("write")?;
+        self.consents.put(&mut self.changes, &key, &sealed)?;
         Ok((since, true))
     }
 }

@@ -15,7 +15,7 @@ impl HoldBacks for EmbeddedRegistry {
         let sealed = seal_hold_back(&self.book.keys, &hold_back);
         as_index(self.book.change(move |tables| {
             let key = subject_key(hold_back.subject, hold_back.id);
-            tables.hold_backs.insert(&key, sealed?.as_slice()).trying_to("write")?;
+            tables.hold_backs.put(&mut tables.changes, &key, &sealed?)?;
             Ok(((), true))
         }))
     }
@@ -36,8 +36,7 @@ impl HoldBacks for EmbeddedRegistry {
 
     fn lift(&self, subject: SubjectId, id: [u8; 16]) -> Later<'_, Result<bool, IndexUnavailable>> {
         as_index(self.book.change(move |tables| {
-            let removed = tables.hold_backs.remove(&subject_key(subject, id)).trying_to("write")?;
-            let is_lifted = removed.is_some();
+            let is_lifted = tables.hold_backs.remove(&mut tables.changes, &subject_key(subject, id))?;
             Ok((is_lifted, is_lifted))
         }))
     }

@@ -1,16 +1,16 @@
-//! Whoever wants to write stands in line; one thread serves everybody who stands there with one sync.
+//! Whoever wants to write stands in line; one thread serves everybody who stands there with one sync ([`super::writer`]).
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-
-use redb::Database;
+use std::time::Duration;
 
 use super::tables::Tables;
+use super::writer::Writer;
 use crate::registry::book::unavailable;
-use crate::registry::embedded::error::{RegistryError, Trying as _};
+use crate::registry::embedded::error::RegistryError;
 use crate::verification::ports::{Later, StoreUnavailable};
 use crate::waking::{Awaited, CoreTask, Wait, Waiters};
 
@@ -19,12 +19,15 @@ const LENGTH_MAX: usize = 16_384;
 /// Who is served with one sync, at most: nobody waits for more than this many others.
 const TOGETHER_MAX: usize = 2_048;
 
+/// When nobody came for this long, the tree is written out.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
 const WAITS: u8 = 0;
 const DONE: u8 = 1;
 const FAILED: u8 = 2;
 
 /// Work on the tables. Says whether it changed anything. What it finds damaged it finds before it writes.
-type Work = Box<dyn FnOnce(&mut Tables<'_>) -> Result<bool, RegistryError> + Send>;
+pub(super) type Work = Box<dyn FnOnce(&mut Tables<'_>) -> Result<bool, RegistryError> + Send>;
 
 /// Somebody in line.
 pub(in crate::registry::embedded) struct Job {
@@ -33,6 +36,16 @@ pub(in crate::registry::embedded) struct Job {
 }
 
 impl Job {
+    /// Takes the work, once.
+    pub(super) fn take(&self) -> Option<Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Tells this one alone that it failed.
+    pub(super) fn fail(&self) {
+        self.settle(FAILED);
+    }
+
     fn settle(&self, fate: u8) {
         self.fate.store(fate, Ordering::SeqCst);
     }
@@ -66,13 +79,13 @@ struct State {
 
 impl Line {
     /// Starts the thread.
-    pub(super) fn start(database: Arc<Database>) -> Result<Self, RegistryError> {
+    pub(super) fn start(mut writer: Writer) -> Result<Self, RegistryError> {
         let queue =
             Arc::new(Queue { state: Mutex::default(), wake: Condvar::new(), waiters: Arc::default() });
         let serving = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("registry-book".to_owned())
-            .spawn(move || serving.serve(&database))
+            .spawn(move || serving.serve(&mut writer))
             .map_err(RegistryError::Threads)?;
         Ok(Self { queue, thread: Some(thread) })
     }
@@ -140,11 +153,14 @@ impl Queue {
         }
     }
 
-    fn serve(&self, database: &Database) {
-        while let Some(together) = self.take() {
+    fn serve(&self, writer: &mut Writer) {
+        while let Some(together) = self.take(writer.has_unwritten()) {
             // A damaged file can make the engine panic; that costs those who stand here, not the thread.
-            let served = catch_unwind(AssertUnwindSafe(|| serve(database, &together)))
-                .unwrap_or(Err(RegistryError::Damaged("the engine gave up on the book")));
+            let served = catch_unwind(AssertUnwindSafe(|| match together.as_slice() {
+                [] => writer.checkpoint(),
+                together => writer.serve(together),
+            }));
+            let served = served.unwrap_or(Err(RegistryError::Damaged("the engine gave up on the book")));
             if let Err(error) = &served {
                 unavailable(error);
             }
@@ -153,11 +169,18 @@ impl Queue {
                 job.settle(fate);
             }
             self.waiters.settled();
+            if let Err(error) = writer.checkpoint_if_due() {
+                unavailable(&error);
+            }
+        }
+        if let Err(error) = writer.close() {
+            unavailable(&error);
         }
     }
 
-    /// Waits for somebody; `None` when the line is closed and everybody was served.
-    fn take(&self) -> Option<Vec<Arc<Job>>> {
+    /// Waits for somebody. Nobody at all: nobody came for a while, and whoever asks wanted to know. `None`: the line is closed and
+    /// everybody was served.
+    fn take(&self, tells_of_rest: bool) -> Option<Vec<Arc<Job>>> {
         let mut state = self.lock();
         loop {
             if !state.waiting.is_empty() {
@@ -168,29 +191,18 @@ impl Queue {
                 return None;
             }
             state.is_idle = true;
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.is_idle = false;
-        }
-    }
-}
-
-/// Serves everybody in one transaction, durable when this returns. Whose own row is damaged is told so alone.
-fn serve(database: &Database, together: &[Arc<Job>]) -> Result<(), RegistryError> {
-    let transaction = database.begin_write().trying_to("write")?;
-    let mut is_changed = false;
-    let mut tables = Tables::open(&transaction)?;
-    for job in together {
-        let Some(work) = job.work.lock().unwrap_or_else(PoisonError::into_inner).take() else { continue };
-        match work(&mut tables) {
-            Ok(changed) => is_changed |= changed,
-            Err(error @ RegistryError::Store { .. }) => return Err(error),
-            Err(error) => {
-                unavailable(&error);
-                job.settle(FAILED);
+            if tells_of_rest {
+                let waited =
+                    self.wake.wait_timeout(state, REST_AFTER).unwrap_or_else(PoisonError::into_inner);
+                state = waited.0;
+                state.is_idle = false;
+                if waited.1.timed_out() && state.waiting.is_empty() && !state.is_closed {
+                    return Some(Vec::new());
+                }
+            } else {
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.is_idle = false;
             }
         }
     }
-    tables.sweep()?;
-    drop(tables);
-    if is_changed { transaction.commit().trying_to("write") } else { transaction.abort().trying_to("write") }
 }

@@ -14,17 +14,20 @@
 //! ```
 //!
 //! **Group commit**: one thread takes whatever waits, does it in one transaction, syncs once, and only then answers
-//! everybody ([`line`]). Inside, one after the other: of two requests for a use the first has it.
+//! everybody ([`line`]). Inside, one after the other: of two requests for a use the first has it. What is synced is a log before
+//! the tree ([`log`]); the tree's file follows.
 
 mod consents;
 mod hold_backs;
 pub(super) mod line;
+mod log;
 mod store;
 pub(super) mod tables;
 #[cfg(test)]
 mod tests;
 mod uses;
 mod walk;
+mod writer;
 
 pub use store::BOOK_FILE;
-pub(super) use store::{Book, CACHE_BYTES, check, write_about};
+pub(super) use store::{About, BOOK_LOG, Book, CACHE_BYTES, check, write_about};

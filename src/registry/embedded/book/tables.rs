@@ -1,5 +1,7 @@
 //! The tables of the book, and all of them in one transaction.
 
+use std::ops::Deref;
+
 use jiff::Timestamp;
 use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 
@@ -24,12 +26,16 @@ pub(in crate::registry::embedded) const ABOUT: TableDefinition<'_, &str, &[u8]> 
     TableDefinition::new("about");
 
 /// The layout this program writes.
-pub(in crate::registry::embedded) const BOOK_FORMAT: u32 = 1;
+/// 2 brought the log before the tree: a program that does not know it would miss what only the log holds.
+pub(in crate::registry::embedded) const BOOK_FORMAT: u32 = 2;
 pub(in crate::registry::embedded) const ABOUT_FORMAT: &str = "format";
 /// The id of the registry it belongs to.
 pub(in crate::registry::embedded) const ABOUT_REGISTRY_ID: &str = "registry-id";
 /// Presentations issued up to this moment (i64, µs) are spent no more: when the book was last restored.
 pub(in crate::registry::embedded) const ABOUT_REVOKED_UNTIL: &str = "revoked-until";
+
+/// The last generation of the log (u64) that is held here whole.
+pub(in crate::registry::embedded) const ABOUT_LOG_GENERATION: &str = "log-generation";
 
 /// Visits every table of rows: what is not named here is neither backed up nor survives a compaction.
 pub(in crate::registry::embedded) fn every_table<E: EachTable>(each: &mut E) -> Result<(), E::Error> {
@@ -40,32 +46,153 @@ pub(in crate::registry::embedded) fn every_table<E: EachTable>(each: &mut E) -> 
     each.table(Stage::BookHoldBacks, HOLD_BACKS)
 }
 
+/// Marks a row that was removed, in what is logged.
+const REMOVED: u8 = 0x80;
+const TAG_USES: u8 = 1;
+const TAG_CODES: u8 = 2;
+const TAG_ENDS: u8 = 3;
+const TAG_CONSENTS: u8 = 4;
+const TAG_HOLD_BACKS: u8 = 5;
+
+/// What was changed, as the log holds it.
+type Changes = Vec<u8>;
+
+/// A table whose changes are noted for the log.
+pub(super) struct Logged<'t, const N: usize> {
+    table: Table<'t, &'static [u8; N], &'static [u8]>,
+    tag: u8,
+}
+
+impl<'t, const N: usize> Deref for Logged<'t, N> {
+    type Target = Table<'t, &'static [u8; N], &'static [u8]>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.table
+    }
+}
+
+impl<'t, const N: usize> Logged<'t, N> {
+    fn open(
+        transaction: &'t WriteTransaction,
+        definition: TableDefinition<'static, &'static [u8; N], &'static [u8]>,
+        tag: u8,
+    ) -> Result<Self, RegistryError> {
+        Ok(Self { table: transaction.open_table(definition).trying_to("write")?, tag })
+    }
+
+    /// Puts in a row, or another one in its place.
+    pub(super) fn put(
+        &mut self,
+        changes: &mut Changes,
+        key: &[u8; N],
+        row: &[u8],
+    ) -> Result<(), RegistryError> {
+        self.table.insert(key, row).trying_to("write")?;
+        note_put(changes, self.tag, key, row);
+        Ok(())
+    }
+
+    /// Removes a row; says whether there was one.
+    pub(super) fn remove(&mut self, changes: &mut Changes, key: &[u8; N]) -> Result<bool, RegistryError> {
+        let was_there = self.table.remove(key).trying_to("write")?.is_some();
+        changes.push(self.tag | REMOVED);
+        changes.extend_from_slice(key);
+        Ok(was_there)
+    }
+
+    /// Does again what was noted; returns what follows it.
+    fn redo<'c>(&mut self, is_removed: bool, rest: &'c [u8]) -> Result<&'c [u8], RegistryError> {
+        let (key, rest) = rest.split_first_chunk::<N>().ok_or(MISSHAPEN)?;
+        if is_removed {
+            self.table.remove(key).trying_to("write")?;
+            return Ok(rest);
+        }
+        let (row, rest) = row_in(rest)?;
+        self.table.insert(key, row).trying_to("write")?;
+        Ok(rest)
+    }
+}
+
+const MISSHAPEN: RegistryError = RegistryError::Damaged("the log beside the book");
+
+fn note_put(changes: &mut Changes, tag: u8, key: &[u8], row: &[u8]) {
+    changes.push(tag);
+    changes.extend_from_slice(key);
+    changes.extend_from_slice(&u32::try_from(row.len()).unwrap_or(u32::MAX).to_be_bytes());
+    changes.extend_from_slice(row);
+}
+
+fn row_in(rest: &[u8]) -> Result<(&[u8], &[u8]), RegistryError> {
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or(MISSHAPEN)?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| MISSHAPEN)?;
+    rest.split_at_checked(length).ok_or(MISSHAPEN)
+}
+
 /// The tables, open for writing.
 pub(super) struct Tables<'t> {
-    pub(super) uses: Table<'t, &'static [u8; 18], &'static [u8]>,
-    pub(super) codes: Table<'t, &'static [u8; 16], &'static [u8]>,
-    pub(super) ends: Table<'t, &'static [u8; 24], ()>,
-    pub(super) consents: Table<'t, &'static [u8; 32], &'static [u8]>,
-    pub(super) hold_backs: Table<'t, &'static [u8; 32], &'static [u8]>,
+    pub(super) uses: Logged<'t, 18>,
+    pub(super) codes: Logged<'t, 16>,
+    ends: Table<'t, &'static [u8; 24], ()>,
+    pub(super) consents: Logged<'t, 32>,
+    pub(super) hold_backs: Logged<'t, 32>,
+    /// What was changed so far.
+    pub(super) changes: Changes,
     /// Rows that were added, and until when such rows are looked for that are to be swept: the latest moment anybody named.
-    pub(super) added: usize,
-    pub(super) now: Option<Timestamp>,
+    added: usize,
+    now: Option<Timestamp>,
 }
 
 impl<'t> Tables<'t> {
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, RegistryError> {
         Ok(Self {
-            uses: transaction.open_table(USES).trying_to("write")?,
-            codes: transaction.open_table(CODES).trying_to("write")?,
+            uses: Logged::open(transaction, USES, TAG_USES)?,
+            codes: Logged::open(transaction, CODES, TAG_CODES)?,
             ends: transaction.open_table(ENDS).trying_to("write")?,
-            consents: transaction.open_table(CONSENTS).trying_to("write")?,
-            hold_backs: transaction.open_table(HOLD_BACKS).trying_to("write")?,
+            consents: Logged::open(transaction, CONSENTS, TAG_CONSENTS)?,
+            hold_backs: Logged::open(transaction, HOLD_BACKS, TAG_HOLD_BACKS)?,
+            changes: Changes::new(),
             added: 0,
             now: None,
         })
     }
 
-    /// Removes a bounded piece of what is over: for each row that was added two may go.
+    /// Notes when the rows of a presentation are to be swept, and that rows were added now.
+    pub(super) fn end(
+        &mut self,
+        id: PresentationId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), RegistryError> {
+        let key = end_key(until, id);
+        self.ends.insert(&key, ()).trying_to("write")?;
+        note_put(&mut self.changes, TAG_ENDS, &key, &[]);
+        self.added += 1;
+        self.now = self.now.max(Some(now));
+        Ok(())
+    }
+
+    /// Does again what a batch of the log says.
+    pub(super) fn redo(&mut self, mut rest: &[u8]) -> Result<(), RegistryError> {
+        while let Some((tag, after)) = rest.split_first() {
+            let is_removed = tag & REMOVED != 0;
+            rest = match tag & !REMOVED {
+                TAG_USES => self.uses.redo(is_removed, after)?,
+                TAG_CODES => self.codes.redo(is_removed, after)?,
+                TAG_CONSENTS => self.consents.redo(is_removed, after)?,
+                TAG_HOLD_BACKS => self.hold_backs.redo(is_removed, after)?,
+                TAG_ENDS if !is_removed => {
+                    let (key, after) = after.split_first_chunk::<24>().ok_or(MISSHAPEN)?;
+                    self.ends.insert(key, ()).trying_to("write")?;
+                    row_in(after)?.1
+                }
+                _ => return Err(MISSHAPEN),
+            };
+        }
+        Ok(())
+    }
+
+    /// Removes a bounded piece of what is over: for each row that was added two may go. Not for the log: what comes back from it is swept
+    /// again.
     pub(super) fn sweep(&mut self) -> Result<(), RegistryError> {
         const PIECE_MIN: usize = 16;
         let Some(now) = self.now.filter(|_| self.added > 0) else { return Ok(()) };
@@ -78,9 +205,9 @@ impl<'t> Tables<'t> {
             self.ends.remove(&over).trying_to("write")?;
             let mut id = [0; 16];
             id.copy_from_slice(&over[8..]);
-            self.codes.remove(&id).trying_to("write")?;
+            self.codes.table.remove(&id).trying_to("write")?;
             let (first, last) = uses_of(PresentationId::from_bytes(id));
-            self.uses.retain_in::<&[u8; 18], _>(&first..=&last, |_, _| false).trying_to("write")?;
+            self.uses.table.retain_in::<&[u8; 18], _>(&first..=&last, |_, _| false).trying_to("write")?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::store::Book;
+use super::store::{About, BOOK_LOG, Book};
 use super::tables::{ABOUT, ABOUT_REGISTRY_ID, USES, use_key};
 use super::uses::use_of;
 use crate::registry::book::UNREADABLE;
@@ -39,8 +39,8 @@ fn what_was_spent_stays_spent_when_the_store_is_opened_again() {
 }
 
 /// Goal: what was acknowledged survives a process that is killed, at whatever moment.
-/// Method: the file is copied while requests race, as a kill leaves it; the copy is opened, and held against what had been
-/// acknowledged when the copying began.
+/// Method: the files are copied while requests race, as a kill leaves them: the tree as it was last written out, the log as it is. The
+/// copy is opened, and held against what had been acknowledged when the copying began.
 #[test]
 fn a_copy_made_in_the_middle_holds_everything_acknowledged_before_it() {
     let (here, keys) = (tempfile::tempdir().unwrap(), Arc::new(RegistryKeys::ephemeral().unwrap()));
@@ -58,11 +58,13 @@ fn a_copy_made_in_the_middle_holds_everything_acknowledged_before_it() {
             // A file copied while it is written may be torn anywhere; a kill tears nothing that was synced. So the copies are
             // made of a store at rest between two commits, by standing in its line.
             let there = tempfile::tempdir().unwrap();
-            let (from, to) = (here.path().join(BOOK_FILE), there.path().join(BOOK_FILE));
+            let (from, to) = (here.path().to_owned(), there.path().to_owned());
             let known = Arc::clone(&acknowledged);
             let before = wait(store.book.change(move |_tables| {
                 let before = known.load(std::sync::atomic::Ordering::SeqCst);
-                std::fs::copy(from, to).unwrap();
+                for file in [BOOK_FILE, BOOK_LOG] {
+                    std::fs::copy(from.join(file), to.join(file)).unwrap();
+                }
                 Ok((before, false))
             }));
             std::fs::copy(here.path().join("registry.redb"), there.path().join("registry.redb")).unwrap();
@@ -73,6 +75,85 @@ fn a_copy_made_in_the_middle_holds_everything_acknowledged_before_it() {
             }
         }
     });
+}
+
+/// Copies a store's files as a kill would leave them.
+fn killed(store: &EmbeddedRegistry, here: &Path) -> tempfile::TempDir {
+    let there = tempfile::tempdir().unwrap();
+    let (from, to) = (here.to_owned(), there.path().to_owned());
+    wait(store.book.change(move |_tables| {
+        for file in [BOOK_FILE, BOOK_LOG, "registry.redb"] {
+            std::fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+        Ok(((), false))
+    }))
+    .unwrap();
+    there
+}
+
+#[test]
+fn a_killed_store_comes_back_with_rows_of_every_kind_and_again() {
+    let (here, keys) = (tempfile::tempdir().unwrap(), Arc::new(RegistryKeys::ephemeral().unwrap()));
+    let first = open(here.path(), &keys).unwrap();
+    filled(&first);
+    redeem(&first, &redemption(qr(1), "rental-demo", "r-1"));
+    let there = killed(&first, here.path());
+    let second = open(there.path(), &keys).unwrap();
+    assert_eq!(rows(&second), rows(&first));
+    assert!(second.verify(&mut |_| {}).unwrap().is_sound());
+    redeem(&second, &redemption(qr(2), "rental-demo", "r-2"));
+    let third = open(killed(&second, there.path()).path(), &keys).unwrap();
+    for number in [1, 2] {
+        assert_eq!(redeem(&third, &redemption(qr(number), "rental-demo", "r-9")), Redeemed::Used, "{number}");
+    }
+}
+
+#[test]
+fn a_book_without_its_log_or_older_than_it_is_refused() {
+    let (here, keys) = (tempfile::tempdir().unwrap(), Arc::new(RegistryKeys::ephemeral().unwrap()));
+    let store = open(here.path(), &keys).unwrap();
+    redeem(&store, &redemption(qr(1), "rental-demo", "r-1"));
+    for (gone, told) in [(BOOK_LOG, "gone"), (BOOK_FILE, "older")] {
+        let there = killed(&store, here.path());
+        std::fs::remove_file(there.path().join(gone)).unwrap();
+        let Err(RegistryError::Damaged(why)) = open(there.path(), &keys) else {
+            panic!("opened without {gone}")
+        };
+        assert!(why.contains(told), "{why}");
+    }
+}
+
+#[test]
+fn a_book_at_rest_is_one_file() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), Arc::new(RegistryKeys::ephemeral().unwrap()));
+    let store = open(folder.path(), &keys).unwrap();
+    redeem(&store, &redemption(qr(1), "rental-demo", "r-1"));
+    drop(store);
+    assert_eq!(std::fs::metadata(folder.path().join(BOOK_LOG)).unwrap().len(), 0);
+    assert!(matches!(
+        redeem(&open(folder.path(), &keys).unwrap(), &redemption(qr(1), "rental-demo", "r-1")),
+        Redeemed::Before { .. }
+    ));
+}
+
+/// Goal: the tree is written out behind a long log, and what comes after is found again.
+#[test]
+fn a_long_log_is_followed_by_a_checkpoint_and_loses_nothing() {
+    let (here, keys) = (tempfile::tempdir().unwrap(), Arc::new(RegistryKeys::ephemeral().unwrap()));
+    let store = open(here.path(), &keys).unwrap();
+    let row = vec![7; 9 << 20];
+    for number in 1..=3 {
+        let row = row.clone();
+        wait(store.book.change(move |tables| {
+            tables.hold_backs.put(&mut tables.changes, &[number; 32], &row)?;
+            Ok(((), true))
+        }))
+        .unwrap();
+    }
+    redeem(&store, &redemption(qr(1), "rental-demo", "r-1"));
+    let again = open(killed(&store, here.path()).path(), &keys).unwrap();
+    assert_eq!(rows(&again), rows(&store));
+    assert_eq!(redeem(&again, &redemption(qr(1), "rental-demo", "r-2")), Redeemed::Used);
 }
 
 #[test]
@@ -93,7 +174,8 @@ fn a_presentation_from_before_a_restore_is_spent_no_more() {
     let keys = Arc::new(RegistryKeys::ephemeral().unwrap());
     let database = redb::Builder::new().create_with_backend(redb::backends::InMemoryBackend::new()).unwrap();
     let asked = redemption(qr(1), "rental-demo", "r-1");
-    super::store::create(&database, [1; 16], Some(asked.issued_at)).unwrap();
+    let about = About { revoked_until: Some(asked.issued_at), ..About::default() };
+    super::store::create(&database, [1; 16], &about).unwrap();
     let mut store = fresh();
     *store.book = Book::start(database, &keys, [1; 16]).unwrap();
     assert_eq!(redeem(&store, &asked), Redeemed::Revoked);
@@ -106,7 +188,7 @@ fn a_presentation_from_before_a_restore_is_spent_no_more() {
 fn a_damaged_row_costs_its_own_request_alone() {
     let store = fresh();
     wait(store.book.change(|tables| {
-        tables.uses.insert(&use_key(qr(1), 1), [9, 9].as_slice()).unwrap();
+        tables.uses.put(&mut tables.changes, &use_key(qr(1), 1), &[9, 9]).unwrap();
         Ok(((), true))
     }))
     .unwrap();
@@ -205,10 +287,10 @@ fn a_verification_finds_rows_of_the_book_that_cannot_be_read() {
     let sound = store.verify(&mut |_| {}).unwrap();
     assert_eq!((sound.is_sound(), sound.book_rows), (true, rows(&store).iter().sum()));
     wait(store.book.change(|tables| {
-        tables.uses.insert(&use_key(qr(1), 1), [9].as_slice()).unwrap();
-        tables.codes.insert(&[1; 16], [9].as_slice()).unwrap();
-        tables.consents.insert(&[1; 32], [9].as_slice()).unwrap();
-        tables.hold_backs.insert(&[1; 32], [9].as_slice()).unwrap();
+        tables.uses.put(&mut tables.changes, &use_key(qr(1), 1), &[9]).unwrap();
+        tables.codes.put(&mut tables.changes, &[1; 16], &[9]).unwrap();
+        tables.consents.put(&mut tables.changes, &[1; 32], &[9]).unwrap();
+        tables.hold_backs.put(&mut tables.changes, &[1; 32], &[9]).unwrap();
         Ok(((), true))
     }))
     .unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use redb::ReadableTable;
 
-use super::tables::{CODES, Tables, end_key, use_key, uses_of};
+use super::tables::{CODES, Tables, use_key, uses_of};
 use crate::domain::presentation::{Presentation, PresentationId, PresentationKind};
 use crate::domain::subject::SubjectId;
 use crate::issuing::ports::{PresentationBook, Revocation, RevokedUses};
@@ -58,8 +58,8 @@ impl PresentationBook for EmbeddedRegistry {
             if tables.codes.get(id.as_bytes()).trying_to("read")?.is_some() {
                 return Ok((false, false));
             }
-            tables.codes.insert(id.as_bytes(), sealed.as_slice()).trying_to("write")?;
-            tables.end(id, presentation.expires_at, presentation.issued_at)?;
+            tables.codes.put(&mut tables.changes, id.as_bytes(), &sealed)?;
+            tables.end(id, kept_until(id.kind(), presentation.expires_at), presentation.issued_at)?;
             Ok((true, true))
         })
     }
@@ -83,9 +83,10 @@ impl Tables<'_> {
         };
         let spent = Spent { request: asking.request, digest: asking.digest, at: redemption.at, place: None };
         let row = row_of(&Use { number, spent: Some(spent) });
-        self.uses.insert(&use_key(redemption.id, number), row.as_slice()).trying_to("write")?;
+        self.uses.put(&mut self.changes, &use_key(redemption.id, number), &row)?;
         if gone.is_empty() {
-            self.end(redemption.id, redemption.expires_at, redemption.at)?;
+            let until = kept_until(redemption.id.kind(), redemption.expires_at);
+            self.end(redemption.id, until, redemption.at)?;
         }
         Ok((Redeemed::Now { use_number: number }, true))
     }
@@ -98,7 +99,7 @@ impl Tables<'_> {
         let id = revocation.id;
         let (uses_max, ends_at) = match id.kind() {
             PresentationKind::Qr => (1, revocation.qr_ends_at),
-            PresentationKind::ShareCode => match issued(&self.codes, keys, id)? {
+            PresentationKind::ShareCode => match issued(&*self.codes, keys, id)? {
                 Some((subject, code)) if subject == revocation.subject => (code.uses_max, code.expires_at),
                 _ => return Ok((None, false)),
             },
@@ -113,14 +114,14 @@ impl Tables<'_> {
                     uses.revoked += 1;
                     if known.is_none() {
                         let row = row_of(&Use { number, spent: None });
-                        self.uses.insert(&use_key(id, number), row.as_slice()).trying_to("write")?;
+                        self.uses.put(&mut self.changes, &use_key(id, number), &row)?;
                         is_changed = true;
                     }
                 }
             }
         }
         if gone.is_empty() {
-            self.end(id, ends_at, revocation.at)?;
+            self.end(id, kept_until(id.kind(), ends_at), revocation.at)?;
         }
         Ok((Some(uses), is_changed))
     }
@@ -132,7 +133,7 @@ impl Tables<'_> {
             return Ok(false);
         };
         let row = row_of(&Use { number, spent: Some(Spent { place: Some(place), ..spent }) });
-        self.uses.insert(&key, row.as_slice()).trying_to("write")?;
+        self.uses.put(&mut self.changes, &key, &row)?;
         Ok(true)
     }
 
@@ -146,20 +147,6 @@ impl Tables<'_> {
             gone.push(use_of(u16::from_be_bytes([high, low]), row.value())?);
         }
         Ok(gone)
-    }
-
-    /// Notes when the rows of a presentation are to be swept, and that rows were added now.
-    fn end(
-        &mut self,
-        id: PresentationId,
-        expires_at: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), RegistryError> {
-        let until = kept_until(id.kind(), expires_at);
-        self.ends.insert(&end_key(until, id), ()).trying_to("write")?;
-        self.added += 1;
-        self.now = self.now.max(Some(now));
-        Ok(())
     }
 }
 

@@ -59,7 +59,7 @@ fn a_population_is_there_whole_after_a_load_by_two_workers() {
     let report = load.finish(&mut |progress| seen.push(progress)).unwrap();
     assert_eq!(report, BulkReport { loaded: 4_000, ..BulkReport::default() });
     assert!(seen.iter().any(|progress| progress.done == 4_000 && progress.total == 4_000));
-    assert_eq!(names(folder.path()), ["book.redb", "registry.redb"], "nothing is left behind");
+    assert_eq!(names(folder.path()), ["book.log", "book.redb", "registry.redb"], "nothing is left behind");
     for driver in &drivers {
         let reading = read_of(&store, driver).unwrap();
         let record = reading.record.unwrap();
@@ -132,9 +132,9 @@ fn a_load_that_is_given_up_leaves_nothing() {
     let mut worker = load.worker();
     worker.take(0, &licensed(ONE)).unwrap().unwrap();
     worker.finish().unwrap();
-    assert_eq!(names(folder.path()), ["book.redb", "registry.loading", "registry.redb"]);
+    assert_eq!(names(folder.path()), ["book.log", "book.redb", "registry.loading", "registry.redb"]);
     drop(load);
-    assert_eq!(names(folder.path()), ["book.redb", "registry.redb"]);
+    assert_eq!(names(folder.path()), ["book.log", "book.redb", "registry.redb"]);
     assert_eq!(store.head(), Position { epoch: 1, partition: 0, seq: 0 });
     assert!(read(&store, ONE).unwrap().record.is_none());
 }
@@ -157,7 +157,7 @@ fn what_a_killed_load_left_is_removed_at_the_next_start() {
     std::fs::create_dir(&left).unwrap();
     std::fs::write(left.join("records-000"), b"sealed").unwrap();
     drop(store(folder.path()));
-    assert_eq!(names(folder.path()), ["book.redb", "registry.redb"]);
+    assert_eq!(names(folder.path()), ["book.log", "book.redb", "registry.redb"]);
 }
 
 #[test]
