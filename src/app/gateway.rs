@@ -46,6 +46,7 @@ use crate::identity::{
 use crate::intake::Intake;
 use crate::issuing::{Consents, Issuing};
 use crate::limits::{LimitOptions, LocalLimits};
+use crate::registry::postgres::ClockOffset;
 use crate::registry::{EmbeddedRegistry, LicenceStore};
 use crate::retries::KeptAnswers;
 use crate::telemetry::Metrics;
@@ -95,6 +96,8 @@ pub(super) struct Parts {
     pub(super) embedded: Option<Arc<EmbeddedRegistry>>,
     /// The standing record all replicas share, where they do.
     pub(super) shared_standing: Option<Arc<dyn StandingRecords>>,
+    /// How far this machine's clock is from the one replicas share, where they do.
+    pub(super) clock_offset: Option<Arc<ClockOffset>>,
     pub(super) slots: Arc<SlotTable>,
     pub(super) probe: RegistryProbe,
     pub(super) facts: Arc<FactCache>,
@@ -218,6 +221,7 @@ impl RunningGateway {
             registry,
             embedded: opened.embedded(),
             shared_standing: opened.standing(),
+            clock_offset: opened.clock_offset(),
             slots,
             probe: RegistryProbe::default(),
             facts,

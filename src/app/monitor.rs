@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -90,6 +91,8 @@ impl Monitor {
         metrics.cache_entries(self.parts.facts.held());
         let lag = self.parts.slots.feed_age();
         metrics.feed_lag(lag.map_or(Duration::ZERO, |age| age.known().unwrap_or(Duration::MAX)));
+        let offset = self.parts.clock_offset.as_ref().and_then(|offset| offset.ahead());
+        metrics.clock_offset(offset.map_or(Duration::ZERO, SignedDuration::unsigned_abs));
         metrics.journal_queue(self.parts.journal.waiting());
         let kept = self.parts.retries.held();
         metrics.retries_held(kept.twins_waiting, kept.bytes);

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -32,6 +33,9 @@ use crate::domain::standing::{KeyPin, RecordedState, StandingChange, StandingOf}
 use crate::domain::time::{Clock, civil_day};
 use crate::identity::PartnerSlot;
 use crate::registry::{EmbeddedRegistry, import};
+
+/// Clocks this far apart are an alarm: a sixth of what QR codes bear.
+const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(5);
 
 /// Who changed a standing over the socket; the socket admits the gateway's own user and root alone.
 const BY_SOCKET: &str = "operator's socket";
@@ -87,6 +91,17 @@ impl Parts {
                 Condition::Degraded,
                 "who may call now cannot be read from the shared record: no answer leaves until it can",
             ),
+        };
+        let ahead = self.clock_offset.as_ref().and_then(|offset| offset.ahead());
+        report = match ahead.map(|ahead| (ahead.unsigned_abs(), ahead.is_positive())) {
+            None => report,
+            Some((off, _)) if off < CLOCK_OFFSET_MAX => report.healthy("clock"),
+            Some((off, is_ahead)) => {
+                let way = if is_ahead { "ahead of" } else { "behind" };
+                let what =
+                    format!("{} s {way} the registry server's: look at what sets the clocks", off.as_secs());
+                report.unhealthy("clock", Condition::Degraded, what)
+            }
         };
         report = match self.facts.asks_redis() {
             None => report,

@@ -18,7 +18,7 @@ use crate::intake::IntakeOptions;
 use crate::intake::ports::ChangeStore;
 use crate::issuing::ports::{DriverConsents, PresentationBook};
 use crate::registry::embedded::STORE_FILE;
-use crate::registry::postgres::{PostgresOptions, Tables, TailOptions};
+use crate::registry::postgres::{ClockOffset, PostgresOptions, Tables, TailOptions};
 use crate::registry::{
     EmbeddedLookUps, EmbeddedRegistry, KeyFault, LicenceStore, PostgresRegistry, RegistryKeys,
     RegistryOptions,
@@ -152,6 +152,14 @@ impl Registry {
         match self {
             Self::Embedded(..) => None,
             Self::Postgres(registry) => Some(Arc::clone(registry) as _),
+        }
+    }
+
+    /// Returns how far this machine's clock is from the one all replicas share; `None` where there is none.
+    pub(super) fn clock_offset(&self) -> Option<Arc<ClockOffset>> {
+        match self {
+            Self::Embedded(..) => None,
+            Self::Postgres(registry) => Some(registry.clock_offset()),
         }
     }
 

@@ -59,9 +59,9 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use super::*;
+    use crate::domain::presentation::QR_LIFETIME_MAX;
     use crate::domain::presentation::{Audience, Presentation, PresentationId, PresentationKind, ShareCode};
     use crate::domain::subject::NumberPseudonym;
-    use crate::issuing::QR_LIFETIME_MAX;
     use crate::issuing::ports::QrWriter as _;
     use crate::verification::ports::{QrFault, QrReader as _, ShareCodeIds as _};
 

@@ -20,6 +20,9 @@ pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(30);
 /// How long after the end of a presentation the request that spent it may still be finished.
 pub const FINISH_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 
+/// The longest a QR code may live, whatever the operator says: it is shown in person. What is noted of one is kept accordingly.
+pub const QR_LIFETIME_MAX: SignedDuration = SignedDuration::from_mins(10);
+
 closed_set! {
     /// How a driver shows the e-licence.
     pub enum PresentationKind {

@@ -18,14 +18,12 @@ use super::{Agreed, AgreementFault, Holders, KnownHolder, NoHolder};
 use crate::domain::elicence::{ELicence, NotShown, Shown, may_be_shown};
 use crate::domain::partner::Standing;
 use crate::domain::presentation::{
-    Audience, Holder, Presentation, PresentationId, PresentationKind, SHARE_CODE_SYMBOLS, ShareCode,
+    Audience, Holder, Presentation, PresentationId, PresentationKind, QR_LIFETIME_MAX, SHARE_CODE_SYMBOLS,
+    ShareCode,
 };
 use crate::domain::rules::Rules;
 use crate::domain::time::civil_day;
 use crate::verification::ports::{Deadline, ShareCodeIds, StoreUnavailable, SubjectRef};
-
-/// The longest a QR code may live, whatever the operator says: it is shown in person.
-pub const QR_LIFETIME_MAX: SignedDuration = SignedDuration::from_mins(10);
 
 /// How long a share code may live.
 const SHARE_CODE_LIFETIMES: std::ops::RangeInclusive<SignedDuration> =

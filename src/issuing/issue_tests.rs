@@ -13,7 +13,7 @@ use crate::domain::licence::{
     Change, ChangeKind, DocumentKind, History, LicenceNumber, NumberRules, Record, Stops,
 };
 use crate::domain::partner::{PartnerId, PartnerKind};
-use crate::domain::presentation::PartnerMark;
+use crate::domain::presentation::{PartnerMark, QR_LIFETIME_MAX};
 use crate::domain::question::Purpose;
 use crate::domain::subject::{Position, SubjectId, SubjectSecret};
 use crate::domain::time::{Effective, start_of};

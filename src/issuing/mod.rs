@@ -18,7 +18,5 @@ pub use agreement::{Agreed, AgreementFault, Told};
 pub use caller::WalletCaller;
 pub use consents::{ConsentPage, Consents, NotDone, Objection, PAGE_MAX, Page};
 pub use holder::{Holders, KnownHolder, NoHolder};
-pub use issue::{
-    IssuedQr, IssuedShareCode, Issuing, NotIssued, NotRevoked, QR_LIFETIME_MAX, QrRequest, ShareCodeRequest,
-};
+pub use issue::{IssuedQr, IssuedShareCode, Issuing, NotIssued, NotRevoked, QrRequest, ShareCodeRequest};
 pub use list_tokens::{ListTokens, TokenScope};

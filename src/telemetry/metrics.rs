@@ -202,6 +202,9 @@ metrics! {
     FeedLag: Gauge "drivegate.registry.feed.lag" ["ms"]
         "Time since the start of the last poll that brought every change; 0 with an embedded registry. Healthy: below 500."
         {}
+    ClockOffset: Gauge "drivegate.clock.offset" ["ms"]
+        "How far this machine's clock is from the registry server's, either way; 0 with an embedded registry. Healthy: below 1000."
+        {}
     JournalEntries: Counter "drivegate.journal.entries" ["{entry}"]
         "Entries made durable. Healthy: grows with answers."
         {}

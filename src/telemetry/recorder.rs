@@ -145,6 +145,12 @@ impl Metrics {
         self.cells.set(Id::FeedLag, 0, saturating(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
     }
 
+    /// This machine's clock is so far from the one all replicas share.
+    pub fn clock_offset(&self, offset: Duration) {
+        let millis = u64::try_from(offset.as_millis()).unwrap_or(u64::MAX);
+        self.cells.set(Id::ClockOffset, 0, saturating(millis));
+    }
+
     /// A call to Redis failed.
     pub fn redis_fault(&self, fault: RedisFault) {
         self.cells.add(Id::RedisFaults, fault as usize, 1);

@@ -19,7 +19,8 @@ pub const QR_TEXT_MAX: usize = 180;
 #[derive(Debug)]
 pub struct QrTokens {
     keys: QrKeys,
-    external: Vec<u8>,
+    /// What is authenticated beside the text: it names the deployment.
+    authenticated: Vec<u8>,
 }
 
 /// Whose codes these are: a code of another deployment does not open, even under the same key.
@@ -36,7 +37,8 @@ impl QrTokens {
     pub fn new(keys: QrKeys, deployment: &Deployment) -> Self {
         // The id has a fixed length and comes last: the parts cannot be told apart in two ways.
         let named = ["drivegate qr 1 ", deployment.environment, " "].concat();
-        Self { keys, external: [named.as_bytes(), &deployment.id].concat() }
+        let external = [named.as_bytes(), &deployment.id].concat();
+        Self { keys, authenticated: Envelope::authenticated(&external) }
     }
 }
 
@@ -46,7 +48,7 @@ impl QrWriter for QrTokens {
         let mut nonce = [0; NONCE_LEN];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_unspecified| Unsealable)?;
         let key = self.keys.sealing();
-        let sealed = key.seal(nonce, &plain, &Envelope::authenticated(&self.external));
+        let sealed = key.seal(nonce, &plain, &self.authenticated);
         let envelope = Envelope { key_id: key.id, nonce, ciphertext: sealed.map_err(|_failed| Unsealable)? };
         let text = [QR_PREFIX, &base45::encode(envelope.to_bytes().ok_or(Unsealable)?)].concat();
         if text.len() <= QR_TEXT_MAX { Ok(text) } else { Err(Unsealable) }
@@ -57,8 +59,7 @@ impl QrReader for QrTokens {
     fn read(&self, text: &str) -> Result<Presentation, QrFault> {
         let envelope = take_apart(text).ok_or(QrFault::Malformed)?;
         let key = self.keys.find(envelope.key_id).ok_or(QrFault::NotGenuine)?;
-        let authenticated = Envelope::authenticated(&self.external);
-        let plain = key.open(envelope.nonce, &envelope.ciphertext, &authenticated);
+        let plain = key.open(envelope.nonce, &envelope.ciphertext, &self.authenticated);
         let plain = plain.map_err(|_failed| QrFault::NotGenuine)?;
         claims::read(&plain).ok_or(QrFault::Malformed)
     }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::answer::{Answer, NoAnswer};
 use super::digest::{digest_question, digest_request};
-use super::ports::{Deadline, Fact, LookUpError, Retry, RetryKey, TakenUp};
+use super::ports::{Deadline, Fact, LookUpError, QuestionDigest, Retry, RetryKey, TakenUp};
 use super::request::{About, Request};
 use super::verify::{Caller, Verification};
 use crate::domain::claim::{Claim, Ground};
@@ -32,9 +32,10 @@ impl Verification {
         deadline: Deadline,
     ) -> Result<Answer, NoAnswer> {
         let arrived = self.clock.since_boot();
+        let question = digest_question(&request.question, request.known_at, request.known_position);
         let answer = match request.request_id.as_deref() {
-            None => self.answer(&caller, request, deadline, false).await?,
-            Some(id) => self.answer_once(&caller, request, id, deadline).await?,
+            None => self.answer(&caller, request, question, deadline, false).await?,
+            Some(id) => self.answer_once(&caller, request, (id, question), deadline).await?,
         };
         if answer.confirmed.is_none() {
             self.wait_for_floor(arrived).await;
@@ -46,10 +47,9 @@ impl Verification {
         &self,
         caller: &Caller<'_>,
         request: &Request,
-        id: &str,
+        (id, question): (&str, QuestionDigest),
         deadline: Deadline,
     ) -> Result<Answer, NoAnswer> {
-        let question = digest_question(&request.question, request.known_at, request.known_position);
         let mut key = RetryKey {
             partner: &caller.contract.partner,
             id,
@@ -61,11 +61,11 @@ impl Verification {
         for _ in 0..LOOKS_MAX {
             match self.retries.take_up(key, deadline).wait().await {
                 TakenUp::First(retry) => {
-                    return self.answer_and_keep(caller, request, deadline, retry, false).await;
+                    return self.answer_and_keep(caller, request, (question, deadline), retry, false).await;
                 }
                 TakenUp::Recorded { about, retry, .. } => {
                     self.demand_same_subject(request, about, deadline).await?;
-                    return self.answer_and_keep(caller, request, deadline, retry, true).await;
+                    return self.answer_and_keep(caller, request, (question, deadline), retry, true).await;
                 }
                 TakenUp::Answered(kept) => match self.give_again(caller, request, *kept, deadline).await? {
                     Some(answer) => return Ok(answer),
@@ -90,11 +90,11 @@ impl Verification {
         &self,
         caller: &Caller<'_>,
         request: &Request,
-        deadline: Deadline,
+        (question, deadline): (QuestionDigest, Deadline),
         retry: Box<dyn Retry>,
         answered_before: bool,
     ) -> Result<Answer, NoAnswer> {
-        let answer = self.answer(caller, request, deadline, answered_before).await?;
+        let answer = self.answer(caller, request, question, deadline, answered_before).await?;
         retry.answered(&answer);
         Ok(answer)
     }

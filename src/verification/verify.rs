@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::answer::{Answer, NoAnswer};
-use super::digest::digest_question;
 use super::ports::{
     ConsentBook, Deadline, EvidenceLog, Facts, GuessBudget, Pseudonyms, QrReader, QuestionDigest, Quotas,
     Redemptions, Retries, ShareCodeIds, SubjectBudget,
@@ -89,13 +88,14 @@ impl Verification {
         &self,
         caller: &Caller<'_>,
         request: &Request,
+        question_digest: QuestionDigest,
         deadline: Deadline,
         answered_before: bool,
     ) -> Result<Answer, NoAnswer> {
         let asking = Asking {
             caller,
             request,
-            question_digest: digest_question(&request.question, request.known_at, request.known_position),
+            question_digest,
             deadline,
             answered_before,
             arrived: self.clock.since_boot(),

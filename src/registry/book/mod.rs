@@ -10,7 +10,7 @@ mod uses;
 pub(super) use consents::{KnownConsents, OnBook, consent_of, is_covered, page_of, withdraw};
 pub(super) use hold_backs::{open_hold_back, seal_hold_back, set_last_first};
 pub(super) use places::{Place, place_of};
-pub(super) use uses::{Asking, Spent, Use, Verdict, judge, kept_until};
+pub(super) use uses::{Asking, QR_USE_KEPT, Spent, Use, Verdict, judge, kept_until};
 
 use crate::domain::presentation::Presentation;
 use crate::domain::subject::SubjectId;

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::partner::PartnerId;
-use crate::domain::presentation::{CLOCK_SKEW, FINISH_WITHIN, PresentationKind};
+use crate::domain::presentation::{CLOCK_SKEW, FINISH_WITHIN, PresentationKind, QR_LIFETIME_MAX};
 use crate::hashing::first_half;
 use crate::registry::keys::RegistryKeys;
 use crate::verification::ports::{EntryAt, QuestionDigest, Redeemed, Redemption};
@@ -101,6 +101,11 @@ pub(in crate::registry) fn judge(gone: &[Use], asking: &Asking) -> Verdict {
         None => Verdict::Tell(Redeemed::Used),
     }
 }
+
+/// How long the use of a QR code is kept after it was spent or taken back: whatever the code said of its end, it is over by then, and
+/// so is the time to finish a request.
+pub(in crate::registry) const QR_USE_KEPT: SignedDuration =
+    SignedDuration::from_secs(QR_LIFETIME_MAX.as_secs() + FINISH_WITHIN.as_secs() + 3 * CLOCK_SKEW.as_secs());
 
 /// Says until when the uses of a presentation are kept.
 pub(in crate::registry) fn kept_until(kind: PresentationKind, expires_at: Timestamp) -> Timestamp {

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::book::Desk;
+use super::clock::ClockOffset;
 use super::connection::{Role, Trying as _, connect, writers};
 use super::known::Known;
 use super::layout::Layout;
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     pub(super) remembered: AtomicU64,
     /// Hears of the shared standing record, once somebody does.
     pub(super) standing: OnceLock<Arc<dyn StandingFollower>>,
+    /// How far this machine's clock is from the server's.
+    pub(super) clock_offset: Arc<ClockOffset>,
     /// Rung after a commit: other replicas are told to poll.
     pub(super) committed: Notify,
     /// Rung when something says that the feed has moved.
@@ -160,6 +163,7 @@ impl PostgresRegistry {
             schema: version,
             observers: RwLock::default(),
             standing: OnceLock::new(),
+            clock_offset: Arc::default(),
             committed: Notify::new(),
             moved: Notify::new(),
             options,
@@ -184,6 +188,11 @@ impl PostgresRegistry {
     /// Returns the registry's own id: random, made with it.
     pub fn id(&self) -> [u8; 16] {
         self.shared.id
+    }
+
+    /// Returns how far this machine's clock is from the server's, as measured while the feed is followed.
+    pub fn clock_offset(&self) -> Arc<ClockOffset> {
+        Arc::clone(&self.shared.clock_offset)
     }
 
     /// Runs work on the store's runtime: whoever waits for it needs none, and leaving early does not stop it.

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
+use super::clock::{self, MEASURED_EVERY};
 use super::connection::{Role, Trying as _, connect, forget};
 use super::standing::StandingTail;
 use super::store::{PostgresRegistry, Shared};
@@ -35,6 +36,7 @@ const POLL_GAP: Duration = Duration::from_millis(5);
 const AWAY_PAUSE: Duration = Duration::from_millis(100);
 /// The longest a step of a poll may take: after that cached facts are too old anyway, and another connection may do better.
 const STEP_MAX: Duration = Duration::from_secs(2);
+const MISSING: RegistryError = RegistryError::Damaged("its feed lacks a row below a head");
 /// How often old rows are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
@@ -70,6 +72,7 @@ impl PostgresRegistry {
             clock,
             told: None,
             standing: StandingTail::default(),
+            clock_asked: None,
         };
         let tasks = [
             self.runtime.spawn(tail.run()),
@@ -89,6 +92,8 @@ struct Tail {
     /// What was told last, in each partition; `None` before the first poll.
     told: Option<FeedHeads>,
     standing: StandingTail,
+    /// When the server's clock was asked last, since boot.
+    clock_asked: Option<Duration>,
 }
 
 impl Tail {
@@ -125,6 +130,7 @@ impl Tail {
         self.standing.begin_anew();
         loop {
             self.poll(connection).await?;
+            self.ask_the_clock(connection).await?;
             if std::mem::take(away) {
                 tracing::info!("the registry's feed is read again");
             }
@@ -134,6 +140,16 @@ impl Tail {
                 () = tokio::time::sleep(self.options.poll_every) => {}
             }
         }
+    }
+
+    /// Measures how far the clocks are apart, now and then.
+    async fn ask_the_clock(&mut self, connection: &mut PgConnection) -> Result<(), RegistryError> {
+        let now = self.clock.since_boot();
+        if self.clock_asked.is_some_and(|asked| now.saturating_sub(asked) < MEASURED_EVERY) {
+            return Ok(());
+        }
+        self.clock_asked = Some(now);
+        in_time(clock::measure(connection, self.clock.as_ref(), &self.shared.clock_offset)).await
     }
 
     async fn poll(&mut self, connection: &mut PgConnection) -> Result<(), RegistryError> {
@@ -201,7 +217,10 @@ impl Tail {
             while told.seqs[partition] < head.seq {
                 let from = Position { seq: told.seqs[partition], ..head };
                 match in_time(feed::after(connection, from, PAGE)).await {
-                    Ok(rows) => told.seqs[partition] = self.tell_rows(&rows).unwrap_or(head.seq),
+                    Ok(rows) => {
+                        // Without a row nothing was told up to the head, whatever became of it: the next poll begins anew.
+                        told.seqs[partition] = self.tell_rows(&rows).ok_or(MISSING)?;
+                    }
                     Err(RegistryError::Forgotten { .. }) => {
                         // This process slept longer than rows are kept: what it holds cannot be judged any more.
                         tracing::warn!("the registry's feed was lost sight of: everything is read anew");

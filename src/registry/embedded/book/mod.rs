@@ -6,9 +6,9 @@
 //!
 //! ```text
 //! uses        presentation (16) · use u16 -> 1 · request (16) · digest (16) · moment i64 µs · [entry u64 · log's name]
-//!                                          | 2: taken back
+//!                                          | 2: taken back · moment i64 µs
 //! codes       share code's id (16) -> as issued, sealed
-//! ends        moment u64 s · presentation (16) -> nothing: from then on its rows are swept
+//! ends        moment u64 s · share code's id (16) -> nothing: from then on its rows are swept
 //! consents    subject (16) · consent (16) -> sealed
 //! hold-backs  subject (16) · id (16) -> sealed
 //! ```

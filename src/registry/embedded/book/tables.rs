@@ -5,8 +5,10 @@ use std::ops::Deref;
 use jiff::Timestamp;
 use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 
+use super::uses::noted_at;
 use crate::domain::presentation::PresentationId;
 use crate::domain::subject::SubjectId;
+use crate::registry::book::QR_USE_KEPT;
 use crate::registry::embedded::error::{RegistryError, Trying as _};
 use crate::registry::embedded::progress::Stage;
 use crate::registry::embedded::tables::EachTable;
@@ -156,7 +158,7 @@ impl<'t> Tables<'t> {
         })
     }
 
-    /// Notes when the rows of a presentation are to be swept, and that rows were added now.
+    /// Notes when the rows of a share code are to be swept, and that rows were added now.
     pub(super) fn end(
         &mut self,
         id: PresentationId,
@@ -166,8 +168,7 @@ impl<'t> Tables<'t> {
         let key = end_key(until, id);
         self.ends.insert(&key, ()).trying_to("write")?;
         note_put(&mut self.changes, TAG_ENDS, &key, &[]);
-        self.added += 1;
-        self.now = self.now.max(Some(now));
+        self.added(now);
         Ok(())
     }
 
@@ -191,11 +192,22 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Removes a bounded piece of what is over: for each row that was added two may go. Not for the log: what comes back from it is swept
-    /// again.
-    pub(super) fn sweep(&mut self) -> Result<(), RegistryError> {
-        const PIECE_MIN: usize = 16;
+    /// Notes that a use was added now, so that old ones go.
+    pub(super) fn added(&mut self, now: Timestamp) {
+        self.added += 1;
+        self.now = self.now.max(Some(now));
+    }
+
+    /// Removes a bounded piece of what is over. Not for the log: what comes back from it is swept again.
+    pub(super) fn sweep(&mut self, walk: &mut Walk) -> Result<(), RegistryError> {
         let Some(now) = self.now.filter(|_| self.added > 0) else { return Ok(()) };
+        self.sweep_ended(now)?;
+        self.sweep_uses(walk, now)
+    }
+
+    /// Removes share codes that have ended, and their uses: for each row that was added two may go.
+    fn sweep_ended(&mut self, now: Timestamp) -> Result<(), RegistryError> {
+        const PIECE_MIN: usize = 16;
         let before = end_key(now, PresentationId::from_bytes([0; 16]));
         for _ in 0..(self.added * 2).max(PIECE_MIN) {
             let over = match self.ends.first().trying_to("read")? {
@@ -211,6 +223,54 @@ impl<'t> Tables<'t> {
         }
         Ok(())
     }
+
+    /// Walks on through the uses of QR codes, eight for each that was added, and removes what is over: neighbours share a page, which a
+    /// list of ends in the order of time would not give. So at most an eighth of the uses are over and still there.
+    fn sweep_uses(&mut self, walk: &mut Walk, now: Timestamp) -> Result<(), RegistryError> {
+        const FOR_EACH: usize = 8;
+        let mut over = Vec::new();
+        let mut last = [0; 18];
+        let (mut walked, steps) = (0, self.added * FOR_EACH);
+        for row in self.uses.range::<&[u8; 18]>(&walk.next..=&QR_USES_END).trying_to("read")?.take(steps) {
+            let (key, row) = row.trying_to("read")?;
+            last = *key.value();
+            walked += 1;
+            let noted = noted_at(row.value()).and_then(|noted| noted.checked_add(QR_USE_KEPT).ok());
+            if noted.is_some_and(|until| until < now) {
+                over.push(*key.value());
+            }
+        }
+        walk.next = if walked < steps { [0; 18] } else { after(last) };
+        for key in over {
+            self.uses.table.remove(&key).trying_to("write")?;
+        }
+        Ok(())
+    }
+}
+
+/// The last key the use of a QR code can have: ids of share codes have the first bit set.
+const QR_USES_END: [u8; 18] = {
+    let mut end = [u8::MAX; 18];
+    end[0] = 0x7f;
+    end
+};
+
+/// Where the walk through the uses of QR codes goes on; from the start again at the end.
+#[derive(Default)]
+pub(super) struct Walk {
+    next: [u8; 18],
+}
+
+/// The key right after a key.
+fn after(key: [u8; 18]) -> [u8; 18] {
+    let mut next = key;
+    for byte in next.iter_mut().rev() {
+        *byte = byte.wrapping_add(1);
+        if *byte != 0 {
+            break;
+        }
+    }
+    next
 }
 
 /// The first and the last key the uses of a presentation can have.

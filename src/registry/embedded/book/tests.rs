@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::store::{About, BOOK_LOG, Book};
 use super::tables::{ABOUT, ABOUT_REGISTRY_ID, USES, use_key};
 use super::uses::use_of;
-use crate::registry::book::UNREADABLE;
+use crate::registry::book::{QR_USE_KEPT, UNREADABLE};
 use crate::registry::book_suite::{qr, redeem, redemption};
 use crate::registry::embedded::{BOOK_FILE, EmbeddedRegistry, RegistryError, RegistryOptions};
 use crate::registry::keys::RegistryKeys;
@@ -208,21 +208,38 @@ fn rows_that_are_none_are_refused() {
     }
 }
 
+/// Goal: the uses of QR codes go once nobody can spend or finish them, an eighth of them late at most, and none before.
 #[test]
-fn sweeping_leaves_no_row_behind() {
+fn sweeping_leaves_no_use_of_a_qr_code_behind() {
+    use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
     let store = fresh();
-    for number in 0..500 {
+    let each = jiff::SignedDuration::from_secs(10);
+    for number in 0..1_000 {
         let asked = redemption(qr(number), "rental-demo", "r-1");
-        let at = asked.at + jiff::SignedDuration::from_mins(i64::try_from(number).unwrap());
+        let at = asked.at + each * i32::try_from(number).unwrap();
         let expires_at = at + jiff::SignedDuration::from_secs(60);
         redeem(&store, &crate::verification::ports::Redemption { at, expires_at, ..asked });
     }
-    use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
     let reading = store.book.database.begin_read().unwrap();
-    // Twelve minutes and the one that is being spent.
     let kept = reading.open_table(USES).unwrap().len().unwrap();
-    assert!(kept <= 14, "{kept} are kept");
-    assert_eq!(reading.open_table(super::tables::ENDS).unwrap().len().unwrap(), kept);
+    let live = u64::try_from(QR_USE_KEPT.as_secs() / each.as_secs()).unwrap() + 1;
+    assert!((live..=live * 8 / 7 + 8).contains(&kept), "{kept} of {live} are kept");
+    assert_eq!(reading.open_table(super::tables::ENDS).unwrap().len().unwrap(), 0);
+}
+
+#[test]
+fn sweeping_leaves_nothing_of_a_share_code_behind() {
+    use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
+    let store = fresh();
+    filled(&store);
+    let later = jiff::SignedDuration::from_hours(24 * 80);
+    let asked = redemption(qr(77), "rental-demo", "r-1");
+    let (at, expires_at) = (asked.at + later, asked.expires_at + later);
+    redeem(&store, &crate::verification::ports::Redemption { at, expires_at, ..asked });
+    let reading = store.book.database.begin_read().unwrap();
+    assert_eq!(reading.open_table(super::tables::CODES).unwrap().len().unwrap(), 0);
+    assert_eq!(reading.open_table(super::tables::ENDS).unwrap().len().unwrap(), 0);
+    assert_eq!(reading.open_table(USES).unwrap().len().unwrap(), 1, "the one that was spent right now");
 }
 
 /// Fills a book with a row of every kind.

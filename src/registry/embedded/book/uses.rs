@@ -21,6 +21,8 @@ use crate::verification::ports::{
 
 const SPENT: u8 = 1;
 const REVOKED: u8 = 2;
+/// The bytes of a moment.
+const MOMENT: usize = 8;
 
 impl Redemptions for EmbeddedRegistry {
     fn share_code(&self, id: PresentationId) -> Later<'_, Result<Option<Presentation>, StoreUnavailable>> {
@@ -82,12 +84,9 @@ impl Tables<'_> {
             Verdict::Spend(number) => number,
         };
         let spent = Spent { request: asking.request, digest: asking.digest, at: redemption.at, place: None };
-        let row = row_of(&Use { number, spent: Some(spent) });
+        let row = spent_row(&spent);
         self.uses.put(&mut self.changes, &use_key(redemption.id, number), &row)?;
-        if gone.is_empty() {
-            let until = kept_until(redemption.id.kind(), redemption.expires_at);
-            self.end(redemption.id, until, redemption.at)?;
-        }
+        self.added(redemption.at);
         Ok((Redeemed::Now { use_number: number }, true))
     }
 
@@ -97,10 +96,10 @@ impl Tables<'_> {
         keys: &RegistryKeys,
     ) -> Result<(Option<RevokedUses>, bool), RegistryError> {
         let id = revocation.id;
-        let (uses_max, ends_at) = match id.kind() {
-            PresentationKind::Qr => (1, revocation.qr_ends_at),
+        let uses_max = match id.kind() {
+            PresentationKind::Qr => 1,
             PresentationKind::ShareCode => match issued(&*self.codes, keys, id)? {
-                Some((subject, code)) if subject == revocation.subject => (code.uses_max, code.expires_at),
+                Some((subject, code)) if subject == revocation.subject => code.uses_max,
                 _ => return Ok((None, false)),
             },
         };
@@ -113,16 +112,14 @@ impl Tables<'_> {
                 known => {
                     uses.revoked += 1;
                     if known.is_none() {
-                        let row = row_of(&Use { number, spent: None });
+                        let row = revoked_row(revocation.at);
                         self.uses.put(&mut self.changes, &use_key(id, number), &row)?;
                         is_changed = true;
                     }
                 }
             }
         }
-        if gone.is_empty() {
-            self.end(id, kept_until(id.kind(), ends_at), revocation.at)?;
-        }
+        self.added(revocation.at);
         Ok((Some(uses), is_changed))
     }
 
@@ -132,7 +129,7 @@ impl Tables<'_> {
         let Some(Use { spent: Some(spent @ Spent { place: None, .. }), .. }) = found.transpose()? else {
             return Ok(false);
         };
-        let row = row_of(&Use { number, spent: Some(Spent { place: Some(place), ..spent }) });
+        let row = spent_row(&Spent { place: Some(place), ..spent });
         self.uses.put(&mut self.changes, &key, &row)?;
         Ok(true)
     }
@@ -160,8 +157,13 @@ fn issued(
     found.map(|sealed| open_share_code(keys, id, sealed.value())).transpose()
 }
 
-fn row_of(gone: &Use) -> Vec<u8> {
-    let Some(spent) = &gone.spent else { return vec![REVOKED] };
+fn revoked_row(at: Timestamp) -> Vec<u8> {
+    let mut row = vec![REVOKED];
+    row.extend_from_slice(&at.as_microsecond().to_be_bytes());
+    row
+}
+
+fn spent_row(spent: &Spent) -> Vec<u8> {
     let mut row = Vec::with_capacity(41 + spent.place.as_ref().map_or(0, |place| 8 + place.origin.len()));
     row.push(SPENT);
     row.extend_from_slice(&spent.request);
@@ -177,10 +179,22 @@ fn row_of(gone: &Use) -> Vec<u8> {
 pub(in crate::registry::embedded) fn use_of(number: u16, row: &[u8]) -> Result<Use, RegistryError> {
     let (kind, row) = row.split_first().ok_or(UNREADABLE)?;
     match *kind {
-        REVOKED if row.is_empty() => Ok(Use { number, spent: None }),
+        // Without a moment as books of format 1 have it.
+        REVOKED if row.is_empty() || row.len() == MOMENT => Ok(Use { number, spent: None }),
         SPENT => Ok(Use { number, spent: Some(spent_of(row).ok_or(UNREADABLE)?) }),
         _ => Err(UNREADABLE),
     }
+}
+
+/// Returns when a use was spent or taken back; `None` for a row that does not tell.
+pub(super) fn noted_at(row: &[u8]) -> Option<Timestamp> {
+    let (kind, row) = row.split_first()?;
+    let moment = match *kind {
+        SPENT => row.get(16 + 16..)?,
+        REVOKED => row,
+        _ => return None,
+    };
+    Timestamp::from_microsecond(i64::from_be_bytes(*moment.first_chunk::<MOMENT>()?)).ok()
 }
 
 fn spent_of(row: &[u8]) -> Option<Spent> {

@@ -6,7 +6,7 @@ use redb::{Database, Durability};
 
 use super::line::Job;
 use super::log::Log;
-use super::tables::{ABOUT, ABOUT_LOG_GENERATION, Tables};
+use super::tables::{ABOUT, ABOUT_LOG_GENERATION, Tables, Walk};
 use crate::registry::book::unavailable;
 use crate::registry::embedded::error::{RegistryError, Trying as _};
 
@@ -15,11 +15,12 @@ pub(super) struct Writer {
     database: Arc<Database>,
     /// `None` in memory: there is nothing to be durable.
     log: Option<Log>,
+    walk: Walk,
 }
 
 impl Writer {
     pub(super) fn new(database: Arc<Database>, log: Option<Log>) -> Self {
-        Self { database, log }
+        Self { database, log, walk: Walk::default() }
     }
 
     /// Says whether the log holds what the tree's file does not.
@@ -46,7 +47,7 @@ impl Writer {
                 }
             }
         }
-        tables.sweep()?;
+        tables.sweep(&mut self.walk)?;
         let changes = std::mem::take(&mut tables.changes);
         drop(tables);
         if !is_changed {
