@@ -64,9 +64,9 @@ pub enum RedisAddressFault {
 
 /// One answer of a node, for what the Cluster's client asks by itself. Callers have their own, shorter bounds; without one here, a node
 /// that hangs would hold up the reading of the slots for all.
-const NODE_RESPONSE_TIME_MAX: Duration = Duration::from_millis(500);
+const NODE_RESPONSE_TIME_MAX: Duration = Duration::from_millis(300);
 /// Connecting to one node.
-const NODE_CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
+const NODE_CONNECT_TIME_MAX: Duration = Duration::from_millis(300);
 /// What a redirected or failed call is tried anew, within its caller's budget. Beyond it, the caller has gone.
 const NODE_RETRIES: u32 = 4;
 /// Milliseconds between two tries.

@@ -4,6 +4,11 @@
 
 mod address;
 mod connection;
+mod slot;
 
 pub use address::{RedisAddress, RedisAddressFault, RedisClientIdentity, RedisPlace};
 pub use connection::{Connection, RedisClient};
+pub use slot::{SLOTS, slot};
+
+#[cfg(test)]
+pub(crate) mod testing;
