@@ -82,6 +82,12 @@ impl Server {
         client.get_connection().expect("redis-server lets the test in")
     }
 
+    /// Says whether the process takes connections and answers.
+    pub(crate) fn is_up(&self) -> bool {
+        let client = redis::Client::open(self.url()).expect("a url");
+        client.get_connection_with_timeout(Duration::from_millis(200)).is_ok()
+    }
+
     /// Runs a command.
     pub(crate) fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::Cmd::new();
@@ -180,9 +186,32 @@ impl Cluster {
         self.nodes.iter().position(|node| node.port == port).expect("it is one of ours")
     }
 
+    /// Moves a slot to another master, with the keys that lie there; half-way, clients are sent to ask at the new place.
+    pub(crate) fn move_slot(&self, slot: u16, asked: usize, half_way: Duration) {
+        let from = self.master_of(slot, asked);
+        let masters = (0..16_384).step_by(1_000).map(|slot| self.master_of(slot, asked));
+        let to = masters.into_iter().find(|master| *master != from).expect("another master");
+        let [from_id, to_id] = [from, to].map(|node| self.nodes[node].run::<String>(&["CLUSTER", "MYID"]));
+        let (slot, port) = (slot.to_string(), self.nodes[to].port.to_string());
+        let set = |node: usize, words: [&str; 2]| {
+            self.nodes[node].run::<String>(&["CLUSTER", "SETSLOT", &slot, words[0], words[1]]);
+        };
+        set(to, ["IMPORTING", &from_id]);
+        set(from, ["MIGRATING", &to_id]);
+        let keys: Vec<String> = self.nodes[from].run(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
+        for key in &keys {
+            // Not there any more, or there already: either is a key that can be asked for.
+            self.nodes[from].run::<String>(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000", "REPLACE"]);
+        }
+        std::thread::sleep(half_way);
+        set(to, ["NODE", &to_id]);
+        set(from, ["NODE", &to_id]);
+    }
+
     /// Returns the keys that match a pattern, on whichever node.
     pub(crate) fn keys(&self, pattern: &str) -> Vec<String> {
-        let mut keys: Vec<String> = self.nodes.iter().flat_map(|node| node.keys(pattern)).collect();
+        let up = self.nodes.iter().filter(|node| node.is_up());
+        let mut keys: Vec<String> = up.flat_map(|node| node.keys(pattern)).collect();
         keys.sort();
         keys.dedup();
         keys
