@@ -1,4 +1,4 @@
-//! Who writes and who asks: the authority detains licences and gives them back, the police ask about them at every replica.
+//! Who writes and who asks: the authority revokes licences and restores them, the police ask about them at every replica.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,8 +114,10 @@ pub(super) async fn ask_on(stage: Arc<Stage>, replica: Replica, seed: u64, pause
         let (driver, asked) = (random.random_range(0..DRIVERS.len()), now());
         match tokio::time::timeout(PATIENCE, desk.verify(question(driver))).await {
             Ok(Ok(answer)) => {
-                let answer = heard(driver, replica.index, asked, answer.get_ref());
-                stage.history.lock().unwrap().answers.push(answer);
+                match heard(driver, replica.index, asked, answer.get_ref()) {
+                    Some(answer) => stage.history.lock().unwrap().answers.push(answer),
+                    None => stage.errors.lock().unwrap().push((now(), Code::Unknown)),
+                }
                 open = Some(desk);
             }
             Ok(Err(status)) => {
@@ -129,12 +131,13 @@ pub(super) async fn ask_on(stage: Arc<Stage>, replica: Replica, seed: u64, pause
     }
 }
 
-fn heard(driver: usize, replica: usize, asked: Duration, answer: &VerifyResponse) -> Answer {
+/// Notes an answer; `None`: it decides nothing.
+fn heard(driver: usize, replica: usize, asked: Duration, answer: &VerifyResponse) -> Option<Answer> {
     let (arrived, clock) = (now(), jiff::Timestamp::now());
     let says = match answer.decision() {
         Decision::Qualified => Licence::Good,
-        Decision::NotQualified => Licence::Detained,
-        other => panic!("nothing is in dispute: {other:?}"),
+        Decision::NotQualified => Licence::Revoked,
+        _ => return None,
     };
     let provenance = answer.provenance.as_ref().expect("every answer says where it comes from");
     let observed_at = provenance.observed_at.expect("and as of when");
@@ -149,14 +152,14 @@ fn heard(driver: usize, replica: usize, asked: Duration, answer: &VerifyResponse
         Source::Unspecified => panic!("a confirmed subject's answer names its source"),
     };
     let position = place(provenance.position.as_ref().expect("a confirmed subject's answer has a position"));
-    Answer { driver, replica, asked, arrived, says, position, observed, from }
+    Some(Answer { driver, replica, asked, arrived, says, position, observed, from })
 }
 
 fn place(position: &FeedPosition) -> (u32, u32, u64) {
     (position.epoch, position.partition, position.seq)
 }
 
-/// Detains licences and gives them back, each change until it is acknowledged, at whichever replica takes it.
+/// Revokes licences and restores them, each change until it is acknowledged, at whichever replica takes it.
 pub(super) async fn write_on(stage: Arc<Stage>, replicas: Vec<Replica>, mine: Vec<usize>, seed: u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut turn = random.random_range(0..replicas.len());
@@ -198,10 +201,11 @@ fn next_change(stage: &Stage, driver: usize) -> (LicenceChange, usize) {
     let moment = prost_types::Timestamp { seconds: moment.as_second(), nanos: moment.subsec_nanosecond() };
     let mut history = stage.history.lock().unwrap();
     let changes = &mut history.changes[driver];
-    let (number, letter) = (changes.len(), "H".to_owned());
+    // 吊销, and its reversal.
+    let (number, letter) = (changes.len(), "F".to_owned());
     let (makes, kind) = if number % 2 == 0 {
         let set = StateLetterSet { letter, original_end: None };
-        (Licence::Detained, licence_change::Kind::StateSet(set))
+        (Licence::Revoked, licence_change::Kind::StateSet(set))
     } else {
         (Licence::Good, licence_change::Kind::StateLifted(letter))
     };

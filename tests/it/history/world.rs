@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use super::people::{self, DRIVERS, Replica, Stage};
 use super::proxy::Proxy;
@@ -122,18 +123,25 @@ pub(super) fn replicas(gateways: &[Gateway<'_>]) -> Vec<Replica> {
     gateways.iter().enumerate().map(replica).collect()
 }
 
-/// Has readers ask every replica, and two writers change the drivers between them, until the play is over.
-pub(super) fn open(runtime: &Runtime, stage: &Arc<Stage>, replicas: &[Replica], seed: u64) {
+/// Has readers ask every replica, and two writers change the drivers between them, until the play is over. Returns who does.
+pub(super) fn open(
+    runtime: &Runtime,
+    stage: &Arc<Stage>,
+    replicas: &[Replica],
+    seed: u64,
+) -> Vec<JoinHandle<()>> {
     stage.history.lock().unwrap().without_memory = Some(WITHOUT_MEMORY);
-    runtime.spawn(people::watch_myself(Arc::clone(stage)));
+    let mut everybody = vec![runtime.spawn(people::watch_myself(Arc::clone(stage)))];
     for reader in 0..REPLICAS * READERS_EACH {
         let replica = replicas[reader % REPLICAS].clone();
         let own_seed = seed.wrapping_add(reader as u64);
-        runtime.spawn(people::ask_on(Arc::clone(stage), replica, own_seed, READERS_PAUSE));
+        everybody.push(runtime.spawn(people::ask_on(Arc::clone(stage), replica, own_seed, READERS_PAUSE)));
     }
     for writer in 0..2 {
         let mine = (0..DRIVERS.len()).filter(|driver| driver % 2 == writer).collect();
         let own_seed = seed.wrapping_add(100 + writer as u64);
-        runtime.spawn(people::write_on(Arc::clone(stage), replicas.to_vec(), mine, own_seed));
+        let write = people::write_on(Arc::clone(stage), replicas.to_vec(), mine, own_seed);
+        everybody.push(runtime.spawn(write));
     }
+    everybody
 }
