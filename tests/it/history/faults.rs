@@ -224,6 +224,5 @@ fn promote(behind: &mut Behind) {
     behind.primary.kill();
     standby.promote();
     behind.to_primary.iter().for_each(|wire| wire.leads_to(standby.port()));
-    behind.standby = None;
     behind.primary = standby;
 }

@@ -23,7 +23,6 @@ const READERS_PAUSE: Duration = Duration::from_millis(12);
 /// What stands behind the gateways.
 pub(super) struct Behind {
     pub(super) primary: Primary,
-    pub(super) standby: Option<Primary>,
     pub(super) database: String,
     pub(super) redis: Redis,
     /// One wire to PostgreSQL for each replica, then the one to Redis (of one server; a Cluster's nodes name themselves).
@@ -55,7 +54,7 @@ impl Behind {
             };
             (to_primary, to_redis)
         });
-        Self { primary, standby: None, database, redis, to_primary, to_redis }
+        Self { primary, database, redis, to_primary, to_redis }
     }
 
     /// Writes the deployments of the gateways: one registry, one Redis key, wide contracts.
