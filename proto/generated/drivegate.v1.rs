@@ -608,7 +608,8 @@ pub struct CivilDate {
 /// As of when, and from where, an answer is true.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Provenance {
-    /// When the gateway last knew this reading to be current. To the second when the subject was not confirmed.
+    /// Up to when the gateway knew this reading to be complete: every change that had been handed in by this moment is in it; later
+    /// ones may be. To the second when the subject was not confirmed.
     #[prost(message, optional, tag = "1")]
     pub observed_at: ::core::option::Option<::prost_types::Timestamp>,
     /// Only what the authority had recorded by this moment was used.

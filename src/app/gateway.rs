@@ -8,13 +8,11 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
-use super::bridges::{MetricsBridge, RecordBytes};
+use super::bridges::MetricsBridge;
 use super::calls::CallReporter;
 use super::clock::SystemClock;
 use super::disk::DiskWatch;
@@ -23,17 +21,15 @@ use super::intake::IntakeReporter;
 use super::monitor::Monitor;
 use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
+use super::redis::start_redis;
 use super::registry::Registry;
-use super::secrets::load_or_make_key;
 use super::tokens::open_tokens;
 use super::wallet::{WalletParts, wire};
 use crate::admission::standing::StandingRecords;
 use crate::audit::{AllLogs, IndexFeed, Journal, JournalOptions, LogTree, Opener, TreeOptions};
-use crate::cache::{
-    CacheOptions, FactCache, FreshnessOptions, RedisLevel, RedisOptions, RedisSecrets, SealingKey, SlotTable,
-};
+use crate::cache::{CacheOptions, FactCache, FreshnessOptions, RedisLevel, SlotTable};
 use crate::config::GatewayConfig;
-use crate::config::gateway::{Environment, RedisConfig};
+use crate::config::gateway::Environment;
 use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
 use crate::evidence::ports::LookUpIndex;
@@ -491,47 +487,6 @@ fn start_tracer(
     Ok(Arc::new(Tracer::new(&options, Arc::clone(clock), Arc::clone(metrics))?))
 }
 
-fn start_redis(
-    config: &RedisConfig,
-    scope: &[u8],
-    clock: &Arc<dyn Clock>,
-    bridge: &Arc<MetricsBridge>,
-    background: &Runtime,
-) -> Result<RedisLevel, StartError> {
-    let secret = load_or_make_key(&config.key)?;
-    let secrets = redis_secrets(&secret, scope);
-    let options = RedisOptions {
-        read_time_max: Duration::from_millis(config.timeout_ms),
-        time_to_live: Duration::from_secs(config.ttl_s),
-        ..RedisOptions::new(config.url.as_str())
-    };
-    let level = RedisLevel::start(
-        options,
-        &secrets,
-        Arc::new(RecordBytes),
-        Arc::clone(clock),
-        Arc::clone(bridge) as _,
-        background.handle(),
-    )?;
-    Ok(level)
-}
-
-/// Derives what Redis keys are named by and what values are sealed with from the one secret of the file, within a scope: whoever
-/// has the same secret and scope shares what Redis holds.
-fn redis_secrets(secret: &[u8; 32], scope: &[u8]) -> RedisSecrets {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let derive = |purpose: &[u8]| {
-        let mut derived = Zeroizing::new([0; 32]);
-        derived.copy_from_slice(hmac::sign(&key, &[purpose, scope].concat()).as_ref());
-        derived
-    };
-    RedisSecrets {
-        naming: derive(b"drivegate redis naming v1"),
-        sealing: SealingKey::new(1, *derive(b"drivegate redis sealing v1")),
-        retired: Vec::new(),
-    }
-}
-
 fn tree_options(config: &GatewayConfig) -> TreeOptions {
     TreeOptions {
         checkpoint_every: Duration::from_millis(config.evidence.checkpoint_ms),
@@ -574,17 +529,4 @@ fn core_count(config: &GatewayConfig) -> NonZeroUsize {
     NonZeroUsize::new(config.listen.cores)
         .or_else(|| std::thread::available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_has_the_same_secret_and_scope_shares_what_redis_holds() {
-        let naming = |secret: &[u8; 32], scope: &[u8]| redis_secrets(secret, scope).naming.to_vec();
-        assert_eq!(naming(&[1; 32], b"registry 7, epoch 1"), naming(&[1; 32], b"registry 7, epoch 1"));
-        assert_ne!(naming(&[1; 32], b"registry 7, epoch 1"), naming(&[1; 32], b"registry 7, epoch 2"));
-        assert_ne!(naming(&[1; 32], b"registry 7, epoch 1"), naming(&[2; 32], b"registry 7, epoch 1"));
-    }
 }

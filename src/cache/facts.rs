@@ -71,7 +71,7 @@ impl FactCache {
 
     /// Says whether Redis is asked now; `None` when there is none.
     pub fn asks_redis(&self) -> Option<bool> {
-        self.levels.redis.as_ref().map(RedisLevel::is_asked)
+        self.levels.redis.as_ref().map(RedisLevel::is_whole)
     }
 
     async fn load_in_time(

@@ -9,7 +9,7 @@ use miette::IntoDiagnostic as _;
 use serde::Serialize;
 
 use super::terminal::{Terminal, Tone, say};
-use crate::app::{SystemClock, identity_files, look_at_token_keys, postgres_options};
+use crate::app::{SystemClock, identity_files, look_at_redis, look_at_token_keys, postgres_options};
 use crate::config::GatewayConfig;
 use crate::config::postgres::PostgresConfig;
 use crate::identity::{Identity, StandingBook, Trust, error_chain};
@@ -76,6 +76,10 @@ fn check(path: &Path) -> Vec<Finding> {
     findings.extend(check_identity(&config));
     findings.push(check_registry(&config));
     findings.push(check_presentations(&config));
+    findings.extend(config.cache.redis.as_ref().map(|redis| match look_at_redis(redis) {
+        Ok(told) => fine("redis", told),
+        Err(error) => wrong("redis", &error),
+    }));
     findings.push(check_folder("evidence", &config.evidence.folder));
     if config.listen.admin.ip().is_unspecified() || !config.listen.admin.ip().is_loopback() {
         findings.push(Finding {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::postgres::PostgresConfig;
 use super::presentations::PresentationsConfig;
+use super::redis::RedisConfig;
 use super::rules::{RulesFault, RulesTable};
 use crate::domain::closed_set::closed_set;
 use crate::domain::rules::Rules;
@@ -179,35 +180,6 @@ impl Default for CacheConfig {
     fn default() -> Self {
         Self { in_process_mib: 128, freshness_ms: 2_000, redis: None }
     }
-}
-
-/// The shared level.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RedisConfig {
-    /// `redis://` or `rediss://`, with user and password where needed.
-    pub url: String,
-    /// The key values are sealed with and pseudonyms derived from, 32 bytes, mode 0600. Made at first start.
-    #[serde(default = "default_redis_key")]
-    pub key: PathBuf,
-    /// The longest wait for one answer. 50 ms: a registry read is quicker than a slow Redis.
-    #[serde(default = "default_redis_timeout_ms")]
-    pub timeout_ms: u64,
-    /// How long an entry may lie there: memory hygiene, never the safety argument.
-    #[serde(default = "default_redis_ttl_s")]
-    pub ttl_s: u64,
-}
-
-fn default_redis_key() -> PathBuf {
-    PathBuf::from("data/redis.key")
-}
-
-fn default_redis_timeout_ms() -> u64 {
-    50
-}
-
-fn default_redis_ttl_s() -> u64 {
-    3_600
 }
 
 /// The evidence log.
@@ -450,11 +422,8 @@ impl GatewayConfig {
             "listen.proxy_protocol_from",
             "must not name everybody (a prefix of 0): whoever is listed can claim any address",
         )?;
-        demand(
-            self.cache.redis.as_ref().is_none_or(|redis| redis.ttl_s >= 1 && redis.timeout_ms >= 1),
-            "cache.redis",
-            "ttl_s and timeout_ms must be at least 1",
-        )?;
+        let redis = self.cache.redis.as_ref().and_then(RedisConfig::broken_rule);
+        redis.map_or(Ok(()), |(key, rule)| demand(false, key, rule))?;
         let retries = &self.retries;
         demand((1..=600).contains(&retries.answers_kept_s), "retries.answers_kept_s", "must be 1 to 600")?;
         demand((1..=168).contains(&retries.ids_known_h), "retries.ids_known_h", "must be 1 to 168")?;
@@ -498,14 +467,16 @@ impl GatewayConfig {
                 &mut self.registry.keys,
                 &mut self.evidence.folder,
             ])
-            .chain(&mut self.evidence.secret)
-            .chain(self.cache.redis.as_mut().map(|redis| &mut redis.key));
+            .chain(&mut self.evidence.secret);
         for path in paths {
             *path = folder.join(&*path);
         }
         self.presentations.resolve(folder);
         if let Some(postgres) = &mut self.registry.postgres {
             postgres.resolve(folder);
+        }
+        if let Some(redis) = &mut self.cache.redis {
+            redis.resolve(folder);
         }
         self
     }

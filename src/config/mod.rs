@@ -7,6 +7,7 @@ mod hex;
 pub mod partner;
 pub mod postgres;
 pub mod presentations;
+pub mod redis;
 pub mod rules;
 mod secret;
 pub mod witness;

@@ -447,7 +447,9 @@ fn sources_under(room: &Path) -> Vec<PathBuf> {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
         if path.is_dir() {
-            found.extend(sources_under(&path));
+            if name != "tests" {
+                found.extend(sources_under(&path));
+            }
         } else if name.ends_with(".rs") && name != "tests.rs" && !name.ends_with("_tests.rs") {
             found.push(path);
         }

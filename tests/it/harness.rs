@@ -180,6 +180,11 @@ impl Gateway<'_> {
         rustix::process::Pid::from_child(&self.child)
     }
 
+    /// Says whether the process has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("its state can be read").is_none()
+    }
+
     /// What a partner presents and trusts.
     pub(crate) fn tls(&self, partner: &str) -> ClientTls {
         let pki = self.deployment.folder().join("pki");

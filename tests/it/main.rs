@@ -27,6 +27,7 @@ mod export;
 mod fail_closed;
 mod files;
 mod harness;
+mod history;
 mod import;
 mod known;
 mod limits;
@@ -46,3 +47,7 @@ mod search;
 #[allow(dead_code, reason = "a part of what the registry's own tests need")]
 #[path = "../../src/registry/postgres/testing.rs"]
 mod testing;
+
+#[allow(dead_code, reason = "a part of what the cache's own tests need")]
+#[path = "../../src/redis_link/testing.rs"]
+mod redis_testing;

@@ -35,7 +35,7 @@ pub trait RecordCodec: Send + Sync + 'static {
 #[error("bytes do not decode to a record")]
 pub struct CodecFault;
 
-/// Sealed facts in one Redis.
+/// Sealed facts in one Redis, a server or a Cluster.
 pub struct RedisLevel {
     link: Arc<Link>,
     sealer: Arc<Sealer>,
@@ -60,7 +60,7 @@ impl RedisLevel {
         runtime: &Handle,
     ) -> Result<Self, RedisAddressFault> {
         let client = options.address.client()?;
-        let link = Arc::new(Link::new(&options, clock, Arc::clone(&observer)));
+        let link = Arc::new(Link::new(&options, client.has_slots(), clock, Arc::clone(&observer)));
         let sealer = Arc::new(Sealer::new(secrets));
         let keeper = link.keep(client, options.clone(), runtime);
         let notes = RedisNotes::new(&link, &sealer, &observer, &options, runtime);
@@ -80,9 +80,9 @@ impl RedisLevel {
         Arc::clone(&self.notes) as _
     }
 
-    /// Says whether Redis is asked now: not before the first connection, and not while the breaker is open.
-    pub(in crate::cache) fn is_asked(&self) -> bool {
-        self.link.is_asked()
+    /// Says whether all of Redis is asked now: not before the first connection, and not while a breaker is open.
+    pub(in crate::cache) fn is_whole(&self) -> bool {
+        self.link.is_whole()
     }
 
     /// Returns how long a fetch may take for a caller that grants so much; zero while Redis is not asked.

@@ -1,4 +1,4 @@
-//! One multiplexed connection, and the keeper that brings it back.
+//! One multiplexed connection, to a server or a Cluster, and the keeper that brings it back.
 //!
 //! The keeper runs on the background runtime: it connects, probes and reconnects, so that no request ever does. A request that finds no
 //! connection, or an open breaker, goes on to the registry at once.
@@ -8,21 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind};
+use futures_util::future::join_all;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::RedisOptions;
-use super::breaker::Breaker;
+use super::parts::Parts;
 use crate::cache::{CacheObserver, RedisFault};
 use crate::domain::time::Clock;
+use crate::redis_link::{Connection, RedisClient, slot};
 use crate::verification::ports::Deadline;
 
 pub(super) struct Link {
-    connection: ArcSwapOption<MultiplexedConnection>,
-    breaker: Breaker,
+    connection: ArcSwapOption<Connection>,
+    parts: Parts,
     trouble: Notify,
     places: Semaphore,
     read_time_max: Duration,
@@ -35,18 +36,20 @@ pub(super) const VALUE_BYTES_MAX: usize = 64 << 10;
 /// Reads at least this fraction of the full budget count for the breaker; a shorter one says more about the caller.
 const TELLING_FRACTION: u32 = 4;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
-/// The keeper reads this key as requests read theirs: what they may not do, it may not either.
-const PROBE_KEY: &str = "dg:1:probe";
+/// Between two rounds of probes for failures that turn out to be none.
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
 
 impl Link {
+    /// Returns a link that is not connected yet. `has_slots`: to a Cluster.
     pub(super) fn new(
         options: &RedisOptions,
+        has_slots: bool,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn CacheObserver>,
     ) -> Self {
         Self {
             connection: ArcSwapOption::empty(),
-            breaker: Breaker::new(options.failures_max, options.failing_time_max, Arc::clone(&observer)),
+            parts: Parts::new(options, has_slots, Arc::clone(&observer)),
             trouble: Notify::new(),
             places: Semaphore::new(options.reads_in_flight_max),
             read_time_max: options.read_time_max,
@@ -58,7 +61,7 @@ impl Link {
     /// Starts the keeper.
     pub(super) fn keep(
         self: &Arc<Self>,
-        client: Client,
+        client: RedisClient,
         options: RedisOptions,
         runtime: &Handle,
     ) -> tokio::task::AbortHandle {
@@ -66,14 +69,19 @@ impl Link {
         runtime.spawn(async move { keep(&link, &client, &options).await }).abort_handle()
     }
 
-    /// Says whether requests ask now.
+    /// Says whether requests ask now, for some keys at least.
     pub(super) fn is_asked(&self) -> bool {
-        self.breaker.is_closed()
+        self.parts.any_closed()
+    }
+
+    /// Says whether requests ask now, whatever the key.
+    pub(super) fn is_whole(&self) -> bool {
+        self.parts.all_closed()
     }
 
     /// Returns the longest a read may take for a caller that grants so much. Nothing, if Redis is not asked now.
     pub(super) fn budget(&self, granted: Duration) -> Duration {
-        if self.breaker.is_closed() { self.read_time_max.min(granted) } else { Duration::ZERO }
+        if self.is_asked() { self.read_time_max.min(granted) } else { Duration::ZERO }
     }
 
     /// Returns how much time is left.
@@ -81,15 +89,24 @@ impl Link {
         deadline.since_boot.saturating_sub(self.clock.since_boot())
     }
 
-    /// Returns a handle of the connection, while the breaker is closed.
-    pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
-        self.breaker.is_closed().then(|| self.connection.load().as_deref().cloned()).flatten()
+    /// Returns a handle of the connection, while the breaker before a key is closed.
+    pub(super) fn connection(&self, key: &[u8]) -> Option<Connection> {
+        self.connection_to(self.parts.of(key))
+    }
+
+    fn connection_to(&self, part: usize) -> Option<Connection> {
+        self.parts.is_closed(part).then(|| self.connection.load().as_deref().cloned()).flatten()
+    }
+
+    /// Returns what commands must have in common to go out in one pipeline: a Cluster takes one slot's at a time.
+    pub(super) fn batch_of(&self, key: &[u8]) -> u16 {
+        if self.parts.are_slots() { slot(key) } else { 0 }
     }
 
     /// Reads a value. `None`: there is none, or Redis did not give it.
     pub(super) async fn read(&self, key: &[u8], budget: Duration) -> Option<Vec<u8>> {
         let ask = |mut connection| async move { read_range(&mut connection, key).await };
-        self.ask(budget, ask).await.filter(|value| !value.is_empty())
+        self.ask(key, budget, ask).await.filter(|value| !value.is_empty())
     }
 
     /// Writes a value unless there is one, and reads what is there then: `Some(None)` if it is the one written. `None`: Redis did
@@ -102,22 +119,23 @@ impl Link {
         time_to_live: Duration,
         budget: Duration,
     ) -> Option<Option<Vec<u8>>> {
-        let ask = |mut connection: MultiplexedConnection| async move {
+        let ask = |mut connection: Connection| async move {
             let mut both = redis::pipe();
             both.cmd("SET").arg(key).arg(value).arg("NX").arg("PX").arg(millis(time_to_live));
             both.cmd("GETRANGE").arg(key).arg(0).arg(VALUE_BYTES_MAX);
             both.query_async::<(Option<String>, Vec<u8>)>(&mut connection).await
         };
-        let (written, there) = self.ask(budget, ask).await?;
+        let (written, there) = self.ask(key, budget, ask).await?;
         Some(written.is_none().then_some(there))
     }
 
-    /// Asks within a budget: a place, the connection, the breaker.
-    async fn ask<T, F>(&self, budget: Duration, ask: impl FnOnce(MultiplexedConnection) -> F) -> Option<T>
+    /// Asks within a budget: a place, the breaker before the key, the connection.
+    async fn ask<T, F>(&self, key: &[u8], budget: Duration, ask: impl FnOnce(Connection) -> F) -> Option<T>
     where
         F: Future<Output = Result<T, RedisError>>,
     {
-        let Some(connection) = self.connection().filter(|_| !budget.is_zero()) else {
+        let part = self.parts.of(key);
+        let Some(connection) = self.connection_to(part).filter(|_| !budget.is_zero()) else {
             self.observer.redis_failed(RedisFault::NotAsked);
             return None;
         };
@@ -127,104 +145,140 @@ impl Link {
         };
         match timeout(budget, ask(connection)).await {
             Ok(Ok(answer)) => {
-                self.breaker.succeeded();
+                self.parts.succeeded(part);
                 Some(answer)
             }
             Ok(Err(error)) => {
-                self.failed(&error);
+                self.failed(part, &error);
                 None
             }
             Err(_elapsed) => {
                 self.observer.redis_failed(RedisFault::Timeout);
                 if budget >= self.read_time_max / TELLING_FRACTION {
-                    self.count_failure();
+                    self.count_failure(part);
                 }
                 None
             }
         }
     }
 
-    fn failed(&self, error: &RedisError) {
+    fn failed(&self, part: usize, error: &RedisError) {
         self.observer.redis_failed(cause(error));
         if error.is_unrecoverable_error() {
-            self.breaker.open();
-            self.connection.store(None);
+            self.parts.open(part);
+            // The connection to a Cluster outlives those to its nodes.
+            if !self.parts.are_slots() {
+                self.connection.store(None);
+            }
             self.trouble.notify_one();
         } else {
-            self.count_failure();
+            self.count_failure(part);
         }
     }
 
-    fn count_failure(&self) {
-        if self.breaker.failed(self.clock.since_boot()) {
+    /// Counts a failure. In a Cluster the first one makes the keeper look at all parts: what hangs behind the neighbours' breakers
+    /// opens them before they have counted for themselves.
+    fn count_failure(&self, part: usize) {
+        if self.parts.failed(part, self.clock.since_boot()) || self.parts.are_slots() {
             self.trouble.notify_one();
         }
+    }
+
+    /// Reads a key of every part; returns which answered, and why none did if none did.
+    async fn probe(&self, connection: &Connection, time_max: Duration) -> Result<Vec<bool>, RedisFault> {
+        let probes = self.parts.probe_keys().map(|key| async move {
+            match timeout(time_max, read_range(&mut connection.clone(), key.as_bytes())).await {
+                Ok(outcome) => outcome.map(drop).map_err(|error| cause(&error)),
+                Err(_elapsed) => Err(RedisFault::Timeout),
+            }
+        });
+        let outcomes = join_all(probes).await;
+        if outcomes.iter().all(Result::is_err) {
+            return Err(outcomes.into_iter().find_map(Result::err).unwrap_or(RedisFault::Disconnected));
+        }
+        Ok(outcomes.iter().map(Result::is_ok).collect())
     }
 }
 
-async fn keep(link: &Link, client: &Client, options: &RedisOptions) {
+async fn keep(link: &Link, client: &RedisClient, options: &RedisOptions) {
     let mut pause = RECONNECT_PAUSE;
     loop {
-        // A connection that was lost or did not answer its probe is not used again: what is still queued on it dies with it.
-        link.connection.store(None);
-        match timeout(options.connect_time_max, connect(client, options)).await {
-            Ok(Ok(connection)) => {
+        match connect(link, client, options).await {
+            Ok((connection, answered)) => {
                 link.connection.store(Some(Arc::new(connection.clone())));
-                link.breaker.close();
+                link.parts.probed(&answered);
                 pause = RECONNECT_PAUSE;
                 stay(link, connection, options).await;
             }
-            failed => {
-                link.observer.redis_failed(failed.map_or(RedisFault::Timeout, |outcome| {
-                    outcome.err().as_ref().map_or(RedisFault::Disconnected, cause)
-                }));
-                link.breaker.open();
+            Err(fault) => {
+                link.observer.redis_failed(fault);
+                // The rest of a Cluster that lost a part is asked over the old connection until there is a better one.
+                let nothing_is_left = link.connection.load().is_none();
+                if nothing_is_left {
+                    link.parts.open_all();
+                }
                 sleep(pause).await;
                 pause = (pause * 2).min(options.reconnect_pause_max);
-                link.breaker.half_open();
+                if nothing_is_left {
+                    link.parts.half_open();
+                }
             }
         }
     }
 }
 
-/// Stays with a connection until it is lost, or a probe on it fails.
-async fn stay(link: &Link, mut connection: MultiplexedConnection, options: &RedisOptions) {
+/// Stays with a connection until it is lost, or a part of it does not answer two probes. A Cluster is connected to anew then: what
+/// its client knows of slots and nodes may be from before a failover, and callers who leave early never make it look.
+async fn stay(link: &Link, connection: Connection, options: &RedisOptions) {
     loop {
-        link.trouble.notified().await;
+        if link.parts.all_closed() {
+            link.trouble.notified().await;
+        }
         if link.connection.load().is_none() {
             return;
         }
-        if link.breaker.is_closed() {
+        if !link.parts.all_closed() {
+            sleep(options.probe_every).await;
+            link.parts.half_open();
+        } else if !link.parts.are_slots() || !link.parts.any_failing() {
             continue; // Word from before the last probe.
         }
-        sleep(options.probe_every).await;
-        link.breaker.half_open();
-        match timeout(options.read_time_max * TELLING_FRACTION, probe(&mut connection)).await {
-            Ok(Ok(())) => link.breaker.close(),
-            _ => {
-                link.breaker.open();
+        let were_open = !link.parts.all_closed();
+        match link.probe(&connection, probe_time_max(options)).await {
+            Ok(answered) => link.parts.probed(&answered),
+            Err(_none_answered) => {
+                // It is not used again: what is still queued on it dies with it.
+                link.connection.store(None);
+                link.parts.open_all();
                 return;
             }
+        }
+        match link.parts.all_closed() {
+            true => sleep(ROUND_PAUSE).await,
+            false if were_open => return,
+            false => {}
         }
     }
 }
 
-async fn connect(client: &Client, options: &RedisOptions) -> Result<MultiplexedConnection, RedisError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(options.reads_in_flight_max.clamp(64, 4_096));
-    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-    probe(&mut connection).await?;
-    Ok(connection)
+async fn connect(
+    link: &Link,
+    client: &RedisClient,
+    options: &RedisOptions,
+) -> Result<(Connection, Vec<bool>), RedisFault> {
+    let connecting = timeout(options.connect_time_max, client.connect());
+    let connected = connecting.await.map_err(|_elapsed| RedisFault::Timeout)?;
+    let connection = connected.map_err(|error| cause(&error))?;
+    let answered = link.probe(&connection, probe_time_max(options)).await?;
+    Ok((connection, answered))
 }
 
-async fn probe(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-    read_range(connection, PROBE_KEY.as_bytes()).await.map(drop)
+fn probe_time_max(options: &RedisOptions) -> Duration {
+    options.read_time_max * TELLING_FRACTION
 }
 
 /// Reads at most one byte more than a value may have: what somebody else left under our key must not fill our memory.
-async fn read_range(connection: &mut MultiplexedConnection, key: &[u8]) -> Result<Vec<u8>, RedisError> {
+async fn read_range(connection: &mut Connection, key: &[u8]) -> Result<Vec<u8>, RedisError> {
     redis::cmd("GETRANGE").arg(key).arg(0).arg(VALUE_BYTES_MAX).query_async(connection).await
 }
 

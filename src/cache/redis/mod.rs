@@ -8,6 +8,7 @@ mod level;
 mod link;
 mod notes;
 mod options;
+mod parts;
 mod seal;
 mod writer;
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::RedisOptions;
 use super::link::{Link, VALUE_BYTES_MAX, cause, millis};
-use super::seal::Sealer;
+use super::seal::{RedisKey, Sealer};
 use crate::cache::{CacheObserver, RedisFault};
 use crate::verification::ports::{Deadline, Later, NotShared, RequestName, SharedNotes};
 
@@ -49,12 +49,12 @@ impl RedisNotes {
     }
 
     /// Has Redis do something some time, perhaps.
-    fn have_done(&self, what: Pipeline) {
+    fn have_done(&self, name: &RedisKey, what: Pipeline) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             self.observer.redis_not_written(RedisFault::Busy);
             return;
         };
-        let Some(mut connection) = self.link.connection() else {
+        let Some(mut connection) = self.link.connection(name) else {
             self.observer.redis_not_written(RedisFault::NotAsked);
             return;
         };
@@ -112,12 +112,13 @@ impl SharedNotes for RedisNotes {
         };
         let mut pipeline = redis::pipe();
         pipeline.cmd("SET").arg(&name[..]).arg(value).arg("PX").arg(millis(kept_for)).ignore();
-        self.have_done(pipeline);
+        self.have_done(&name, pipeline);
     }
 
     fn take_away(&self, name: RequestName<'_>) {
+        let name = self.sealer.note_name(name);
         let mut pipeline = redis::pipe();
-        pipeline.cmd("DEL").arg(&self.sealer.note_name(name)[..]).ignore();
-        self.have_done(pipeline);
+        pipeline.cmd("DEL").arg(&name[..]).ignore();
+        self.have_done(&name, pipeline);
     }
 }

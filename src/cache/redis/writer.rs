@@ -3,8 +3,11 @@
 //! Whatever goes wrong, the fact is simply not there next time. After a failure nothing is written for a pause, so that a
 //! full or read-only Redis is not hammered.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+use redis::Pipeline;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::AbortHandle;
@@ -17,6 +20,7 @@ use super::{RecordCodec, RedisOptions};
 use crate::cache::{CacheObserver, RedisFault};
 use crate::domain::licence::Record;
 use crate::domain::subject::{NumberPseudonym, Position};
+use crate::redis_link::Connection;
 
 /// A fact to be written.
 pub(super) struct ToWrite {
@@ -78,37 +82,46 @@ impl Writing {
     async fn run(self, mut waiting: mpsc::Receiver<ToWrite>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let Err(cause) = self.write(&batch).await else {
-                batch.clear();
-                continue;
-            };
-            batch.drain(..).for_each(|_| self.observer.redis_not_written(cause));
-            sleep(self.options.write_pause).await;
+            let written = self.write(&batch).await;
+            batch.clear();
+            if written.is_err() {
+                sleep(self.options.write_pause).await;
+            }
         }
     }
 
+    /// Writes what is asked for now; the rest is told and dropped. In a Cluster each slot's facts go out by themselves.
     async fn write(&self, batch: &[ToWrite]) -> Result<(), RedisFault> {
-        let mut connection = self.link.connection().ok_or(RedisFault::NotAsked)?;
-        let mut pipeline = redis::pipe();
-        let mut written = false;
+        let mut pipelines = HashMap::new();
         for fact in batch {
             let name = self.sealer.name(fact.pseudonym);
+            let Some(connection) = self.link.connection(&name) else {
+                self.observer.redis_not_written(RedisFault::NotAsked);
+                continue;
+            };
             let Some(value) = self.seal(&name, fact) else {
                 self.observer.redis_not_written(RedisFault::Unwritable);
                 continue;
             };
+            let (pipeline, _) =
+                pipelines.entry(self.link.batch_of(&name)).or_insert_with(|| (redis::pipe(), connection));
             let time_to_live_ms = link::millis(self.options.time_to_live);
             pipeline.cmd("SET").arg(&name[..]).arg(value).arg("PX").arg(time_to_live_ms).ignore();
-            written = true;
         }
-        if !written {
-            return Ok(());
-        }
-        match timeout(self.options.write_time_max, pipeline.query_async::<()>(&mut connection)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(link::cause(&error)),
-            Err(_elapsed) => Err(RedisFault::Timeout),
-        }
+        let writes = pipelines.into_values().map(|(pipeline, connection)| self.send(pipeline, connection));
+        join_all(writes).await.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+    }
+
+    /// Sends facts; tells of each that was not written.
+    async fn send(&self, pipeline: Pipeline, mut connection: Connection) -> Result<(), RedisFault> {
+        let sent = timeout(self.options.write_time_max, pipeline.query_async::<()>(&mut connection)).await;
+        let outcome = match sent {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => link::cause(&error),
+            Err(_elapsed) => RedisFault::Timeout,
+        };
+        (0..pipeline.len()).for_each(|_| self.observer.redis_not_written(outcome));
+        Err(outcome)
     }
 
     fn seal(&self, name: &super::seal::RedisKey, fact: &ToWrite) -> Option<Vec<u8>> {
