@@ -31,6 +31,9 @@ impl Verification {
         request: &Request,
         deadline: Deadline,
     ) -> Result<Answer, NoAnswer> {
+        if matches!(request.about, About::Claimed(_)) {
+            self.slow_down(&caller, deadline).await?;
+        }
         let arrived = self.clock.since_boot();
         let answer = match request.request_id.as_deref() {
             None => self.answer(&caller, request, deadline, false).await?,
