@@ -2618,6 +2618,20 @@ pub struct Contract {
     /// True: you are answered about presentations alone; a claim is refused, whatever its ground (PRESENTATION_REQUIRED).
     #[prost(bool, tag = "10")]
     pub presentations_only: bool,
+    /// How many people you may claim to know.
+    #[prost(message, optional, tag = "11")]
+    pub claims: ::core::option::Option<ClaimTerms>,
+}
+/// How many people a partner may claim to know. Who shows a QR code or sends a share code is not counted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClaimTerms {
+    /// Different licence numbers claimed within one window, unconfirmed ones included. A number claimed before in the window is
+    /// not counted again. Beyond it: SUBJECT_BUDGET_EXCEEDED.
+    #[prost(uint32, tag = "1")]
+    pub subjects_max: u32,
+    /// The window. Windows follow one another from midnight in China.
+    #[prost(message, optional, tag = "2")]
+    pub window: ::core::option::Option<::prost_types::Duration>,
 }
 /// What may be asked under one purpose.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2799,6 +2813,13 @@ pub enum ErrorReason {
     InFlightExceeded = 32,
     /// RESOURCE_EXHAUSTED. Too many share codes that were not accepted. RetryInfo says when the next may be tried.
     ShareCodeAttemptsExceeded = 33,
+    /// RESOURCE_EXHAUSTED. You have claimed to know as many different licence numbers as your contract allows within its window
+    /// (Contract.claims). RetryInfo says when the window ends. A number you claimed before in the window is still answered, and
+    /// so is everybody who shows the e-licence. Nothing was looked up: it says nothing about the number.
+    SubjectBudgetExceeded = 34,
+    /// PERMISSION_DENIED. Too many of your claims were unconfirmed, or the operator decided so: no claim of yours is answered until
+    /// the operator lifts it. Presentations are. Nothing was looked up. Contact the operator.
+    ClaimsSuspended = 35,
     /// UNAVAILABLE. The gateway sheds load: its own overload, not your quota. RetryInfo says when.
     Overloaded = 40,
     /// DEADLINE_EXCEEDED. The answer was not ready within your deadline (or the server's 2 s). A deadline below 30 ms is
@@ -2898,6 +2919,8 @@ impl ErrorReason {
             Self::ShareCodeAttemptsExceeded => {
                 "ERROR_REASON_SHARE_CODE_ATTEMPTS_EXCEEDED"
             }
+            Self::SubjectBudgetExceeded => "ERROR_REASON_SUBJECT_BUDGET_EXCEEDED",
+            Self::ClaimsSuspended => "ERROR_REASON_CLAIMS_SUSPENDED",
             Self::Overloaded => "ERROR_REASON_OVERLOADED",
             Self::DeadlineExceeded => "ERROR_REASON_DEADLINE_EXCEEDED",
             Self::RegistryUnavailable => "ERROR_REASON_REGISTRY_UNAVAILABLE",
@@ -2962,6 +2985,8 @@ impl ErrorReason {
             "ERROR_REASON_SHARE_CODE_ATTEMPTS_EXCEEDED" => {
                 Some(Self::ShareCodeAttemptsExceeded)
             }
+            "ERROR_REASON_SUBJECT_BUDGET_EXCEEDED" => Some(Self::SubjectBudgetExceeded),
+            "ERROR_REASON_CLAIMS_SUSPENDED" => Some(Self::ClaimsSuspended),
             "ERROR_REASON_OVERLOADED" => Some(Self::Overloaded),
             "ERROR_REASON_DEADLINE_EXCEEDED" => Some(Self::DeadlineExceeded),
             "ERROR_REASON_REGISTRY_UNAVAILABLE" => Some(Self::RegistryUnavailable),
@@ -4567,6 +4592,29 @@ pub struct GetLimitsResponse {
     /// Which world this gateway speaks of.
     #[prost(enumeration = "Environment", tag = "7")]
     pub environment: i32,
+    /// What is left for claims.
+    #[prost(message, optional, tag = "8")]
+    pub claims: ::core::option::Option<ClaimLevel>,
+}
+/// What is left of the bounds on claims.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClaimLevel {
+    /// Different licence numbers you may claim within one window.
+    #[prost(uint32, tag = "1")]
+    pub subjects_max: u32,
+    /// Those you may still claim in this window, as far as this replica knows: the others tell it once a second.
+    #[prost(uint32, tag = "2")]
+    pub subjects_left: u32,
+    /// When the window ends.
+    #[prost(message, optional, tag = "3")]
+    pub reset_after: ::core::option::Option<::prost_types::Duration>,
+    /// True: many of your claims were unconfirmed. Each waits up to 1 s before it is looked up; if more come to nothing, claims
+    /// are suspended.
+    #[prost(bool, tag = "4")]
+    pub slowed: bool,
+    /// True: claims are refused as CLAIMS_SUSPENDED.
+    #[prost(bool, tag = "5")]
+    pub suspended: bool,
 }
 /// Nothing to say: the caller's certificate names the contract.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

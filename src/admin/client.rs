@@ -124,6 +124,30 @@ impl AdminClient {
         self.order(&format!("/v1/partners/{partner}/resume"), order)
     }
 
+    /// Suspends a partner's claims, and not what drivers show it.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says.
+    pub fn suspend_claims(
+        &self,
+        partner: &str,
+        order: &StandingOrder,
+    ) -> Result<PartnerLine, AdminClientError> {
+        self.order(&format!("/v1/partners/{partner}/suspend-claims"), order)
+    }
+
+    /// Lets a partner claim again.
+    ///
+    /// # Errors
+    /// As [`AdminClientError`] says.
+    pub fn resume_claims(
+        &self,
+        partner: &str,
+        order: &StandingOrder,
+    ) -> Result<PartnerLine, AdminClientError> {
+        self.order(&format!("/v1/partners/{partner}/resume-claims"), order)
+    }
+
     /// Denies a key, named by its pin.
     ///
     /// # Errors
@@ -500,6 +524,11 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1].suspended_because.as_deref(), Some("unpaid bill 账单"));
         assert_eq!(client.resume("rental-demo", &StandingOrder::because("paid")).unwrap().standing, "active");
+        let line = client.suspend_claims("rental-demo", &StandingOrder::because("guessing")).unwrap();
+        assert_eq!((line.standing.as_str(), line.claim_suspensions.len()), ("active", 1));
+        assert_eq!(line.claim_suspensions[0].reason.as_deref(), Some("guessing"));
+        let line = client.resume_claims("rental-demo", &StandingOrder::because("a faulty import")).unwrap();
+        assert_eq!(line.claim_suspensions, []);
     }
 
     #[test]

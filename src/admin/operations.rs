@@ -36,6 +36,8 @@ pub(super) fn router(operator: Arc<dyn Operator>, status: Arc<dyn Status>) -> Ro
         .route("/v1/partners", get(partners))
         .route("/v1/partners/{id}/suspend", post(suspend))
         .route("/v1/partners/{id}/resume", post(resume))
+        .route("/v1/partners/{id}/suspend-claims", post(suspend_claims))
+        .route("/v1/partners/{id}/resume-claims", post(resume_claims))
         .route("/v1/keys", get(keys))
         .route("/v1/keys/{pin}/deny", post(deny))
         .route("/v1/keys/{pin}/allow", post(allow))
@@ -68,6 +70,22 @@ async fn resume(State(served): State<Served>, Path(id): Path<String>, order: Ord
 async fn change_partner(served: &Served, id: &str, state: RecordedState, order: Ordered) -> Response {
     match (fit(order), id.parse()) {
         (Ok(order), Ok(partner)) => answer(served.operator.change_partner(partner, state, order).await),
+        (Err(refused), _) => refused.into_response(),
+        (_, Err(fault)) => Refused::id(fault).into_response(),
+    }
+}
+
+async fn suspend_claims(State(served): State<Served>, Path(id): Path<String>, order: Ordered) -> Response {
+    change_claims(&served, &id, RecordedState::Suspended, order).await
+}
+
+async fn resume_claims(State(served): State<Served>, Path(id): Path<String>, order: Ordered) -> Response {
+    change_claims(&served, &id, RecordedState::Active, order).await
+}
+
+async fn change_claims(served: &Served, id: &str, state: RecordedState, order: Ordered) -> Response {
+    match (fit(order), id.parse()) {
+        (Ok(order), Ok(partner)) => answer(served.operator.change_claims(partner, state, order).await),
         (Err(refused), _) => refused.into_response(),
         (_, Err(fault)) => Refused::id(fault).into_response(),
     }

@@ -110,6 +110,14 @@ pub trait Operator: Send + Sync + 'static {
         order: StandingOrder,
     ) -> Later<'_, Result<PartnerLine, OperatorError>>;
 
+    /// Suspends a partner's claims or lets it claim again, presentations apart; as [`Self::change_partner`].
+    fn change_claims(
+        &self,
+        partner: PartnerId,
+        state: RecordedState,
+        order: StandingOrder,
+    ) -> Later<'_, Result<PartnerLine, OperatorError>>;
+
     /// Denies a key or allows it again; as [`Self::change_partner`].
     fn change_key(
         &self,

@@ -133,6 +133,9 @@ pub struct PartnerLine {
     /// Every place that suspends it: all must let it go before it may call again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspensions: Vec<SuspensionLine>,
+    /// Every place that suspends its claims, whatever else it may do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claim_suspensions: Vec<SuspensionLine>,
     /// The purposes its contract lists.
     pub purposes: Vec<Purpose>,
     /// The end of its contract (RFC 3339).

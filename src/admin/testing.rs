@@ -26,6 +26,7 @@ use crate::domain::standing::{KeyPin, RecordedState};
 pub(super) struct Scripted {
     pub(super) parts: Mutex<Vec<(&'static str, Condition)>>,
     pub(super) suspended: Mutex<BTreeMap<String, String>>,
+    pub(super) claim_suspensions: Mutex<BTreeMap<String, SuspensionLine>>,
     pub(super) keys: Mutex<Vec<KeyLine>>,
     pub(super) imported: Mutex<Vec<String>>,
     pub(super) settled: Mutex<Vec<(String, Settlement)>>,
@@ -53,6 +54,14 @@ impl Scripted {
             standing: if suspended_because.is_some() { "suspended" } else { "active" }.into(),
             suspended_because,
             suspensions: vec![],
+            claim_suspensions: self
+                .claim_suspensions
+                .lock()
+                .unwrap()
+                .get(partner.as_str())
+                .cloned()
+                .into_iter()
+                .collect(),
             purposes: vec![Purpose::Rental],
             ends_at: "2027-01-01T00:00:00Z".into(),
         }
@@ -149,6 +158,29 @@ impl Operator for Process {
             let mut suspended = self.0.suspended.lock().unwrap();
             match state {
                 RecordedState::Suspended => suspended.insert(partner.as_str().into(), order.reason),
+                RecordedState::Active => suspended.remove(partner.as_str()),
+            };
+            drop(suspended);
+            Ok(self.0.line(&partner))
+        })
+    }
+
+    fn change_claims(
+        &self,
+        partner: PartnerId,
+        state: RecordedState,
+        order: StandingOrder,
+    ) -> Later<'_, Result<PartnerLine, OperatorError>> {
+        Box::pin(async move {
+            let mut suspended = self.0.claim_suspensions.lock().unwrap();
+            let line = SuspensionLine {
+                place: StandingPlace::ThisReplica,
+                reason: Some(order.reason),
+                by: order.by,
+                since: None,
+            };
+            match state {
+                RecordedState::Suspended => suspended.insert(partner.as_str().into(), line),
                 RecordedState::Active => suspended.remove(partner.as_str()),
             };
             drop(suspended);

@@ -2,6 +2,7 @@
 //!
 //! May know: `domain`. Must not know: gRPC, TLS, stores, the adapters that implement its ports.
 
+pub mod claims;
 mod ports;
 pub mod ratelimit;
 pub mod standing;

@@ -152,6 +152,7 @@ fn window_label(window: LimitWindow) -> LimitLabel {
 fn limit_of(reason: &str) -> Option<LimitLabel> {
     match reason {
         "QUESTION_VARIATION_EXCEEDED" => Some(LimitLabel::QuestionVariation),
+        "SUBJECT_BUDGET_EXCEEDED" => Some(LimitLabel::Subjects),
         "OVERLOADED" => Some(LimitLabel::Overload),
         _ => None,
     }

@@ -25,6 +25,7 @@ use super::redis::start_redis;
 use super::registry::Registry;
 use super::tokens::open_tokens;
 use super::wallet::{WalletParts, wire};
+use crate::admission::claims::SharedClaims;
 use crate::admission::standing::StandingRecords;
 use crate::audit::{AllLogs, IndexFeed, Journal, JournalOptions, LogTree, Opener, TreeOptions};
 use crate::cache::{CacheOptions, FactCache, FreshnessOptions, RedisLevel, SlotTable};
@@ -41,7 +42,7 @@ use crate::identity::{
 };
 use crate::intake::Intake;
 use crate::issuing::{Consents, Issuing};
-use crate::limits::{LimitOptions, LocalLimits};
+use crate::limits::{ClaimLimits, LimitOptions, LocalLimits};
 use crate::registry::postgres::ClockOffset;
 use crate::registry::{EmbeddedRegistry, LicenceStore};
 use crate::retries::KeptAnswers;
@@ -57,6 +58,9 @@ const BACKGROUND_THREADS: usize = 2;
 
 /// How long the last look-ups may take to get into the index.
 const INDEX_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long the other replicas may take to be told of the last claims.
+const CLAIMS_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a start waits for the shared standing record, and how often it looks.
 const STANDING_WITHIN: Duration = Duration::from_secs(2);
@@ -78,6 +82,7 @@ pub struct RunningGateway {
     cores: Vec<JoinHandle<()>>,
     accept: Option<JoinHandle<()>>,
     index_feed: Option<tokio::task::JoinHandle<()>>,
+    claims: Option<tokio::task::JoinHandle<()>>,
     background: Option<Runtime>,
     drain_max: Duration,
     _watch: Watch,
@@ -109,6 +114,9 @@ pub(super) struct Parts {
     pub(super) disk: DiskWatch,
     pub(super) intake: Arc<Intake>,
     pub(super) limits: Arc<LocalLimits>,
+    pub(super) claims: Arc<ClaimLimits>,
+    /// Where replicas tell each other about claims, where they do.
+    pub(super) shared_claims: Option<Arc<dyn SharedClaims>>,
     pub(super) retries: Arc<KeptAnswers>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) accepts_test_numbers: bool,
@@ -186,6 +194,7 @@ impl RunningGateway {
             rules: &rules,
         });
         let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
+        let claims = Arc::new(ClaimLimits::new(Arc::clone(&clock), opened.has_replicas()));
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,
             facts: Arc::clone(&facts) as _,
@@ -196,6 +205,7 @@ impl RunningGateway {
             guesses: Arc::clone(&limits) as _,
             quotas: Arc::clone(&limits) as _,
             budget: Arc::clone(&limits) as _,
+            claims: Arc::clone(&claims) as _,
             evidence: Arc::clone(&journal) as _,
             retries: Arc::clone(&retries) as _,
             clock: Arc::clone(&clock),
@@ -211,6 +221,7 @@ impl RunningGateway {
             background.handle(),
         );
         let accepts_test_numbers = config.environment == Environment::Sandbox;
+        let shared_claims = opened.claims(&journal);
         let parts = Arc::new(Parts {
             clock,
             identity,
@@ -233,11 +244,14 @@ impl RunningGateway {
             disk: DiskWatch::new(config.evidence.folder.clone()),
             intake,
             limits,
+            claims,
+            shared_claims,
             retries,
             metrics,
             accepts_test_numbers,
         });
         await_standing(&parts);
+        super::claims::recall(&parts);
         Self::serve(config, parts, verification, bridge, tracer, background)
     }
 
@@ -250,6 +264,7 @@ impl RunningGateway {
         tracer: Arc<Tracer>,
         background: Runtime,
     ) -> Result<Self, StartError> {
+        let keeper = background.block_on(super::claims::Keeper::begin(Arc::clone(&parts)));
         let (health_reporter, health) = tonic_health::server::health_reporter();
         let farewells = Arc::<Farewells>::default();
         let gateway = Arc::new(Gateway {
@@ -318,6 +333,7 @@ impl RunningGateway {
         let monitor = Monitor::new(Arc::clone(&parts), health_reporter, farewells, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));
         background.spawn(probe_registry(Arc::clone(&parts), background_stop.clone()));
+        let claims = background.spawn(super::claims::keep(keeper, background_stop.clone()));
         let feed = IndexFeed::new(
             Arc::clone(&parts.journal),
             Arc::clone(&parts.index),
@@ -337,6 +353,7 @@ impl RunningGateway {
             cores,
             accept: Some(accept),
             index_feed: Some(index_feed),
+            claims: Some(claims),
             background: Some(background),
             drain_max: Duration::from_millis(config.bounds.drain_ms),
             _watch: watch,
@@ -388,6 +405,10 @@ impl RunningGateway {
             if let Some(feed) = self.index_feed.take() {
                 // What is not in the index by then is fed at the next start.
                 let _late = background.block_on(async { tokio::time::timeout(INDEX_WITHIN, feed).await });
+            }
+            if let Some(claims) = self.claims.take() {
+                // What the other replicas are not told by then they never are; this one's start does not know it either.
+                let _late = background.block_on(async { tokio::time::timeout(CLAIMS_WITHIN, claims).await });
             }
             if let Err(error) = background.block_on(self.tracer.shutdown(TRACES_WITHIN)) {
                 tracing::warn!(%error, "the last traces were lost");

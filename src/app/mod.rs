@@ -6,6 +6,7 @@ mod backup;
 mod bridges;
 mod calls;
 mod chunks;
+mod claims;
 mod clock;
 mod disk;
 mod error;

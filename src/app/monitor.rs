@@ -106,6 +106,7 @@ impl Monitor {
                 Standing::ContractNotInForce
                 | Standing::NotListed
                 | Standing::CertificateNotAccepted
+                | Standing::ClaimsSuspended
                 | Standing::NotKnown => not_in_force += 1,
             }
         }
@@ -126,6 +127,7 @@ impl Monitor {
         let contracts = self.parts.identity.roster().contracts();
         let listed: HashSet<_> = contracts.iter().map(|slot| &slot.contract.partner).collect();
         self.parts.limits.retain(|partner| listed.contains(partner));
+        self.parts.claims.retain(|partner| listed.contains(partner));
         self.parts.retries.retain(|partner| listed.contains(partner));
     }
 

@@ -166,6 +166,7 @@ impl GatewayOperator {
             Standing::ContractNotInForce
             | Standing::NotListed
             | Standing::CertificateNotAccepted
+            | Standing::ClaimsSuspended
             | Standing::NotKnown => "contract-not-in-force",
         };
         let suspensions = self.parts.suspensions(slot);
@@ -176,9 +177,24 @@ impl GatewayOperator {
             standing: standing.to_owned(),
             suspended_because: suspensions.iter().find_map(|suspension| suspension.reason.clone()),
             suspensions,
+            claim_suspensions: self.parts.claim_suspensions(&contract.partner),
             purposes: contract.purposes.iter().map(|terms| terms.purpose).collect(),
             ends_at: contract.ends_at.to_string(),
         }
+    }
+
+    /// Names the partners whose claims wait, because many were unconfirmed.
+    fn slowed(&self) -> Vec<String> {
+        let alarmed = self.parts.claims.alarmed().into_iter();
+        alarmed.filter(|one| !one.is_tripped).map(|one| one.partner.to_string()).collect()
+    }
+
+    /// Names the partners whose claims are suspended.
+    fn claims_suspended(&self) -> Vec<String> {
+        let roster = self.parts.identity.roster();
+        let slots = roster.contracts();
+        let partners = slots.iter().map(|slot| &slot.contract.partner);
+        partners.filter(|partner| roster.are_claims_suspended(partner)).map(ToString::to_string).collect()
     }
 
     async fn change(
@@ -222,10 +238,11 @@ impl Status for GatewayOperator {
             log_origin: self.parts.journal.origin().to_string(),
             log_entries: self.parts.journal.stats().entries,
             policy_version: POLICY_VERSION.to_owned(),
-            more: BTreeMap::from([(
-                "registry_head".to_owned(),
-                self.parts.registry.heads_known().changes().into(),
-            )]),
+            more: BTreeMap::from([
+                ("registry_head".to_owned(), self.parts.registry.heads_known().changes().into()),
+                ("claims_slowed".to_owned(), self.slowed().into()),
+                ("claims_suspended".to_owned(), self.claims_suspended().into()),
+            ]),
         }
     }
 
@@ -247,6 +264,19 @@ impl Operator for GatewayOperator {
         Box::pin(async move {
             let slot = self.slot(&partner)?;
             self.change(StandingOf::Partner(partner), state, order).await?;
+            Ok(self.line(&slot))
+        })
+    }
+
+    fn change_claims(
+        &self,
+        partner: PartnerId,
+        state: RecordedState,
+        order: StandingOrder,
+    ) -> Later<'_, Result<PartnerLine, OperatorError>> {
+        Box::pin(async move {
+            let slot = self.slot(&partner)?;
+            self.change(StandingOf::Claims(partner), state, order).await?;
             Ok(self.line(&slot))
         })
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::error::StartError;
+use crate::admission::claims::SharedClaims;
 use crate::admission::standing::StandingRecords;
+use crate::audit::Journal;
 use crate::cache::{FeedWatermark, SlotTable, Watermark};
 use crate::config::GatewayConfig;
 use crate::config::postgres::PostgresConfig;
@@ -160,6 +162,14 @@ impl Registry {
         match self {
             Self::Embedded(..) => None,
             Self::Postgres(registry) => Some(registry.clock_offset()),
+        }
+    }
+
+    /// Returns where replicas tell each other about claims, this one under its log's name; `None` where there is one replica.
+    pub(super) fn claims(&self, journal: &Journal) -> Option<Arc<dyn SharedClaims>> {
+        match self {
+            Self::Embedded(..) => None,
+            Self::Postgres(registry) => Some(Arc::new(registry.claims_of(journal.origin()))),
         }
     }
 

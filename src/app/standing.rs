@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::gateway::Parts;
 use crate::admin::ports::OperatorError;
 use crate::admin::report::{KeyLine, StandingPlace, SuspensionLine};
-use crate::domain::partner::Standing;
+use crate::domain::partner::{PartnerId, Standing};
 use crate::domain::standing::{KeyPin, RecordedState, StandingChange, StandingOf};
 use crate::identity::{PartnerSlot, StandingError};
 
@@ -56,6 +56,11 @@ impl Parts {
         by_contract.into_iter().chain(self.recorded_against(&of)).collect()
     }
 
+    /// Lists what speaks against a partner's claims alone, place by place.
+    pub(super) fn claim_suspensions(&self, partner: &PartnerId) -> Vec<SuspensionLine> {
+        self.recorded_against(&StandingOf::Claims(partner.clone()))
+    }
+
     /// Lists every key a record speaks of.
     pub(super) fn key_lines(&self) -> Vec<KeyLine> {
         let here = self.identity.standing().list().into_iter().map(|(of, _)| of);
@@ -64,7 +69,7 @@ impl Parts {
         let mut keys: Vec<KeyPin> = all
             .filter_map(|of| match of {
                 StandingOf::Key(pin) => Some(pin),
-                StandingOf::Partner(_) => None,
+                StandingOf::Partner(_) | StandingOf::Claims(_) => None,
             })
             .collect();
         keys.sort_unstable();

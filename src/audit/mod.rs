@@ -25,7 +25,7 @@ pub use journal::{
 };
 pub use note::{LogVerifier, NoteFault};
 pub use opener::Opener;
-pub use recall::{RecallBounds, recall};
+pub use recall::{RecallBounds, RecalledClaim, recall, recall_claims};
 pub use tree::{
     AllLogs, DiskLog, LogTree, PeerFault, PeerLog, Prunable, Shelf, StoredLog, StoredLogError, TreeError,
     TreeHealth, TreeOptions, TreeStats, Witness, WitnessKey, WitnessRefusal, WitnessSite, WitnessVerifier,

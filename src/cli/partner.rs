@@ -36,6 +36,12 @@ enum PartnerAction {
     Suspend(standing::StandingArgs),
     /// Lets a suspended partner call again, as far as its contract does.
     Resume(standing::StandingArgs),
+    /// Suspends a partner's claims: it is answered about QR codes and share codes alone.
+    SuspendClaims(standing::StandingArgs),
+    /// Lets a partner claim again.
+    ///
+    /// The tripwire suspends claims by itself when too many were unconfirmed; find out why before you lift it (docs/operations.md).
+    ResumeClaims(standing::StandingArgs),
     /// Denies a key: within a second no certificate with it is accepted, on open connections too.
     Deny(standing::KeyArgs),
     /// Accepts a denied key again.
@@ -69,6 +75,8 @@ impl PartnerCommand {
             PartnerAction::Rotate(args) => args.run(),
             PartnerAction::Suspend(args) => args.change(RecordedState::Suspended),
             PartnerAction::Resume(args) => args.change(RecordedState::Active),
+            PartnerAction::SuspendClaims(args) => args.change_claims(RecordedState::Suspended),
+            PartnerAction::ResumeClaims(args) => args.change_claims(RecordedState::Active),
             PartnerAction::Deny(args) => args.change(RecordedState::Suspended),
             PartnerAction::Allow(args) => args.change(RecordedState::Active),
         }

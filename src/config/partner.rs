@@ -3,6 +3,7 @@
 //! Faults name file, line and key, since an operator mends them in an editor. What policy grants a kind of partner is the
 //! domain's business; a file that lists more is at fault here, with the line of the purpose.
 
+mod claims;
 mod edit;
 mod place;
 mod render;
@@ -21,6 +22,7 @@ pub use edit::{EditFault, add_pin, remove_pin};
 pub use render::render;
 pub use template::{terms_for, usual_allowance};
 
+use self::claims::ClaimsTable;
 use self::place::Place;
 
 use super::hex::unhex;
@@ -139,6 +141,8 @@ struct Document {
     #[serde(default)]
     purpose: Vec<Terms>,
     allowance: AllowanceTable,
+    #[serde(default)]
+    claims: ClaimsTable,
 }
 
 #[derive(Deserialize)]
@@ -203,6 +207,7 @@ impl Document {
             purposes: purposes(self.purpose, place)?,
             presentations_only: self.presentations_only,
             allowance: self.allowance.into(),
+            claims: self.claims.into_terms(self.kind, place)?,
             starts_at: start_of(starts_at),
             ends_at: end_of(ends_at),
             contact: prose(&self.contact, "contact", 200, place)?,

@@ -9,6 +9,7 @@
 //! - [`book`]: how a use is spent once, and where what drivers showed and stopped lies
 //! - [`evidence`]: why an answer cannot leave unrecorded
 //! - [`retries`]: why a retry costs nothing, tells nothing new, and is still judged anew
+//! - [`fishing`]: what a partner that guesses runs into, and why it tells nothing
 //! - [`privacy`]: what can never be shown, and what makes it so
 //! - [`choices`]: where this gateway differs from what one would expect, and why
 
@@ -18,6 +19,8 @@ pub mod book {}
 pub mod choices {}
 #[doc = include_str!("evidence.md")]
 pub mod evidence {}
+#[doc = include_str!("fishing.md")]
+pub mod fishing {}
 #[doc = include_str!("freshness.md")]
 pub mod freshness {}
 #[doc = include_str!("intake.md")]

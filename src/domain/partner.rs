@@ -1,5 +1,9 @@
 //! The contracted caller: who it is, what its contract allows, and whether it may call now.
 
+mod claim_terms;
+
+pub use claim_terms::{ClaimTerms, SUBJECTS_MAX, Threshold};
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -82,6 +86,8 @@ pub struct Contract {
     pub presentations_only: bool,
     /// How much it may ask.
     pub allowance: Allowance,
+    /// How many people it may claim to know.
+    pub claims: ClaimTerms,
     /// First moment.
     pub starts_at: Timestamp,
     /// First moment after the contract.
@@ -166,6 +172,8 @@ pub enum Standing {
     Active,
     /// Suspended by the operator.
     Suspended,
+    /// It may call, but not claim: too many of its claims were unconfirmed, or the operator says so. Told of claims alone.
+    ClaimsSuspended,
     /// Outside the contract's dates.
     ContractNotInForce,
     /// No contract lists this certificate (any more).

@@ -10,6 +10,8 @@ use super::partner::{PartnerId, PartnerIdFault};
 
 /// The longest reason or name in a change, in characters.
 const PROSE_CHARACTERS_MAX: usize = 500;
+/// After the id of a partner whose claims are meant. No partner's id holds a dot.
+const CLAIMS_SUFFIX: &str = ".claims";
 /// Before a key's digits. A partner's id is shorter than such a word, so that neither can be taken for the other.
 const KEY_PREFIX: &str = "key-";
 
@@ -50,11 +52,14 @@ impl fmt::Display for KeyPin {
     }
 }
 
-/// Whose standing: as text a partner's id, or `key-` and the pin. The text names files and rows.
+/// Whose standing: as text a partner's id, with `.claims` if its claims alone are meant, or `key-` and the pin. The text names files and
+/// rows. A program that knows a text of none of these leaves the word alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StandingOf {
     /// A partner's, with every certificate of its contract.
     Partner(PartnerId),
+    /// A partner's, as far as it claims to know somebody; what drivers show is none of it.
+    Claims(PartnerId),
     /// A key's, whatever contract or authority lists it.
     Key(KeyPin),
 }
@@ -63,8 +68,11 @@ impl FromStr for StandingOf {
     type Err = PartnerIdFault;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix(KEY_PREFIX).and_then(|pin| pin.parse().ok()) {
-            Some(pin) => Ok(Self::Key(pin)),
+        if let Some(pin) = text.strip_prefix(KEY_PREFIX).and_then(|pin| pin.parse().ok()) {
+            return Ok(Self::Key(pin));
+        }
+        match text.strip_suffix(CLAIMS_SUFFIX) {
+            Some(partner) => partner.parse().map(Self::Claims),
             None => text.parse().map(Self::Partner),
         }
     }
@@ -74,6 +82,7 @@ impl fmt::Display for StandingOf {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Partner(partner) => out.write_str(partner.as_str()),
+            Self::Claims(partner) => write!(out, "{partner}{CLAIMS_SUFFIX}"),
             Self::Key(pin) => write!(out, "{KEY_PREFIX}{pin}"),
         }
     }
@@ -123,6 +132,7 @@ mod tests {
         let pin = KeyPin([0xa7; 32]);
         for (text, of) in [
             ("rental-demo".to_owned(), StandingOf::Partner("rental-demo".parse().unwrap())),
+            ("rental-demo.claims".to_owned(), StandingOf::Claims("rental-demo".parse().unwrap())),
             ("key-rings".to_owned(), StandingOf::Partner("key-rings".parse().unwrap())),
             (format!("key-{}", "a7".repeat(32)), StandingOf::Key(pin)),
         ] {
@@ -130,7 +140,15 @@ mod tests {
             assert_eq!(of.to_string(), text);
         }
         let long = format!("key-{}", "a7".repeat(31));
-        for neither in ["", "Rental", "sha256:aa", long.as_str(), &format!("key-{}", "g7".repeat(32))] {
+        for neither in [
+            "",
+            ".claims",
+            "rental.claims.claims",
+            "Rental",
+            "sha256:aa",
+            long.as_str(),
+            &format!("key-{}", "g7".repeat(32)),
+        ] {
             assert_eq!(neither.parse::<StandingOf>(), Err(PartnerIdFault), "{neither}");
         }
         assert_eq!("A7".repeat(32).parse(), Ok(pin));

@@ -8,8 +8,8 @@ use tonic::{Request, Response, Status};
 
 use super::context::CallContext;
 use super::convert::{
-    RequestRules, answer_message, contract_message, limits_message, parse_receipt_request, parse_request,
-    receipt_message,
+    RequestRules, answer_message, claims_message, contract_message, limits_message, parse_receipt_request,
+    parse_request, receipt_message,
 };
 use super::proto::verification_service_server::VerificationService;
 use super::proto::{
@@ -19,7 +19,7 @@ use super::proto::{
 use super::refusal::{LimitFields, Refusal};
 use crate::admission::Meters;
 use crate::domain::licence::NumberRules;
-use crate::domain::partner::Contract;
+use crate::domain::partner::{Contract, Standing};
 use crate::domain::time::Clock;
 use crate::evidence::{ReceiptCaller, Receipts};
 use crate::identity::Roster;
@@ -67,9 +67,14 @@ impl VerificationService for Handlers {
         &self,
         request: Request<GetLimitsRequest>,
     ) -> Result<Response<GetLimitsResponse>, Status> {
-        let (_, contract) = caller(&request)?;
+        let (call, contract) = caller(&request)?;
         let levels = self.meters.levels(&contract.partner, &contract.allowance);
-        Ok(Response::new(limits_message(&levels, self.environment)))
+        let mut message = limits_message(&levels, self.environment);
+        let claims = self.verification.claims.level(&contract.partner, &contract.claims);
+        let standing = call.connection.standing_to_claim(&self.roster, self.clock.now());
+        message.claims =
+            Some(claims_message(&contract.claims, claims, standing == Standing::ClaimsSuspended));
+        Ok(Response::new(message))
     }
 
     async fn describe_contract(
@@ -113,7 +118,11 @@ impl Handlers {
 
     async fn answer(&self, asked: Asked) -> Result<Response<VerifyResponse>, Status> {
         let Asked { call, contract, request, deadline } = asked;
-        let standing = || call.connection.standing(&self.roster, self.clock.now());
+        let is_claim = matches!(request.about, verification::About::Claimed(_));
+        let standing = || match is_claim {
+            true => call.connection.standing_to_claim(&self.roster, self.clock.now()),
+            false => call.connection.standing(&self.roster, self.clock.now()),
+        };
         let caller = Caller { contract: &contract, standing: &standing };
         match self.verification.verify(caller, &request, deadline).await {
             Ok(answer) => {

@@ -52,6 +52,15 @@ pub(super) enum Refusal {
         /// When one more is admitted.
         retry_after: Duration,
     },
+    /// Too many different numbers were claimed.
+    SubjectsSpent {
+        /// How many are allowed …
+        subjects_max: u32,
+        /// … within so many hours.
+        window_hours: u8,
+        /// When one more is admitted.
+        retry_after: Duration,
+    },
     /// The request id was used with other content.
     IdempotencyConflict,
     /// What the driver showed is not accepted.
@@ -138,6 +147,9 @@ impl From<NoAnswer> for Refusal {
             NoAnswer::RequestIdSpent(place) => Self::RequestIdSpent(place),
             NoAnswer::DeadlineTooShort => Self::DeadlineExceeded,
             NoAnswer::VariationExceeded { retry_after } => Self::Variation { retry_after },
+            NoAnswer::SubjectsSpent { subjects_max, window_hours, retry_after } => {
+                Self::SubjectsSpent { subjects_max, window_hours, retry_after }
+            }
             NoAnswer::StandingLost(standing) => Self::Standing(standing),
             NoAnswer::NotShown(refusal) => Self::Shown(refusal),
             NoAnswer::GuessesExceeded { retry_after } => Self::GuessesExceeded { retry_after },
@@ -188,6 +200,11 @@ impl Refusal {
             Self::Standing(Standing::Suspended | Standing::Active) => {
                 (Code::PermissionDenied, Why::PartnerSuspended, "access is suspended; contact the operator")
             }
+            Self::Standing(Standing::ClaimsSuspended) => (
+                Code::PermissionDenied,
+                Why::ClaimsSuspended,
+                "claims are suspended; presentations are answered; contact the operator",
+            ),
             Self::NotAuthorised(refusal) => authorise_row(refusal),
             Self::Malformed(_) => (Code::InvalidArgument, Why::RequestMalformed, "the request breaks a rule"),
             Self::MethodNotPermitted => (
@@ -216,6 +233,11 @@ impl Refusal {
                 Code::ResourceExhausted,
                 Why::QuestionVariationExceeded,
                 "too many different questions about one subject",
+            ),
+            Self::SubjectsSpent { .. } => (
+                Code::ResourceExhausted,
+                Why::SubjectBudgetExceeded,
+                "the contract's budget of different licence numbers is spent",
             ),
             Self::IdempotencyConflict => {
                 (Code::Aborted, Why::IdempotencyConflict, "the request id was used with other content")
@@ -315,6 +337,11 @@ impl Refusal {
             Self::Variation { retry_after } => {
                 details
                     .add_quota_failure_violation("questions-per-subject", "at most 3 different ones in 24 h");
+                details.set_retry_info(Some(*retry_after));
+            }
+            Self::SubjectsSpent { subjects_max, window_hours, retry_after } => {
+                let text = format!("{subjects_max} different licence numbers in {window_hours} h");
+                details.add_quota_failure_violation("subjects", text);
                 details.set_retry_info(Some(*retry_after));
             }
             Self::GuessesExceeded { retry_after } => {

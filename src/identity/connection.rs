@@ -33,21 +33,35 @@ impl Connection {
 
     /// Says whether the partner may call now. Tens of nanoseconds: judged anew only when something changed or ended.
     pub fn standing(&self, roster: &Roster, now: Timestamp) -> Standing {
-        // First: what is judged after a look at the age is never older than that age.
-        let is_current = roster.is_current();
+        self.judged(roster, now).0
+    }
+
+    /// As [`Self::standing`], for a claim: of a partner in good standing the claims alone may be suspended.
+    pub fn standing_to_claim(&self, roster: &Roster, now: Timestamp) -> Standing {
         match self.judged(roster, now) {
-            Standing::Active if !is_current => Standing::NotKnown,
-            standing => standing,
+            (Standing::Active, true) => Standing::ClaimsSuspended,
+            (standing, _) => standing,
         }
     }
 
-    fn judged(&self, roster: &Roster, now: Timestamp) -> Standing {
+    /// Returns the standing, and whether claims are suspended beside it.
+    fn judged(&self, roster: &Roster, now: Timestamp) -> (Standing, bool) {
+        // First: what is judged after a look at the age is never older than that age.
+        let is_current = roster.is_current();
+        match self.last_judgement(roster, now) {
+            (Standing::Active, claims_suspended) if !is_current => (Standing::NotKnown, claims_suspended),
+            judged => judged,
+        }
+    }
+
+    fn last_judgement(&self, roster: &Roster, now: Timestamp) -> (Standing, bool) {
         let judgement = self.0.judgement.load();
         if judgement.epoch == roster.epoch() && judgement.from <= now && now < judgement.until {
-            return judgement.standing;
+            return (judgement.standing, judgement.claims_suspended);
         }
         drop(judgement);
-        self.judge(roster, now).standing
+        let judgement = self.judge(roster, now);
+        (judgement.standing, judgement.claims_suspended)
     }
 
     /// Returns the contract in force, if one lists the certificate; `None` is answered with PARTNER_NOT_KNOWN.

@@ -19,7 +19,7 @@ use super::shared::SharedBook;
 use super::standing::StandingBook;
 use super::trust::Trust;
 use crate::domain::partner::{Contract, PartnerId, PeerIdentity, PeerName, Standing};
-use crate::domain::standing::KeyPin;
+use crate::domain::standing::{KeyPin, RecordedState, StandingOf};
 
 /// The folder of contracts cannot be read at start.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,8 @@ pub(super) struct Judgement {
     pub(super) until: Timestamp,
     /// The outcome.
     pub(super) standing: Standing,
+    /// Whether a partner in good standing may not claim.
+    pub(super) claims_suspended: bool,
     /// The contract, when one lists the certificate.
     pub(super) contract: Option<Arc<Contract>>,
 }
@@ -107,6 +109,22 @@ impl Roster {
         slot.suspended
             || self.book.is_suspended(partner)
             || self.shared().is_some_and(|shared| shared.is_suspended(partner))
+    }
+
+    /// Says whether this replica's record or the shared one suspends a partner's claims.
+    pub fn are_claims_suspended(&self, partner: &PartnerId) -> bool {
+        self.book.are_claims_suspended(partner)
+            || self.shared().is_some_and(|shared| shared.are_claims_suspended(partner))
+    }
+
+    /// Returns when a partner was last let claim again, by this replica's record or the shared one.
+    pub fn claims_let_go_at(&self, partner: &PartnerId) -> Option<Timestamp> {
+        let of = StandingOf::Claims(partner.clone());
+        let here = self.book.record(&of).map(|record| (record.state, record.since));
+        let shared = self.shared().and_then(|shared| shared.word(&of));
+        let shared = shared.map(|word| (word.change.state, word.change.at));
+        let words = here.into_iter().chain(shared);
+        words.filter(|(state, _)| *state == RecordedState::Active).map(|(_, at)| at).max()
     }
 
     fn is_denied(&self, pin: KeyPin) -> bool {
@@ -177,7 +195,7 @@ impl Roster {
         let Some(slot) = slot else {
             let (from, until) = span(&[certificate_ends], now);
             let standing = Standing::NotListed;
-            return Judgement { epoch, from, until, standing, contract: None };
+            return Judgement { epoch, from, until, standing, claims_suspended: false, contract: None };
         };
         let contract = &slot.contract;
         let (from, until) = span(&[certificate_ends, contract.starts_at, contract.ends_at], now);
@@ -193,7 +211,8 @@ impl Roster {
         } else {
             Standing::Active
         };
-        Judgement { epoch, from, until, standing, contract: Some(Arc::clone(contract)) }
+        let claims_suspended = self.are_claims_suspended(&contract.partner);
+        Judgement { epoch, from, until, standing, claims_suspended, contract: Some(Arc::clone(contract)) }
     }
 }
 

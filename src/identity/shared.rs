@@ -65,6 +65,11 @@ impl SharedBook {
         self.is_against(&StandingOf::Partner(partner.clone()))
     }
 
+    /// Says whether the latest word suspends the partner's claims.
+    pub fn are_claims_suspended(&self, partner: &PartnerId) -> bool {
+        self.is_against(&StandingOf::Claims(partner.clone()))
+    }
+
     /// Says whether the latest word denies the key.
     pub fn is_denied(&self, pin: KeyPin) -> bool {
         self.is_against(&StandingOf::Key(pin))

@@ -1,6 +1,6 @@
 //! Standing records: the operator's word on who may call, beside the contracts. They bind this replica.
 //!
-//! One small file per partner (`<id>.toml`) or denied key (`key-<pin>.toml`). No file means active. What cannot be read means
+//! One small file per partner (`<id>.toml`), per partner's claims (`<id>.claims.toml`) or denied key (`key-<pin>.toml`). No file means active. What cannot be read means
 //! suspended, and so does a suspended record that vanished: only a record that says `active` brings a partner or a key back.
 
 use std::collections::BTreeMap;
@@ -134,6 +134,11 @@ impl StandingBook {
         self.is_against(&StandingOf::Partner(partner.clone()))
     }
 
+    /// Says whether a record suspends the partner's claims.
+    pub fn are_claims_suspended(&self, partner: &PartnerId) -> bool {
+        self.is_against(&StandingOf::Claims(partner.clone()))
+    }
+
     /// Says whether a record denies the key.
     pub fn is_denied(&self, pin: KeyPin) -> bool {
         self.is_against(&StandingOf::Key(pin))
@@ -211,7 +216,7 @@ fn read_record(path: &Path) -> Result<StandingRecord, String> {
 
 fn safe_when_unsure(path: &Path, why: &str, faults: &mut Vec<String>) -> StandingRecord {
     faults.push(format!(
-        "{}: {why}; it counts as suspended until `drivegate partner resume` (a key: `allow`) or a good record",
+        "{}: {why}; it counts as suspended until `drivegate partner resume` (claims: `resume-claims`; a key: `allow`) or a good record",
         path.display()
     ));
     unsure("the standing record cannot be read")
@@ -221,8 +226,8 @@ fn hold_vanished(known: &Records, records: &mut Records, faults: &mut Vec<String
     for (of, former) in known {
         if former.state == RecordedState::Suspended && !records.contains_key(of) {
             faults.push(format!(
-                "the standing record of {of} vanished while it was suspended; it stays so until `drivegate partner resume` (a key: \
-                 `allow`)"
+                "the standing record of {of} vanished while it was suspended; it stays so until `drivegate partner resume` \
+                 (claims: `resume-claims`; a key: `allow`)"
             ));
             records.insert(of.clone(), former.clone());
         }

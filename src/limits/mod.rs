@@ -1,7 +1,8 @@
-//! Adapter: rates, places in flight, quotas, question variation and guessed share codes, kept in this process.
+//! Adapter: rates, places in flight, quotas, question variation, guessed share codes and the bounds on claims, kept in this process.
 //!
 //! May know: `domain`, the ports of `admission` and `verification`. Must not know: other adapters, config, gRPC.
 
+mod claims;
 mod guesses;
 mod keyed;
 mod local;
@@ -11,8 +12,11 @@ mod questions;
 mod quotas;
 mod rate;
 mod request_ids;
+mod subjects;
 #[cfg(test)]
 mod testing;
+mod tripwire;
 mod windows;
 
+pub use claims::{Alarmed, ClaimLimits, PastClaim};
 pub use local::{LimitOptions, LocalLimits};

@@ -53,6 +53,12 @@ impl<T> PerPartner<T> {
         value
     }
 
+    /// Returns every partner with its value.
+    pub(super) fn all(&self) -> Vec<(PartnerId, Arc<T>)> {
+        let values = self.values.load();
+        values.iter().map(|(partner, value)| (partner.clone(), Arc::clone(value))).collect()
+    }
+
     /// Forgets every partner `keep` does not want.
     pub(super) fn retain(&self, keep: impl Fn(&PartnerId) -> bool) {
         let _turn = locked(&self.writer);

@@ -178,6 +178,8 @@ label! {
         QuotaDay = "quota-day";
         /// Different questions about one subject.
         QuestionVariation = "question-variation";
+        /// Different numbers claimed.
+        Subjects = "subjects";
         /// The gateway's own: it sheds load.
         Overload = "overload";
     }
@@ -260,6 +262,16 @@ label! {
         TrustRoot = "trust-root";
         /// The next of the revocation lists (nextUpdate).
         RevocationList = "revocation-list";
+    }
+}
+
+label! {
+    /// What too many unconfirmed claims led to.
+    pub enum ClaimsLabel {
+        /// Each claim waits.
+        Slowed = "slowed";
+        /// None is answered.
+        Suspended = "suspended";
     }
 }
 

@@ -2,8 +2,9 @@
 //! for a partner, because partner × method × code would grow without bound.
 
 use super::labels::{
-    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, JournalState, LimitLabel,
-    Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, RetryLabel, StandingLabel, WaitingLabel,
+    BreakerState, CacheLevel, CacheResult, ChangeLabel, ClaimsLabel, Expiring, HandshakeLabel, JournalState,
+    LimitLabel, Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, RetryLabel, StandingLabel,
+    WaitingLabel,
 };
 
 /// A label and its values.
@@ -77,6 +78,8 @@ pub(super) const REASONS: &[&str] = &[
     "QUESTION_NOT_IN_CONTRACT",
     "SUBJECT_UNDER_AGE",
     "QUESTION_VARIATION_EXCEEDED",
+    "SUBJECT_BUDGET_EXCEEDED",
+    "CLAIMS_SUSPENDED",
     "METHOD_NOT_PERMITTED",
     "REQUEST_MALFORMED",
     "REQUEST_TOO_LARGE",
@@ -154,6 +157,15 @@ metrics! {
     LimitRefusals: Counter "drivegate.limit.refusals" ["{request}"]
         "Refusals by the limit that was reached. Healthy: `overload` zero; the others are a partner's own doing."
         { "limit": LimitLabel::WORDS }
+    ClaimsUnconfirmed: Counter "drivegate.claims.unconfirmed" ["{claim}"]
+        "Claims answered as unconfirmed: no such number, another name or protected. Healthy: a few in a hundred claims."
+        {}
+    ClaimsAlarmed: Gauge "drivegate.claims.alarmed" ["{partner}"]
+        "Partners whose claims are slowed or suspended because too many were unconfirmed. Healthy: zero; `suspended` waits for a person."
+        { "state": ClaimsLabel::WORDS }
+    ClaimsUnshared: Counter "drivegate.claims.unshared" ["{exchange}"]
+        "Times the replicas could not tell each other about claims. Healthy: zero, or PostgreSQL's primary is away."
+        {}
     Retries: Counter "drivegate.retries" ["{request}"]
         "Requests with a request id, by what they were taken up as. Healthy: mostly `first`; `other-content` and `late` near zero."
         { "result": RetryLabel::WORDS }

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::cells::Cells;
 use super::exposition::Exposition;
 use super::labels::{
-    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, JournalState, LimitLabel,
-    Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, RetryLabel, StandingLabel, WaitingLabel,
+    BreakerState, CacheLevel, CacheResult, ChangeLabel, ClaimsLabel, Expiring, HandshakeLabel, JournalState,
+    LimitLabel, Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, RetryLabel, StandingLabel,
+    WaitingLabel,
 };
 use super::metrics::{Id, REASONS};
 use crate::domain::question::Purpose;
@@ -271,6 +272,21 @@ impl Metrics {
     /// So many partners stand so.
     pub fn partners(&self, standing: StandingLabel, count: u64) {
         self.cells.set(Id::Partners, standing as usize, saturating(count));
+    }
+
+    /// So many claims were answered as unconfirmed.
+    pub fn claims_unconfirmed(&self, count: u64) {
+        self.cells.add(Id::ClaimsUnconfirmed, 0, saturating(count));
+    }
+
+    /// So many partners' claims are slowed or suspended.
+    pub fn claims_alarmed(&self, state: ClaimsLabel, count: u64) {
+        self.cells.set(Id::ClaimsAlarmed, state as usize, saturating(count));
+    }
+
+    /// The replicas could not tell each other about claims.
+    pub fn claims_unshared(&self) {
+        self.cells.add(Id::ClaimsUnshared, 0, 1);
     }
 
     /// Contracts, trust, revocation lists and the certificate were read again so often.

@@ -1,5 +1,6 @@
 //! The age of an answer, measured from when its facts are known to be true to when it leaves.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use super::{About, Caller, NoAnswer, Request, Verification};
 use crate::domain::claim::{Claim, Ground, GroundKind};
 use crate::domain::disclosure::FieldSet;
 use crate::domain::licence::{DocumentKind, FullName, LicenceNumber, NumberRules};
-use crate::domain::partner::{Allowance, Contract, PartnerId, PartnerKind, PurposeTerms, Standing};
+use crate::domain::partner::{
+    Allowance, ClaimTerms, Contract, PartnerId, PartnerKind, PurposeTerms, Standing,
+};
 use crate::domain::question::{Purpose, Question};
 use crate::domain::rules::Rules;
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId};
@@ -30,6 +33,7 @@ const TRUE_AT: Duration = Duration::from_secs(1_000);
 /// record, and while the record is made durable.
 struct World {
     clock: Mutex<Duration>,
+    judged: AtomicBool,
     judged_after: Duration,
     stopped_for: Duration,
     synced_after: Duration,
@@ -69,6 +73,7 @@ impl Facts for World {
 
     fn known_true_at(&self, _: NumberPseudonym, _: &Fact) -> Option<Duration> {
         self.pass(self.judged_after);
+        self.judged.store(true, Ordering::SeqCst);
         Some(TRUE_AT)
     }
 }
@@ -152,6 +157,7 @@ fn contract() -> Contract {
             quota_per_hour: 1,
             quota_per_day: 1,
         },
+        claims: ClaimTerms::usual(PartnerKind::Enforcement),
         starts_at: Timestamp::MIN,
         ends_at: Timestamp::MAX,
         contact: String::new(),
@@ -185,6 +191,7 @@ fn request() -> Request {
 async fn is_answered(judged_after: u64, stopped_for: u64, synced_after: u64) -> bool {
     let world = Arc::new(World {
         clock: Mutex::new(TRUE_AT),
+        judged: AtomicBool::new(false),
         judged_after: Duration::from_millis(judged_after),
         stopped_for: Duration::from_millis(stopped_for),
         synced_after: Duration::from_millis(synced_after),
@@ -196,7 +203,8 @@ async fn is_answered(judged_after: u64, stopped_for: u64, synced_after: u64) -> 
         share_codes: Arc::clone(&elsewhere) as _,
         redemptions: Arc::clone(&elsewhere) as _,
         consents: Arc::clone(&elsewhere) as _,
-        guesses: elsewhere,
+        guesses: Arc::clone(&elsewhere) as _,
+        claims: elsewhere,
         retries: Arc::new(super::testing::NeverKept),
         pseudonyms: Arc::clone(&world) as _,
         facts: Arc::clone(&world) as _,
@@ -209,9 +217,11 @@ async fn is_answered(judged_after: u64, stopped_for: u64, synced_after: u64) -> 
         unconfirmed_floor: Duration::ZERO,
     };
     let contract = contract();
-    // Standing is read right after the judgement: a process that is stopped there is one whose clock moves there.
+    // Standing is read right after the judgement, too: a process that is stopped there is one whose clock moves there.
     let standing = || {
-        world.pass(world.stopped_for);
+        if world.judged.load(Ordering::SeqCst) {
+            world.pass(world.stopped_for);
+        }
         Standing::Active
     };
     let caller = Caller { contract: &contract, standing: &standing };

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::ports::{EntryAt, FactSource, LookUpError, QuotaRefusal, StoreUnavailable, SubjectRef};
+use super::ports::{
+    ClaimRefused, EntryAt, FactSource, LookUpError, QuotaRefusal, StoreUnavailable, SubjectRef,
+};
 use crate::admission::LimitExceeded;
 use crate::domain::decision::Ruling;
 use crate::domain::disclosure::Disclosure;
@@ -69,6 +71,15 @@ pub enum NoAnswer {
         /// When one more is admitted.
         retry_after: Duration,
     },
+    /// Refused: too many different numbers were claimed.
+    SubjectsSpent {
+        /// How many are allowed …
+        subjects_max: u32,
+        /// … within so many hours.
+        window_hours: u8,
+        /// When one more is admitted.
+        retry_after: Duration,
+    },
     /// Refused: the partner's standing changed while the question was being answered.
     StandingLost(Standing),
     /// Refused: what was shown is not accepted.
@@ -118,6 +129,17 @@ pub enum ShownRefusal {
 impl From<StoreUnavailable> for NoAnswer {
     fn from(_: StoreUnavailable) -> Self {
         Self::StoreUnavailable
+    }
+}
+
+impl From<ClaimRefused> for NoAnswer {
+    fn from(refused: ClaimRefused) -> Self {
+        match refused {
+            ClaimRefused::SubjectsSpent { subjects_max, window_hours, retry_after } => {
+                Self::SubjectsSpent { subjects_max, window_hours, retry_after }
+            }
+            ClaimRefused::Stopped => Self::StandingLost(Standing::ClaimsSuspended),
+        }
     }
 }
 

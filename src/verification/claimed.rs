@@ -3,14 +3,30 @@
 use super::answer::{Answer, NoAnswer};
 use super::digest::digest_content;
 use super::judge::Whom;
-use super::ports::{AboutToRecord, ConsentUsed, RequestKey, Soon, StoreUnavailable};
+use super::ports::{AboutToRecord, Admission, ConsentUsed, Deadline, RequestKey, Soon, StoreUnavailable};
 use super::record::Decided;
-use super::verify::{Asking, Verification};
+use super::verify::{Asking, Caller, Verification};
 use crate::domain::claim::{Claim, Ground};
+use crate::domain::partner::Standing;
 use crate::domain::policy::{AuthorisedBy, Permit, authorise_claim};
 use crate::domain::subject::NumberPseudonym;
 
 impl Verification {
+    /// Holds a claim up as long as the partner's unconfirmed claims have earned, before anything is done about it. The floor counts from
+    /// the end of it, so that it tells no kind of claim from another.
+    pub(super) async fn slow_down(&self, caller: &Caller<'_>, deadline: Deadline) -> Result<(), NoAnswer> {
+        match (caller.standing)() {
+            Standing::Active => {}
+            lost => return Err(NoAnswer::StandingLost(lost)),
+        }
+        let wait = self.claims.pace(&caller.contract.partner, &caller.contract.claims)?;
+        if !wait.is_zero() {
+            self.demand_time_for_the_floor(self.clock.since_boot() + wait, deadline)?;
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+
     /// Authorise, count, look up, confirm, decide, record, answer.
     pub(super) async fn answer_claim(&self, asking: &Asking<'_>, claim: &Claim) -> Result<Answer, NoAnswer> {
         let Asking { caller, request, question_digest, now, .. } = asking;
@@ -25,11 +41,22 @@ impl Verification {
             answered_before: asking.answered_before,
         });
         let quota = self.quotas.reserve(asking.partner(), &caller.contract.allowance, key)?;
-        self.admit_question(asking, number)?;
         self.demand_time_for_the_floor(asking.arrived, asking.deadline)?;
+        self.admit_question(asking, number)?;
+        let terms = &caller.contract.claims;
+        if self.claims.admit(asking.partner(), terms, number)? == Admission::IfRecalled {
+            self.demand_recalled(asking, number).await?;
+        }
 
         let (fact, finding, known_true_at) = self.find(asking, &permit, number, Whom::Claimed(claim)).await?;
         Self::demand_standing(asking)?;
+        if let Some(record) = fact.record.as_deref() {
+            self.claims.found(asking.partner(), terms, number, &record.subject);
+        }
+        if finding.confirmed.is_none() {
+            // Before the record: who leaves while it is written has been counted, too.
+            self.claims.unconfirmed(asking.partner(), terms);
+        }
         let decided = Decided { number, fact, finding, known_true_at };
         let about = AboutToRecord::Claimed(claim);
         if decided.finding.consent_withdrawn {
@@ -55,6 +82,20 @@ impl Verification {
         // From here on the answer counts, also when the caller leaves before it is given: waiting must not be free.
         let charged = quota.charge();
         Ok(self.tell(asking, AuthorisedBy::Asserted, decided, entry, charged))
+    }
+
+    /// The budget is spent, and only whom the log of before the start names is known. Whom the number leads to says a look-up, and only that:
+    /// who is refused waits for the floor, so that it does not tell whether there is such a number.
+    async fn demand_recalled(&self, asking: &Asking<'_>, number: NumberPseudonym) -> Result<(), NoAnswer> {
+        let Asking { caller, arrived, deadline, .. } = asking;
+        let terms = &caller.contract.claims;
+        let fact = self.facts.look_up(number, None, *deadline).wait().await.map_err(NoAnswer::NoFacts)?;
+        let record = fact.record.as_deref();
+        if record.is_some_and(|record| self.claims.found(asking.partner(), terms, number, &record.subject)) {
+            return Ok(());
+        }
+        self.wait_for_floor(*arrived).await;
+        Err(self.claims.spent(asking.partner(), terms).into())
     }
 
     /// Keeps the consent a confirmed claim is answered on, so that the driver can see it and take it back. It costs nothing when it is

@@ -9,6 +9,8 @@
 mod age_tests;
 mod answer;
 mod claimed;
+#[cfg(test)]
+mod claimed_tests;
 mod digest;
 mod judge;
 pub mod ports;

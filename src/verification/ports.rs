@@ -1,9 +1,11 @@
 //! What a verification needs from outside.
 
+mod claims;
 mod consents;
 mod retries;
 mod shown;
 
+pub use claims::{Admission, ClaimLevel, ClaimRefused, ClaimWatch};
 pub use consents::{ConsentBook, ConsentUsed};
 pub use retries::{
     Answer, Confirmed, NotShared, Recalled, RequestDigests, RequestName, Retries, Retry, RetryKey,

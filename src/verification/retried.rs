@@ -31,6 +31,9 @@ impl Verification {
         request: &Request,
         deadline: Deadline,
     ) -> Result<Answer, NoAnswer> {
+        if matches!(request.about, About::Claimed(_)) {
+            self.slow_down(&caller, deadline).await?;
+        }
         let arrived = self.clock.since_boot();
         let question = digest_question(&request.question, request.known_at, request.known_position);
         let answer = match request.request_id.as_deref() {

@@ -18,7 +18,9 @@ use crate::domain::licence::{
     Change, ChangeKind, DocumentKind, FullName, History, LicenceNumber, NumberRules, Record, Stops,
     VehicleClass,
 };
-use crate::domain::partner::{Allowance, Contract, PartnerId, PartnerKind, PurposeTerms, Standing};
+use crate::domain::partner::{
+    Allowance, ClaimTerms, Contract, PartnerId, PartnerKind, PurposeTerms, Standing,
+};
 use crate::domain::policy::AuthorisedBy;
 use crate::domain::presentation::{
     Audience, Holder, Presentation, PresentationId, PresentationKind, ShareCode,
@@ -33,6 +35,9 @@ use crate::hashing::{first_half, sha256};
 pub(super) const DAY: Date = date(2026, 11, 22);
 /// Long enough to be seen, short enough to be waited for.
 pub(super) const FLOOR: Duration = Duration::from_millis(3);
+/// How a spent budget refuses.
+pub(super) const SPENT: ClaimRefused =
+    ClaimRefused::SubjectsSpent { subjects_max: 7, window_hours: 24, retry_after: Duration::from_secs(42) };
 pub(super) const QR: &str = "DG1:ONE";
 
 pub(super) fn now() -> Timestamp {
@@ -81,6 +86,12 @@ pub(super) struct World {
     pub(super) evidence_closed: AtomicBool,
     pub(super) guesses_spent: AtomicBool,
     pub(super) suspended_at_look_up: AtomicBool,
+    /// How long claims wait, or why they are refused.
+    pub(super) pace: Mutex<Option<Result<Duration, ClaimRefused>>>,
+    /// What is said of a number; nothing: it is known.
+    pub(super) admission: Mutex<Option<Result<Admission, ClaimRefused>>>,
+    /// Whom the log names as claimed before the start.
+    pub(super) recalled: Mutex<Option<SubjectId>>,
 }
 
 impl World {
@@ -117,6 +128,11 @@ impl World {
             stops,
         };
         self.records.lock().unwrap().insert(number_of(driver), Arc::new(record));
+    }
+
+    /// Whose record a driver's number leads to.
+    pub(super) fn subject_of(&self, driver: &TestDriver) -> SubjectId {
+        self.records.lock().unwrap()[&number_of(driver)].subject
     }
 
     /// Lets the record of a driver vanish.
@@ -168,6 +184,7 @@ impl World {
             guesses: Arc::clone(self) as _,
             quotas: Arc::clone(self) as _,
             budget: Arc::clone(self) as _,
+            claims: Arc::clone(self) as _,
             evidence: Arc::clone(self) as _,
             retries: Arc::new(NeverKept),
             clock: Arc::clone(self) as _,
@@ -260,6 +277,7 @@ pub(super) fn contract(partner: &str, kind: PartnerKind, purpose: Purpose) -> Co
             quota_per_hour: 1,
             quota_per_day: 1,
         },
+        claims: ClaimTerms::usual(kind),
         starts_at: Timestamp::MIN,
         ends_at: Timestamp::MAX,
         contact: String::new(),
@@ -506,6 +524,43 @@ impl SubjectBudget for World {
     ) -> Result<(), VariationExceeded> {
         self.note("question");
         Ok(())
+    }
+}
+
+impl ClaimWatch for World {
+    fn pace(&self, _partner: &PartnerId, _terms: &ClaimTerms) -> Result<Duration, ClaimRefused> {
+        self.pace.lock().unwrap().unwrap_or(Ok(Duration::ZERO))
+    }
+
+    fn admit(
+        &self,
+        _partner: &PartnerId,
+        _terms: &ClaimTerms,
+        _number: NumberPseudonym,
+    ) -> Result<Admission, ClaimRefused> {
+        self.admission.lock().unwrap().unwrap_or(Ok(Admission::Known))
+    }
+
+    fn found(
+        &self,
+        _partner: &PartnerId,
+        _terms: &ClaimTerms,
+        _number: NumberPseudonym,
+        subject: &SubjectId,
+    ) -> bool {
+        *self.recalled.lock().unwrap() == Some(*subject)
+    }
+
+    fn spent(&self, _partner: &PartnerId, _terms: &ClaimTerms) -> ClaimRefused {
+        SPENT
+    }
+
+    fn unconfirmed(&self, _partner: &PartnerId, _terms: &ClaimTerms) {
+        self.note("unconfirmed");
+    }
+
+    fn level(&self, _partner: &PartnerId, _terms: &ClaimTerms) -> ClaimLevel {
+        ClaimLevel { remaining: 0, reset_after: Duration::ZERO, is_slowed: false, is_stopped: false }
     }
 }
 

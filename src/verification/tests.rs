@@ -238,7 +238,7 @@ async fn a_record_that_answers_nobody_gives_the_unconfirmed_answer_at_the_floor(
     }
 }
 
-fn boot() -> Duration {
+pub(super) fn boot() -> Duration {
     let boot = clock_gettime(ClockId::Boottime);
     Duration::new(boot.tv_sec.unsigned_abs(), u32::try_from(boot.tv_nsec).unwrap())
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::answer::{Answer, NoAnswer};
 use super::ports::{
-    ConsentBook, Deadline, EvidenceLog, Facts, GuessBudget, Pseudonyms, QrReader, QuestionDigest, Quotas,
-    Redemptions, Retries, ShareCodeIds, SubjectBudget,
+    ClaimWatch, ConsentBook, Deadline, EvidenceLog, Facts, GuessBudget, Pseudonyms, QrReader, QuestionDigest,
+    Quotas, Redemptions, Retries, ShareCodeIds, SubjectBudget,
 };
 use super::request::{About, Request};
 use crate::domain::partner::{Contract, PartnerId, Standing};
@@ -38,6 +38,8 @@ pub struct Verification {
     pub quotas: Arc<dyn Quotas>,
     /// Counts different questions.
     pub budget: Arc<dyn SubjectBudget>,
+    /// Counts whom a partner claims to know, and how often it is wrong.
+    pub claims: Arc<dyn ClaimWatch>,
     /// Records answers.
     pub evidence: Arc<dyn EvidenceLog>,
     /// Keeps answers for the retry of their request.
@@ -56,7 +58,7 @@ pub struct Verification {
 pub struct Caller<'a> {
     /// The contract in force.
     pub contract: &'a Contract,
-    /// Reads the standing now: right before the record, and once more after it.
+    /// Reads the standing now, that of claims for a claim: first of all, right before the record, and once more after it.
     pub standing: &'a (dyn Fn() -> Standing + Sync),
 }
 

@@ -63,6 +63,10 @@ fn plenty(deployment: &Deployment) {
         for key in ["rate_per_second", "burst"] {
             allowance.insert(key.to_owned(), 100_000.into());
         }
+        let claims = document["claims"].as_table_mut().expect("a table");
+        for key in ["slow_unconfirmed", "suspend_unconfirmed"] {
+            claims.insert(key.to_owned(), 1_000_000.into());
+        }
     });
 }
 

@@ -26,6 +26,7 @@ mod durability;
 mod export;
 mod fail_closed;
 mod files;
+mod fishing;
 mod harness;
 mod history;
 mod import;

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::audit::entry::testing::{Answered, answered};
 use crate::audit::journal::{JournalOptions, NoObserver};
+use crate::domain::decision::Ruling;
 use crate::domain::time::Clock;
 
 struct TestClock;
@@ -98,4 +99,44 @@ fn a_request_of_the_log_is_named_as_one_that_comes() {
     let partner: PartnerId = "rental-demo".parse().unwrap();
     assert_eq!(told.request, answered.log.request(&partner, "0192f0c1-7a1e-7b6c-9c51-0a4f0b0d8a11"));
     assert_eq!(told.case, answered.log.case(&partner, "RA-2026-0004711"));
+}
+
+/// Goal: of the log's answers claims alone are told, with whom they were about and whether they came to nothing.
+#[tokio::test]
+async fn claims_are_told_with_what_came_of_them_and_nothing_that_was_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let answered = answered();
+    let journal = open(&folder);
+    let about = [7; 16];
+    let mut last = None;
+    for number in 0..4_u8 {
+        let Ok(Entry::Answer(mut answer)) = Entry::decode(&answered.entry([number; 16])) else {
+            panic!("it is an answer")
+        };
+        answer.at += SignedDuration::from_secs(number.into());
+        answer.handle =
+            journal.secret().hide_handle(&answer.nonce, crate::evidence::ports::SubjectHandle(about));
+        if number == 1 {
+            answer.criteria = Ruling::not_confirmed().criteria.into();
+        }
+        if number == 2 {
+            (answer.authorised_by, answer.ground, answer.subject_is_party) = (AuthorisedBy::Qr, None, false);
+        }
+        let mut bytes = Vec::new();
+        answer.encode(&mut bytes).unwrap();
+        last = Some(journal.append(&bytes).unwrap());
+    }
+    last.unwrap().await.unwrap();
+    drop(journal);
+
+    let journal = open(&folder);
+    let mut told = Vec::new();
+    let bounds = RecallBounds { since: Timestamp::UNIX_EPOCH, entries_max: 10 };
+    recall_claims(&journal, bounds, |claim| told.push(claim)).unwrap();
+    let outcomes: Vec<_> = told.iter().map(|claim| (claim.unconfirmed, claim.about)).collect();
+    assert_eq!(outcomes, [(false, about), (true, about), (false, about)]);
+    assert_eq!(
+        (told[0].partner.as_str(), told[2].at.duration_since(told[1].at).as_secs()),
+        ("rental-demo", 2)
+    );
 }

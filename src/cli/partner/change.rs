@@ -13,7 +13,7 @@ use super::{Deployment, told};
 use crate::app::SystemClock;
 use crate::cli::terminal::say;
 use crate::config::partner::{self, PartnerFile};
-use crate::domain::partner::{Contract, PartnerId, PartnerKind, PeerName};
+use crate::domain::partner::{ClaimTerms, Contract, PartnerId, PartnerKind, PeerName};
 use crate::domain::standing::KeyPin;
 use crate::domain::time::{Clock as _, civil_day, end_of, start_of};
 use crate::identity::{Existing, identify, write_file};
@@ -111,6 +111,7 @@ impl AddArgs {
             purposes: partner::terms_for(self.kind),
             presentations_only: false,
             allowance: partner::usual_allowance(),
+            claims: ClaimTerms::usual(self.kind),
             starts_at: start_of(from),
             ends_at: end_of(until),
             contact: self.contact.clone(),

@@ -55,12 +55,17 @@ impl Records {
         by_contract.into_iter().chain(self.against(&of)).collect()
     }
 
+    /// Lists what speaks against a partner's claims alone.
+    pub(super) fn claim_suspensions(&self, file: &PartnerFile) -> Vec<SuspensionLine> {
+        self.against(&StandingOf::Claims(file.contract.partner.clone()))
+    }
+
     /// Lists the keys something speaks against.
     pub(super) fn denied_keys(&self) -> BTreeMap<KeyPin, Vec<SuspensionLine>> {
         let all = self.here.keys().chain(self.shared.keys());
         let keys = all.filter_map(|of| match of {
             StandingOf::Key(pin) => Some((*pin, self.against(of))),
-            StandingOf::Partner(_) => None,
+            StandingOf::Partner(_) | StandingOf::Claims(_) => None,
         });
         keys.filter(|(_, denials)| !denials.is_empty()).collect()
     }

@@ -69,6 +69,9 @@ impl ListArgs {
                 for line in records.suspensions(file) {
                     writeln!(out, "{whom} is suspended by {}", said(&line)).into_diagnostic()?;
                 }
+                for line in records.claim_suspensions(file) {
+                    writeln!(out, "{whom}: claims are suspended by {}", said(&line)).into_diagnostic()?;
+                }
             }
             for (pin, denials) in &keys {
                 for line in denials {
@@ -101,6 +104,9 @@ impl ShowArgs {
         } else {
             write!(out, "{}", partner::render(&file)).into_diagnostic()?;
             writeln!(out, "\n# standing: {}", word(standing)).into_diagnostic()?;
+            for line in records.claim_suspensions(&file) {
+                writeln!(out, "# claims are suspended by {}", said(&line)).into_diagnostic()?;
+            }
             for (place, record) in [
                 (StandingPlace::ThisReplica, records.here.get(&of)),
                 (StandingPlace::Shared, records.shared.get(&of)),
@@ -163,6 +169,7 @@ fn word(standing: Standing) -> &'static str {
         Standing::ContractNotInForce => "contract-not-in-force",
         Standing::NotListed => "not-listed",
         Standing::CertificateNotAccepted => "certificate-not-accepted",
+        Standing::ClaimsSuspended => "claims-suspended",
         Standing::NotKnown => "not-known",
     }
 }
@@ -170,7 +177,7 @@ fn word(standing: Standing) -> &'static str {
 fn colour(standing: Standing) -> Color {
     match standing {
         Standing::Active => Color::Green,
-        Standing::ContractNotInForce | Standing::NotKnown => Color::Yellow,
+        Standing::ContractNotInForce | Standing::ClaimsSuspended | Standing::NotKnown => Color::Yellow,
         Standing::Suspended | Standing::NotListed | Standing::CertificateNotAccepted => Color::Red,
     }
 }
@@ -183,6 +190,7 @@ fn brief(file: &PartnerFile, standing: Standing, records: &Records) -> Value {
         "kind": contract.kind.word(),
         "standing": word(standing),
         "suspensions": records.suspensions(file),
+        "claim_suspensions": records.claim_suspensions(file),
         "from": civil_day(contract.starts_at).to_string(),
         "until": last_day(contract.ends_at),
         "purposes": contract.purposes.iter().map(|terms| terms.purpose.word()).collect::<Vec<_>>(),

@@ -1,4 +1,4 @@
-//! `partner suspend`, `resume`, `deny` and `allow`.
+//! `partner suspend`, `resume`, `suspend-claims`, `resume-claims`, `deny` and `allow`.
 //!
 //! Where replicas share a registry the change goes onto the record they share: through the gateway that runs here, so that it has
 //! taken effect here when the command ends, or straight to PostgreSQL where none runs. Else, and with `--here-only`, it is a file
@@ -77,6 +77,14 @@ struct Put {
 
 impl StandingArgs {
     pub(super) fn change(self, state: RecordedState) -> miette::Result<ExitCode> {
+        self.put(state, StandingOf::Partner)
+    }
+
+    pub(super) fn change_claims(self, state: RecordedState) -> miette::Result<ExitCode> {
+        self.put(state, StandingOf::Claims)
+    }
+
+    fn put(self, state: RecordedState, of: fn(PartnerId) -> StandingOf) -> miette::Result<ExitCode> {
         // A typing error must not suspend nobody without a word.
         let places = self.order.deployment.places()?;
         let contract = places.contract(&self.partner);
@@ -84,7 +92,7 @@ impl StandingArgs {
             let next = "check the id and --dir; drivegate partner list shows the partners";
             return Err(miette!(help = next, "there is no contract {}", contract.display()));
         }
-        self.order.put(&places, StandingOf::Partner(self.partner), state)
+        self.order.put(&places, of(self.partner), state)
     }
 }
 
@@ -156,6 +164,12 @@ fn put_by(gateway: &AdminClient, change: &StandingChange) -> Result<Vec<Suspensi
         (StandingOf::Partner(partner), RecordedState::Active) => {
             gateway.resume(partner.as_str(), &order)?.suspensions
         }
+        (StandingOf::Claims(partner), RecordedState::Suspended) => {
+            gateway.suspend_claims(partner.as_str(), &order)?.claim_suspensions
+        }
+        (StandingOf::Claims(partner), RecordedState::Active) => {
+            gateway.resume_claims(partner.as_str(), &order)?.claim_suspensions
+        }
         (StandingOf::Key(pin), RecordedState::Suspended) => gateway.deny(&pin.to_string(), &order)?.denials,
         (StandingOf::Key(pin), RecordedState::Active) => gateway.allow(&pin.to_string(), &order)?.denials,
     })
@@ -190,7 +204,7 @@ fn report(change: &StandingChange, put: &Put, as_json: bool) {
 
 fn word(of: &StandingOf, state: RecordedState) -> &'static str {
     match (of, state) {
-        (StandingOf::Partner(_), state) => state.word(),
+        (StandingOf::Partner(_) | StandingOf::Claims(_), state) => state.word(),
         (StandingOf::Key(_), RecordedState::Suspended) => "denied",
         (StandingOf::Key(_), RecordedState::Active) => "allowed",
     }

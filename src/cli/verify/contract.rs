@@ -20,8 +20,22 @@ pub fn render_limits(limits: &proto::GetLimitsResponse) -> String {
             seconds(one.reset_after.as_ref()),
         ]);
     }
+    if let Some(claims) = &limits.claims {
+        table.add_row([
+            "SUBJECTS CLAIMED".to_owned(),
+            String::new(),
+            claims.subjects_max.to_string(),
+            claims.subjects_left.to_string(),
+            seconds(claims.reset_after.as_ref()),
+        ]);
+    }
+    let claims = limits.claims.as_ref().map_or("", |claims| match (claims.suspended, claims.slowed) {
+        (true, _) => "\nclaims are suspended: contact the operator",
+        (false, true) => "\nclaims are slowed: many were unconfirmed",
+        (false, false) => "",
+    });
     format!(
-        "{table}\nin flight {} of {} · connections {} of {} · kept {}",
+        "{table}{claims}\nin flight {} of {} · connections {} of {} · kept {}",
         limits.in_flight,
         limits.in_flight_max,
         limits.connections,
@@ -59,6 +73,15 @@ pub fn limits_json(limits: &proto::GetLimitsResponse) -> Value {
         "limits": meters,
         "mode": short::<proto::LimitMode>(limits.mode),
         "environment": short::<proto::Environment>(limits.environment),
+        "claims": limits.claims.as_ref().map(|one| {
+            json!({
+                "subjects_max": one.subjects_max,
+                "subjects_left": one.subjects_left,
+                "reset_after_seconds": one.reset_after.as_ref().map(as_seconds),
+                "slowed": one.slowed,
+                "suspended": one.suspended,
+            })
+        }),
         "in_flight": limits.in_flight,
         "in_flight_max": limits.in_flight_max,
         "connections": limits.connections,
@@ -86,6 +109,9 @@ pub fn render_contract(described: &proto::DescribeContractResponse) -> String {
     ];
     if contract.presentations_only {
         lines.push("  presentations only: claims are refused".to_owned());
+    } else if let Some(claims) = &contract.claims {
+        let hours = claims.window.as_ref().map_or(0, |window| window.seconds / 3_600);
+        lines.push(format!("  claims about {} different numbers in {hours} h", claims.subjects_max));
     }
     for terms in &contract.purposes {
         lines.push(format!("  {}", terms.purpose().short()));
@@ -120,6 +146,12 @@ pub fn contract_json(described: &proto::DescribeContractResponse) -> Value {
             "certificate_expires_at": at(&one.certificate_expires_at),
             "policy_version": one.policy_version,
             "presentations_only": one.presentations_only,
+            "claims": one.claims.as_ref().map(|claims| {
+                json!({
+                    "subjects_max": claims.subjects_max,
+                    "window_seconds": claims.window.as_ref().map(as_seconds),
+                })
+            }),
             "purposes": one.purposes.iter().map(terms_json).collect::<Vec<_>>(),
         })
     });

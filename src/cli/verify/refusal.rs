@@ -96,6 +96,12 @@ impl Refusal {
             R::QuestionVariationExceeded => {
                 "ask again tomorrow: too many different questions about one driver"
             }
+            R::SubjectBudgetExceeded => {
+                "wait for the window's end: `drivegate verify contract` tells the budget; or let the driver show the e-licence"
+            }
+            R::ClaimsSuspended => {
+                "contact the operator: claims are suspended; QR codes and share codes are answered"
+            }
             R::MethodNotPermitted => "call with the certificate of a partner of the kind this method is for",
             R::RequestMalformed => "correct the fields named",
             R::RequestTooLarge => "send less than 16 KiB",

@@ -6,7 +6,7 @@ use jiff::ToSpan as _;
 
 use super::PartnerFile;
 use crate::config::hex::hex;
-use crate::domain::partner::{Allowance, Contract, PeerName, PurposeTerms};
+use crate::domain::partner::{Allowance, ClaimTerms, Contract, PeerName, PurposeTerms};
 use crate::domain::time::civil_day;
 
 /// Writes a contract file that [`super::parse`] reads back as the same contract.
@@ -19,6 +19,7 @@ pub fn render(file: &PartnerFile) -> String {
         out.push_str(&purpose(terms));
     }
     out.push_str(&allowance(&file.contract.allowance));
+    out.push_str(&claims(&file.contract.claims));
     out
 }
 
@@ -122,6 +123,25 @@ fn allowance(allowance: &Allowance) -> String {
         allowance.quota_per_minute,
         allowance.quota_per_hour,
         allowance.quota_per_day,
+    )
+}
+
+fn claims(claims: &ClaimTerms) -> String {
+    format!(
+        "\n# Whom it may claim to know. A table that is absent, or a line of it, is as usual for the kind.\n\
+         [claims]\n\
+         subjects_max = {}    # different licence numbers claimed within one window; at most 100000\n\
+         window_hours = {}    # a divisor of 24; windows begin at midnight in China\n\
+         slow_unconfirmed = {}    # from so many unconfirmed claims in a window on, every claim waits up to 1 s ...\n\
+         slow_percent = {}    # ... if they are so many per hundred different numbers claimed\n\
+         suspend_unconfirmed = {}    # here claims are suspended until `drivegate partner resume-claims` ...\n\
+         suspend_percent = {}    # ... likewise\n",
+        claims.subjects_max,
+        claims.window_hours,
+        claims.slow.unconfirmed,
+        claims.slow.percent,
+        claims.suspend.unconfirmed,
+        claims.suspend.percent,
     )
 }
 

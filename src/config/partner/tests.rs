@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::partner::{ClaimTerms, Threshold};
 
 const RENTAL: &str = r#"
 id = "rental-demo"
@@ -47,6 +48,29 @@ fn a_contract_reads_as_written() {
     assert!(terms.fields.contains(Field::MaskedName));
     assert_eq!(terms.grounds, [GroundKind::Contract, GroundKind::Consent]);
     assert_eq!(contract.allowance.quota_per_day, 100_000);
+    assert_eq!(contract.claims, ClaimTerms::usual(PartnerKind::Rental));
+}
+
+#[test]
+fn the_bounds_on_claims_are_usual_where_the_contract_is_silent() {
+    let with = |lines: &str| parse(&format!("{RENTAL}\n[claims]\n{lines}"));
+    let usual = ClaimTerms::usual(PartnerKind::Rental);
+    let given =
+        with("subjects_max = 100000\nwindow_hours = 6\nsuspend_percent = 60").unwrap().contract.claims;
+    let suspend = Threshold { percent: 60, ..usual.suspend };
+    assert_eq!(given, ClaimTerms { subjects_max: 100_000, window_hours: 6, suspend, ..usual });
+    for (line, key, said) in [
+        ("subjects_max = 0", "claims.subjects_max", "from 1 to 100000"),
+        ("subjects_max = 100001", "claims.subjects_max", "from 1 to 100000"),
+        ("window_hours = 5", "claims.window_hours", "midnight"),
+        ("slow_percent = 101", "claims.slow_percent", "from 1 to 100"),
+        ("slow_unconfirmed = 101", "claims.suspend_unconfirmed", "below slow_unconfirmed"),
+        ("subject_max = 1", "claims.subject_max", "unknown field"),
+    ] {
+        let fault = with(line).unwrap_err();
+        assert_eq!(fault.key, key, "{line}: {fault}");
+        assert!(fault.what.contains(said), "{line}: {fault}");
+    }
 }
 
 /// Every fault an operator can make in an editor: what is changed, the line, the key, a part of what is said.
@@ -109,6 +133,8 @@ fn what_is_written_reads_back_the_same() {
     let mut file = parse(RENTAL).unwrap();
     file.suspended = true;
     file.contract.presentations_only = true;
+    file.contract.claims.window_hours = 12;
+    file.contract.claims.slow.percent = 7;
     file.contract.legal_name = "quote \" backslash \\ # hash".into();
     assert_eq!(parse(&render(&file)).unwrap(), file);
 }

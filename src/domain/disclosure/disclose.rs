@@ -104,7 +104,7 @@ mod tests {
     use crate::domain::disclosure::{FieldSet, ProbationKind};
     use crate::domain::elicence::Groups;
     use crate::domain::licence::{Change, FullName, History, LicenceNumber, NumberRules, VehicleClass};
-    use crate::domain::partner::{Allowance, Contract, PartnerKind, PurposeTerms};
+    use crate::domain::partner::{Allowance, ClaimTerms, Contract, PartnerKind, PurposeTerms};
     use crate::domain::policy::{authorise_claim, authorise_presentation};
     use crate::domain::presentation::Holder;
     use crate::domain::question::{CoverageEdition, Role};
@@ -160,6 +160,7 @@ mod tests {
                 quota_per_hour: 1,
                 quota_per_day: 1,
             },
+            claims: ClaimTerms::usual(kind_for(purpose)),
             starts_at: Timestamp::MIN,
             ends_at: Timestamp::MAX,
             contact: String::new(),

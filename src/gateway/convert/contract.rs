@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use super::response::moment_message;
 use super::words::WireSet;
 use crate::admission::{LimitLevel, LimitWindow};
-use crate::domain::partner::{Contract, PurposeTerms};
+use crate::domain::partner::{ClaimTerms, Contract, PurposeTerms};
 use crate::domain::policy::POLICY_VERSION;
 use crate::gateway::proto;
+use crate::verification::ports::ClaimLevel;
 
 /// Converts a contract.
 pub(in crate::gateway) fn contract_message(
@@ -27,6 +28,13 @@ pub(in crate::gateway) fn contract_message(
         ends_at: Some(moment_message(contract.ends_at)),
         certificate_expires_at: Some(moment_message(certificate_expires_at)),
         policy_version: POLICY_VERSION.to_owned(),
+        claims: Some(proto::ClaimTerms {
+            subjects_max: contract.claims.subjects_max,
+            window: Some(prost_types::Duration {
+                seconds: i64::from(contract.claims.window_hours) * 3_600,
+                nanos: 0,
+            }),
+        }),
     }
 }
 
@@ -70,6 +78,21 @@ pub(in crate::gateway) fn limits_message(
         message.limits.push(limit_message(level, kind, window_seconds));
     }
     message
+}
+
+/// Converts what is left for claims. `is_suspended`: by a record; the tripwire that has just tripped says so itself.
+pub(in crate::gateway) fn claims_message(
+    terms: &ClaimTerms,
+    level: ClaimLevel,
+    is_suspended: bool,
+) -> proto::ClaimLevel {
+    proto::ClaimLevel {
+        subjects_max: terms.subjects_max,
+        subjects_left: u32::try_from(level.remaining).unwrap_or(u32::MAX),
+        reset_after: duration_message(level.reset_after),
+        slowed: level.is_slowed,
+        suspended: is_suspended || level.is_stopped,
+    }
 }
 
 fn used_of(level: &LimitLevel) -> (u32, u32) {

@@ -10,7 +10,7 @@ mod words;
 
 pub use change::change_message;
 pub(super) use change::{ChangeRules, ParsedChange, acknowledgement, parse_change, rejection};
-pub(super) use contract::{contract_message, limits_message};
+pub(super) use contract::{claims_message, contract_message, limits_message};
 pub(super) use receipt::{parse_receipt_request, receipt_message};
 pub(super) use request::{FieldFault, RequestFault, RequestRules, parse_request};
 pub(super) use response::answer_message;

@@ -144,6 +144,7 @@ pub(in crate::gateway) fn note(log: &dyn RefusalLog, call: &CallContext, refusal
         | Refusal::RequestIdSpent(_)
         | Refusal::ScannerNotAccepted
         | Refusal::Wallet(_)
+        | Refusal::SubjectsSpent { .. }
         | Refusal::Variation { .. } => true,
         Refusal::Overloaded
         | Refusal::Draining

@@ -48,6 +48,7 @@ fn standing_rows() -> Vec<Row> {
         row(Standing::CertificateNotAccepted, Code::Unauthenticated, "CERTIFICATE_NOT_ACCEPTED"),
         row(Standing::ContractNotInForce, Code::PermissionDenied, "CONTRACT_NOT_IN_FORCE"),
         row(Standing::Suspended, Code::PermissionDenied, "PARTNER_SUSPENDED"),
+        row(Standing::ClaimsSuspended, Code::PermissionDenied, "CLAIMS_SUSPENDED"),
         // Nobody is refused for being active; were it to happen, it must not read as our fault or the request's.
         row(Standing::Active, Code::PermissionDenied, "PARTNER_SUSPENDED"),
     ]
@@ -123,6 +124,15 @@ fn limit_rows() -> Vec<Row> {
             Code::ResourceExhausted,
             "QUESTION_VARIATION_EXCEEDED",
             variation,
+        ),
+        Row(
+            Refusal::SubjectsSpent { subjects_max: 7, window_hours: 24, retry_after: LATER },
+            Code::ResourceExhausted,
+            "SUBJECT_BUDGET_EXCEEDED",
+            Carries {
+                quota: Some(["subjects", "7 different licence numbers in 24 h"].map(str::to_owned)),
+                ..retry(LATER)
+            },
         ),
     ]
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::admission::standing::{StandingFollower as _, StandingWord};
 use crate::config::partner::{PartnerFile, render};
-use crate::domain::partner::{Allowance, PartnerKind};
+use crate::domain::partner::{Allowance, ClaimTerms, PartnerKind};
 use crate::domain::standing::{RecordedState, StandingChange, StandingOf};
 use crate::domain::time::Clock;
 use crate::identity::Connection;
@@ -99,6 +99,7 @@ fn contract(id: &str, identities: &[PeerName]) -> PartnerFile {
             quota_per_hour: 1,
             quota_per_day: 1,
         },
+        claims: ClaimTerms::usual(PartnerKind::Rental),
         starts_at: "2025-12-31T16:00:00Z".parse().unwrap(),
         ends_at: "2027-12-31T16:00:00Z".parse().unwrap(),
         contact: "x".into(),
@@ -229,6 +230,38 @@ fn an_open_connection_does_not_change_hands() {
     assert_eq!(known.standing(&house.roster, now()), Standing::NotListed);
     assert_eq!(unknown.standing(&house.roster, now()), Standing::Active, "a contract came into being");
     assert_eq!(unknown.contract(&house.roster).unwrap().partner.as_str(), "two");
+}
+
+/// Goal: claims alone can be suspended, on an open connection, by either record; and when they were let go is known.
+#[test]
+fn suspended_claims_leave_the_partner_in_good_standing() {
+    let house = House::with(&[contract("one", &[uri("a")])]);
+    let connection = house.connection(&peer(&["a"], 7));
+    let shared =
+        Arc::new(SharedBook::new(Duration::from_secs(2), Arc::new(SetClock::at("2026-11-22T00:00:00Z"))));
+    let claims: StandingOf = "one.claims".parse().unwrap();
+    let says = |state, at| StandingChange {
+        of: claims.clone(),
+        state,
+        reason: "test".to_owned(),
+        by: "op".to_owned(),
+        at: now() + jiff::SignedDuration::from_secs(at),
+    };
+    let both =
+        || [connection.standing(&house.roster, now()), connection.standing_to_claim(&house.roster, now())];
+    assert_eq!(both(), [Standing::Active; 2]);
+    house.book.put(says(RecordedState::Suspended, 1)).unwrap();
+    assert_eq!(both(), [Standing::Active, Standing::ClaimsSuspended]);
+    assert_eq!(house.roster.claims_let_go_at(&"one".parse().unwrap()), None);
+    house.book.put(says(RecordedState::Active, 2)).unwrap();
+    assert_eq!(both(), [Standing::Active; 2]);
+    shared.told(vec![StandingWord { seq: 1, change: says(RecordedState::Suspended, 3) }]);
+    house.roster.share(Arc::clone(&shared));
+    assert!(house.roster.are_claims_suspended(&"one".parse().unwrap()), "the stricter of both");
+    assert_eq!(both(), [Standing::NotKnown; 2], "what is not known is no good standing");
+    shared.told(vec![StandingWord { seq: 2, change: says(RecordedState::Active, 4) }]);
+    let let_go_at = now() + jiff::SignedDuration::from_secs(4);
+    assert_eq!(house.roster.claims_let_go_at(&"one".parse().unwrap()), Some(let_go_at), "the latest word");
 }
 
 #[test]

@@ -4,12 +4,13 @@
 //! against its keys), `reading` (a look-up is one statement on one server), `writing` and `plan` (a batch is one
 //! transaction), `intake` (so is a batch of the authority's changes), `look_ups` (the index over the logs), `book` (what drivers showed,
 //! agreed to and took back), `tail` (how every other replica hears of it), `standing` (who may call, told by the same tail), `clock`
-//! (how far this machine's is off), `server` (when a new epoch begins).
+//! (how far this machine's is off), `claims` (who was claimed, told among replicas), `server` (when a new epoch begins).
 //!
 //! Every statement of a look-up or an import names its partition, so that it can be sent to one server of several. Those of the
 //! intake name all partitions of a batch, to make a handful of round trips.
 
 mod book;
+mod claims;
 mod clock;
 mod connection;
 mod feed;

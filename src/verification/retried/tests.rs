@@ -13,7 +13,7 @@ use crate::domain::disclosure::{Field, FieldSet};
 use crate::domain::licence::{
     Change, ChangeKind, DocumentKind, FullName, History, LicenceNumber, NumberRules, Stops, VehicleClass,
 };
-use crate::domain::partner::{Allowance, Contract, PartnerKind, PurposeTerms};
+use crate::domain::partner::{Allowance, ClaimTerms, Contract, PartnerKind, PurposeTerms};
 use crate::domain::policy::AuthoriseRefusal;
 use crate::domain::question::{Purpose, Question};
 use crate::domain::rules::Rules;
@@ -158,7 +158,8 @@ fn house() -> House {
         share_codes: Arc::clone(&elsewhere) as _,
         redemptions: Arc::clone(&elsewhere) as _,
         consents: Arc::clone(&elsewhere) as _,
-        guesses: elsewhere,
+        guesses: Arc::clone(&elsewhere) as _,
+        claims: elsewhere,
         pseudonyms: Arc::new(Names),
         facts: Arc::clone(&registry) as _,
         quotas: Arc::clone(&limits) as _,
@@ -207,6 +208,7 @@ fn contract() -> Contract {
             quota_per_hour: 1_000,
             quota_per_day: 1_000,
         },
+        claims: ClaimTerms::usual(PartnerKind::Rental),
         starts_at: Timestamp::MIN,
         ends_at: Timestamp::MAX,
         contact: String::new(),

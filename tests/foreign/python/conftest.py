@@ -12,6 +12,7 @@ import deployment as d  # noqa: E402
 
 #: The shared gateway's partners are not held back; limits have deployments of their own.
 PLENTY = dict(rate_per_second=100_000, burst=10_000, in_flight_max=1_000, connections_max=2_000)
+MISSES_FREELY = dict(subjects_max=100_000, slow_unconfirmed=1_000_000, suspend_unconfirmed=1_000_000)
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,7 @@ def gateway(tmp_path_factory, redis):
     house.configure(lambda config: config.update(bounds={"connections_per_address_max": 2_000}))
     for partner in sorted((house.folder / "partners").glob("*.toml")):
         house.contract(partner.stem, lambda document: document["allowance"].update(PLENTY))
+        house.contract(partner.stem, lambda document: document.setdefault("claims", {}).update(MISSES_FREELY))
     house.serve()
     yield house
     assert house.stop() == 0, "a stop by SIGTERM is a clean one"

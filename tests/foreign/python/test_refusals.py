@@ -4,6 +4,7 @@ import grpc
 import pytest
 
 import asks
+import shows
 from drivers import ALL, Driver, check_character, driver, number_of
 from drivegate.v1 import answer_pb2 as a
 from drivegate.v1 import question_pb2 as q
@@ -151,6 +152,34 @@ def test_one_accident_per_case_plus_one_correction(house):
     case.insurance_claim.occurred_at.CopyFrom(asks.at(asks.days(-12)))
     found = refused(insurer.Verify, case)
     assert_refused(found, grpc.StatusCode.RESOURCE_EXHAUSTED, "QUESTION_VARIATION_EXCEEDED")
+
+
+def narrow(house, **terms):
+    house.contract("rental-demo", lambda document: document["claims"].update(terms))
+    house.serve()
+    return house.partner("rental-demo")
+
+
+def test_one_number_more_than_the_contract_allows_is_refused_and_a_known_one_is_not(house):
+    desk = narrow(house, subjects_max=2)
+    for row in ("1", "6"):
+        desk.Verify(asks.rental(driver(row)), timeout=5)
+    for stranger in (driver("2"), driver("29-no-such-number")):
+        found = refused(desk.Verify, asks.rental(stranger))
+        assert_refused(found, grpc.StatusCode.RESOURCE_EXHAUSTED, "SUBJECT_BUDGET_EXCEEDED")
+        assert found.retry_seconds and 0 < found.retry_seconds <= 24 * 3600
+    assert desk.Verify(asks.rental(driver("6")), timeout=5).decision == a.DECISION_QUALIFIED
+    claims = desk.GetLimits(v.GetLimitsRequest(), timeout=5).claims
+    assert (claims.subjects_max, claims.subjects_left, claims.suspended) == (2, 0, False)
+
+
+def test_too_many_unconfirmed_claims_suspend_claims_and_not_presentations(house):
+    desk = narrow(house, slow_unconfirmed=2, suspend_unconfirmed=2, suspend_percent=100)
+    for _ in range(2):
+        desk.Verify(asks.rental(NORMAL.renamed("不对")), timeout=5)
+    assert_refused(refused(desk.Verify, asks.rental(NORMAL)), DENIED, "CLAIMS_SUSPENDED")
+    shown = shows.qr(house.wallet("wallet-demo"), NORMAL)
+    assert desk.Verify(shows.rental(NORMAL, shown.token), timeout=5).decision == a.DECISION_QUALIFIED
 
 
 def test_a_real_looking_number_is_accepted_and_simply_not_confirmed(rental_desk):

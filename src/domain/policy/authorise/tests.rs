@@ -5,7 +5,7 @@ use jiff::civil::date;
 use super::*;
 use crate::domain::disclosure::Field;
 use crate::domain::licence::{DocumentKind, FullName, LicenceNumber, NumberRules};
-use crate::domain::partner::{Allowance, PartnerKind};
+use crate::domain::partner::{Allowance, ClaimTerms, PartnerKind};
 use crate::domain::question::CoverageEdition;
 use crate::domain::time::start_of;
 
@@ -41,6 +41,7 @@ fn greedy(kind: PartnerKind) -> Contract {
             quota_per_hour: 1,
             quota_per_day: 1,
         },
+        claims: ClaimTerms::usual(kind),
         starts_at: Timestamp::MIN,
         ends_at: Timestamp::MAX,
         contact: String::new(),

@@ -1,0 +1,332 @@
+//! The bounds on claims, behind the port of verification: how many people a partner may claim to know, and the tripwire for those who
+//! guess.
+//!
+//! Everything is in this process: no claim ever waits for another one's store. [`ClaimLimits::exchange_with`] tells the other replicas
+//! once a second, and what the log holds from before the start is handed to [`ClaimLimits::recall`].
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::partners::{PerPartner, locked};
+use super::subjects::{Admitted, SubjectMark, Subjects};
+use super::tripwire::{Pace, Tripwire};
+use crate::admission::claims::{ClaimNews, ClaimsUnshared, MarkNews, SharedClaims, TallyNews};
+use crate::domain::partner::{ClaimTerms, PartnerId};
+use crate::domain::subject::{NumberPseudonym, SubjectId};
+use crate::domain::time::Clock;
+use crate::verification::ports::{Admission, ClaimLevel, ClaimRefused, ClaimWatch};
+
+/// The claims of every partner. Keyed by authenticated partner only.
+pub struct ClaimLimits {
+    clock: Arc<dyn Clock>,
+    /// There are other replicas to be told.
+    shares: bool,
+    partners: PerPartner<Mutex<Claims>>,
+    /// Up to where the others' news are known.
+    heard: Mutex<u64>,
+    unconfirmed: AtomicU64,
+}
+
+/// A claim that was answered before the start, as the log tells it.
+#[derive(Clone, Debug)]
+pub struct PastClaim {
+    /// Who claimed.
+    pub partner: PartnerId,
+    /// When.
+    pub at: Timestamp,
+    /// Whom: the subject's id, or for a number nobody had its pseudonym. `None`: the other replicas know already.
+    pub about: Option<[u8; 16]>,
+    /// It came to nothing.
+    pub unconfirmed: bool,
+}
+
+/// A partner whose tripwire is not at rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarmed {
+    /// Whose.
+    pub partner: PartnerId,
+    /// Claims are not answered any more; else they are slowed.
+    pub is_tripped: bool,
+    /// Unconfirmed claims counted, everywhere.
+    pub unconfirmed: u64,
+    /// Different numbers claimed in the window.
+    pub subjects: u64,
+}
+
+struct Claims {
+    terms: ClaimTerms,
+    subjects: Subjects,
+    tripwire: Tripwire,
+    /// The operator's last word that let the partner claim again.
+    let_go_at: Option<Timestamp>,
+}
+
+impl ClaimLimits {
+    /// Makes bounds without any partner; each appears with its first claim.
+    pub fn new(clock: Arc<dyn Clock>, shares: bool) -> Self {
+        Self {
+            clock,
+            shares,
+            partners: PerPartner::new(),
+            heard: Mutex::default(),
+            unconfirmed: AtomicU64::new(0),
+        }
+    }
+
+    /// Forgets partners `keep` does not want: called after contracts were reloaded.
+    pub fn retain(&self, keep: impl Fn(&PartnerId) -> bool) {
+        self.partners.retain(keep);
+    }
+
+    /// Makes room for a partner of the contracts: what other replicas say of a partner that is not known here would be lost.
+    pub fn introduce(&self, partner: &PartnerId, terms: &ClaimTerms) {
+        let before = self.partners.find(partner).map(|claims| locked(&claims).terms.window_hours);
+        self.with(partner, terms, |claims| claims.terms = *terms);
+        if before != Some(terms.window_hours) {
+            // What was heard so far was not kept for it, or for another window.
+            *locked(&self.heard) = 0;
+        }
+    }
+
+    /// Takes in what the log holds of claims answered before the start. `let_go_at` says when the partner was last let claim again.
+    pub fn recall(&self, terms: &ClaimTerms, let_go_at: Option<Timestamp>, past: &PastClaim) {
+        self.with(&past.partner, terms, |claims| {
+            claims.let_go(let_go_at);
+            let before = claims.subjects.count();
+            if let Some(about) = past.about {
+                claims.subjects.recall(SubjectMark::of(about), past.at);
+            }
+            if past.at >= claims.tripwire.since() {
+                claims.tripwire.count(u64::from(past.unconfirmed));
+            } else {
+                claims.tripwire.leave_out(claims.subjects.count() - before);
+            }
+        });
+    }
+
+    /// Counts anew for a partner whom the operator let claim again after the last time this was called.
+    pub fn let_go(&self, partner: &PartnerId, terms: &ClaimTerms, let_go_at: Timestamp) {
+        self.with(partner, terms, |claims| claims.let_go(Some(let_go_at)));
+    }
+
+    /// Counts the unconfirmed claims of all partners since the start.
+    pub fn unconfirmed_count(&self) -> u64 {
+        self.unconfirmed.load(Ordering::Relaxed)
+    }
+
+    /// Lists the partners whose claims are slowed or stopped here, by what was counted.
+    pub fn alarmed(&self) -> Vec<Alarmed> {
+        let now = self.clock.now();
+        let judged = self.partners.all().into_iter().filter_map(|(partner, claims)| {
+            let mut claims = locked(&claims);
+            let terms = claims.terms;
+            claims.roll(&terms, now);
+            let is_tripped = match claims.pace() {
+                Pace::Free => return None,
+                Pace::Slowed(_) => false,
+                Pace::Tripped => true,
+            };
+            let (unconfirmed, subjects) = (claims.tripwire.unconfirmed(), claims.subjects.count());
+            Some(Alarmed { partner, is_tripped, unconfirmed, subjects })
+        });
+        let mut alarmed: Vec<_> = judged.collect();
+        alarmed.sort_by(|one, other| one.partner.cmp(&other.partner));
+        alarmed
+    }
+
+    /// Tells the other replicas what is new here, and takes in what is new there. Not on the way of any request.
+    ///
+    /// # Errors
+    /// [`ClaimsUnshared`]: what is new here is told the next time.
+    pub async fn exchange_with(&self, others: &dyn SharedClaims) -> Result<(), ClaimsUnshared> {
+        let news = self.news();
+        let after = *locked(&self.heard);
+        match others.exchange(news.clone(), self.clock.now(), after).await {
+            Ok(heard) => {
+                self.take_in(&heard.news);
+                *locked(&self.heard) = heard.up_to;
+                Ok(())
+            }
+            Err(unshared) => {
+                self.put_back(news.marks);
+                Err(unshared)
+            }
+        }
+    }
+
+    fn news(&self) -> ClaimNews {
+        let now = self.clock.now();
+        let mut news = ClaimNews::default();
+        for (partner, claims) in self.partners.all() {
+            let mut claims = locked(&claims);
+            let terms = claims.terms;
+            claims.roll(&terms, now);
+            let (window_began, marks) = claims.subjects.take_untold();
+            news.marks.extend(marks.into_iter().map(|mark| MarkNews {
+                partner: partner.clone(),
+                window_began,
+                mark: mark.0,
+            }));
+            let (since, unconfirmed) = (claims.tripwire.since(), claims.tripwire.here());
+            if unconfirmed > 0 {
+                news.tallies.push(TallyNews { partner, since, unconfirmed });
+            }
+        }
+        news
+    }
+
+    fn take_in(&self, news: &ClaimNews) {
+        let now = self.clock.now();
+        for MarkNews { partner, window_began, mark } in &news.marks {
+            if let Some(claims) = self.partners.find(partner) {
+                let mut claims = locked(&claims);
+                let terms = claims.terms;
+                claims.roll(&terms, now);
+                claims.subjects.learn(SubjectMark(*mark), *window_began);
+            }
+        }
+        let mut elsewhere: HashMap<(&PartnerId, Timestamp), u64> = HashMap::new();
+        for TallyNews { partner, since, unconfirmed } in &news.tallies {
+            *elsewhere.entry((partner, *since)).or_default() += unconfirmed;
+        }
+        for ((partner, since), unconfirmed) in elsewhere {
+            if let Some(claims) = self.partners.find(partner) {
+                let mut claims = locked(&claims);
+                let terms = claims.terms;
+                claims.roll(&terms, now);
+                claims.tripwire.learn(since, unconfirmed);
+            }
+        }
+    }
+
+    fn put_back(&self, marks: Vec<MarkNews>) {
+        let mut by_window: HashMap<(PartnerId, Timestamp), Vec<SubjectMark>> = HashMap::new();
+        for MarkNews { partner, window_began, mark } in marks {
+            by_window.entry((partner, window_began)).or_default().push(SubjectMark(mark));
+        }
+        for ((partner, window_began), marks) in by_window {
+            if let Some(claims) = self.partners.find(&partner) {
+                locked(&claims).subjects.put_back(window_began, marks);
+            }
+        }
+    }
+
+    /// Works on a partner's claims, in the window now open.
+    fn with<R>(&self, partner: &PartnerId, terms: &ClaimTerms, work: impl FnOnce(&mut Claims) -> R) -> R {
+        let now = self.clock.now();
+        let claims = self.partners.find_or(partner, || Mutex::new(Claims::new(*terms, now, self.shares)));
+        let mut claims = locked(&claims);
+        claims.roll(terms, now);
+        work(&mut claims)
+    }
+}
+
+impl Claims {
+    fn new(terms: ClaimTerms, now: Timestamp, shares: bool) -> Self {
+        let subjects = Subjects::new(terms.window_hours, now, shares);
+        let tripwire = Tripwire::new(subjects.window().starts_at, 0);
+        Self { terms, subjects, tripwire, let_go_at: None }
+    }
+
+    /// Follows the contract and the clock: a new window counts anew.
+    fn roll(&mut self, terms: &ClaimTerms, now: Timestamp) {
+        self.terms = *terms;
+        if self.subjects.roll(terms.window_hours, now) {
+            self.tripwire = Tripwire::new(self.subjects.window().starts_at, 0);
+        }
+    }
+
+    /// Counts anew from the operator's word on, once.
+    fn let_go(&mut self, at: Option<Timestamp>) {
+        if at > self.let_go_at {
+            self.let_go_at = at;
+            if let Some(at) = at.filter(|at| *at > self.subjects.window().starts_at) {
+                self.tripwire = Tripwire::new(at, self.subjects.count());
+            }
+        }
+    }
+
+    fn pace(&mut self) -> Pace {
+        self.tripwire.pace(&self.terms, self.subjects.count())
+    }
+
+    fn spent(&self, now: Timestamp) -> ClaimRefused {
+        ClaimRefused::SubjectsSpent {
+            subjects_max: self.terms.subjects_max,
+            window_hours: self.terms.window_hours,
+            retry_after: self.left_at(now),
+        }
+    }
+
+    fn left_at(&self, now: Timestamp) -> Duration {
+        self.subjects.window().ends_at.duration_since(now).max(SignedDuration::ZERO).unsigned_abs()
+    }
+}
+
+impl ClaimWatch for ClaimLimits {
+    fn pace(&self, partner: &PartnerId, terms: &ClaimTerms) -> Result<Duration, ClaimRefused> {
+        self.with(partner, terms, |claims| match claims.pace() {
+            Pace::Free => Ok(Duration::ZERO),
+            Pace::Slowed(wait) => Ok(wait),
+            Pace::Tripped => Err(ClaimRefused::Stopped),
+        })
+    }
+
+    fn admit(
+        &self,
+        partner: &PartnerId,
+        terms: &ClaimTerms,
+        number: NumberPseudonym,
+    ) -> Result<Admission, ClaimRefused> {
+        let now = self.clock.now();
+        self.with(partner, terms, |claims| {
+            if claims.pace() == Pace::Tripped {
+                return Err(ClaimRefused::Stopped);
+            }
+            match claims.subjects.admit(number.into(), terms.subjects_max) {
+                Admitted::Yes => Ok(Admission::Known),
+                Admitted::IfNameless => Ok(Admission::IfRecalled),
+                Admitted::No => Err(claims.spent(now)),
+            }
+        })
+    }
+
+    fn found(
+        &self,
+        partner: &PartnerId,
+        terms: &ClaimTerms,
+        number: NumberPseudonym,
+        subject: &SubjectId,
+    ) -> bool {
+        self.with(partner, terms, |claims| {
+            claims.subjects.name(number.into(), SubjectMark::of(*subject.as_bytes()))
+        })
+    }
+
+    fn spent(&self, partner: &PartnerId, terms: &ClaimTerms) -> ClaimRefused {
+        let now = self.clock.now();
+        self.with(partner, terms, |claims| claims.spent(now))
+    }
+
+    fn unconfirmed(&self, partner: &PartnerId, terms: &ClaimTerms) {
+        self.unconfirmed.fetch_add(1, Ordering::Relaxed);
+        self.with(partner, terms, |claims| claims.tripwire.count(1));
+    }
+
+    fn level(&self, partner: &PartnerId, terms: &ClaimTerms) -> ClaimLevel {
+        let now = self.clock.now();
+        self.with(partner, terms, |claims| ClaimLevel {
+            remaining: u64::from(terms.subjects_max).saturating_sub(claims.subjects.count()),
+            reset_after: claims.left_at(now),
+            is_slowed: matches!(claims.pace(), Pace::Slowed(_)),
+            is_stopped: claims.pace() == Pace::Tripped,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

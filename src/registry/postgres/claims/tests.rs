@@ -1,0 +1,42 @@
+//! News about claims through a real PostgreSQL.
+
+use super::super::testing;
+use super::super::tests::{keys, open};
+use super::*;
+use crate::registry::store::wait;
+
+fn news(marks: std::ops::Range<u64>, window_began: Timestamp, unconfirmed: u64) -> ClaimNews {
+    let partner: PartnerId = "rental-demo".parse().unwrap();
+    let mark = |mark: u64| MarkNews { partner: partner.clone(), window_began, mark: mark.reverse_bits() };
+    let tally = TallyNews { partner: partner.clone(), since: window_began, unconfirmed };
+    ClaimNews { marks: marks.map(mark).collect(), tallies: vec![tally] }
+}
+
+/// Goal: every replica hears of every number claimed once, in pages, and of the others' counts; what is over is forgotten.
+#[test]
+fn what_one_replica_leaves_the_others_hear_once() {
+    let store = open(&testing::shared().database(), 4, &keys());
+    let (one, two) = (store.claims_of("one"), store.claims_of("two"));
+    let now: Timestamp = "2026-11-22T04:00:00Z".parse().unwrap();
+    let began: Timestamp = "2026-11-21T16:00:00Z".parse().unwrap();
+    let count = 40_500;
+    let own = wait(one.exchange(news(0..count, began, 3), now, 0)).unwrap();
+    assert_eq!(own.news.tallies, [], "not our own");
+    let heard = wait(two.exchange(news(count - 10..count + 5, began, 4), now, 0)).unwrap();
+    let mut marks: Vec<u64> = heard.news.marks.iter().map(|news| news.mark.reverse_bits()).collect();
+    marks.sort_unstable();
+    assert_eq!(marks, (0..count + 5).collect::<Vec<_>>(), "each once, ours included");
+    assert_eq!(heard.news.tallies, news(0..0, began, 3).tallies);
+    let late = wait(one.exchange(ClaimNews::default(), now, own.up_to)).unwrap();
+    assert_eq!((late.news.marks.len(), late.up_to), (5, heard.up_to));
+    assert_eq!(late.news.tallies[0].unconfirmed, 4);
+    let again = wait(one.exchange(news(0..3, began, 2), now, late.up_to)).unwrap();
+    assert_eq!(again.news.marks, [], "what was left twice is heard once");
+    assert_eq!(wait(two.exchange(ClaimNews::default(), now, 0)).unwrap().news.tallies[0].unconfirmed, 3);
+    // After a restore the head lies lower than what was heard: all is heard anew.
+    assert_eq!(wait(one.exchange(ClaimNews::default(), now, 1 << 40)).unwrap().news.marks.len(), 40_505);
+
+    let tomorrow = now + jiff::SignedDuration::from_hours(24);
+    let left = wait(one.exchange(news(7..8, tomorrow, 1), tomorrow, 0)).unwrap().news;
+    assert_eq!((left.marks.len(), left.tallies), (1, vec![]), "yesterday's is gone");
+}
