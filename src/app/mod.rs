@@ -18,6 +18,7 @@ mod logs;
 mod monitor;
 mod names;
 mod operator;
+mod overload;
 mod probe;
 mod process;
 mod registry;

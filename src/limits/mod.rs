@@ -1,9 +1,11 @@
-//! Adapter: rates, places in flight, quotas, question variation and guessed share codes, kept in this process.
+//! Adapter: rates, places in flight, quotas, question variation and guessed share codes, kept in this process,
+//! and the line in front of the registry.
 //!
 //! May know: `domain`, the ports of `admission` and `verification`. Must not know: other adapters, config, gRPC.
 
 mod guesses;
 mod keyed;
+mod line;
 mod local;
 mod partners;
 mod places;
@@ -15,4 +17,5 @@ mod request_ids;
 mod testing;
 mod windows;
 
+pub use line::{ClassStats, LineOptions, LineStats, RegistryLine};
 pub use local::{LimitOptions, LocalLimits};

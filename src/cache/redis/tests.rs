@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use super::seal::Sealer;
 use super::{CodecFault, RecordCodec, RedisLevel, RedisOptions, RedisSecrets, SealingKey};
-use crate::cache::testing::{Notes, RealClock, ScriptedSource, at, number, record, subject, within};
+use crate::cache::RegistryAccess;
+use crate::cache::testing::{CLAIM, Notes, RealClock, ScriptedSource, at, number, record, subject, within};
 use crate::cache::{
     BreakerState, CacheObserver, CacheOptions, FactCache, FreshnessOptions, RedisFault, SlotTable,
     StaleCause, Watermark,
@@ -21,8 +22,7 @@ use crate::cache::{
 use crate::domain::licence::Record;
 use crate::domain::time::Clock as _;
 use crate::verification::ports::{
-    ChangeObserver as _, Fact, FactSource, Facts as _, LookUpError, NotShared, RecordSource, RequestName,
-    SharedNotes, Soon,
+    ChangeObserver as _, Fact, FactSource, Facts as _, LookUpError, NotShared, RequestName, SharedNotes, Soon,
 };
 
 /// The deadline of every question here; an answer that waits for Redis longer than half of it would come too late.
@@ -151,7 +151,7 @@ impl Replica {
             &Handle::current(),
         );
         let facts = FactCache::new(
-            Arc::clone(source) as Arc<dyn RecordSource>,
+            RegistryAccess::free(Arc::clone(source) as _),
             Arc::clone(&freshness),
             Some(redis.unwrap()),
             CacheOptions::default(),
@@ -181,7 +181,7 @@ impl Replica {
 
     async fn ask(&self, n: u64) -> Fact {
         let began = RealClock.since_boot();
-        let fact = self.facts.look_up(number(n), None, within(DEADLINE)).wait().await.unwrap();
+        let fact = self.facts.look_up(number(n), None, within(DEADLINE), CLAIM).wait().await.unwrap();
         assert!(RealClock.since_boot() - began < DEADLINE, "within the caller's deadline");
         fact
     }
@@ -237,7 +237,7 @@ async fn what_one_replica_read_another_finds_in_redis() {
     assert_eq!(fact.record.unwrap().subject, subject(1));
     let unknown = other.ask(2).await;
     assert_eq!((unknown.record.is_none(), unknown.source), (true, FactSource::Redis));
-    assert!(matches!(other.facts.look_up(number(1), None, within(DEADLINE)), Soon::Now(Ok(_))));
+    assert!(matches!(other.facts.look_up(number(1), None, within(DEADLINE), CLAIM), Soon::Now(Ok(_))));
     assert_eq!(source.read_count(), reads);
     assert!(!other.saw(RedisFault::Unsealable));
 }
@@ -482,7 +482,7 @@ async fn a_registry_that_is_away_is_not_hidden_by_redis_longer_than_facts_are_us
     source.fail_with(Some(LookUpError::RegistryUnavailable));
     assert_eq!(replica.ask(0).await.source, FactSource::Redis, "known to be current");
     replica.freshness.changed(&subject(0), &[number(0)], source.put(0, 4));
-    let failed = replica.facts.look_up(number(0), None, within(DEADLINE)).wait().await;
+    let failed = replica.facts.look_up(number(0), None, within(DEADLINE), CLAIM).wait().await;
     assert_eq!(failed.unwrap_err(), LookUpError::RegistryUnavailable, "never an old fact");
 }
 
