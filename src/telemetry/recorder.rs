@@ -373,6 +373,7 @@ mod tests {
         let metrics = Metrics::new("sandbox").unwrap();
         metrics.request(Method::Other, None, OutcomeLabel::Failed, Duration::ZERO);
         metrics.cache(CacheLevel::Redis, CacheResult::Stale);
+        metrics.line_refused(ClassLabel::Claim, LineCause::Late, 1);
         let text = metrics.text().unwrap();
         let help = text.lines().filter(|line| line.starts_with("# HELP drivegate_")).count();
         assert_eq!(help, super::super::metrics::DEFINITIONS.len());

@@ -230,10 +230,13 @@ mod tests {
         calls.truncate(OPEN_MIN - 1);
         assert!(load.may_read() && load.is_busy());
         calls.clear();
+        load.came_late_by(Duration::from_millis(1));
+        let left = load.stats().open_max;
+        assert!(left < OPEN_MIN + OPEN_MIN / 4, "{left}");
         for _ in 0..1_000 {
             load.came_late_by(Duration::from_millis(1));
         }
-        assert_eq!(load.stats().open_max, OPEN_MIN, "a bound that is not reached is not raised");
+        assert_eq!(load.stats().open_max, left, "a bound that is not reached is not raised");
         let calls: Vec<_> = (0..5_000).map(|_| load.begin()).collect();
         for _ in 0..60 {
             load.came_late_by(Duration::from_millis(1));
