@@ -110,7 +110,6 @@ fn an_answer_that_could_not_be_handed_over_in_time_does_not_leave() {
             tokio::spawn(async move {
                 let mut opened = Some(opened);
                 std::future::poll_fn(move |context| {
-                    use std::future::Future as _;
                     if let Some(waits) = &mut opened
                         && std::pin::Pin::new(waits).poll(context).is_ready()
                     {
