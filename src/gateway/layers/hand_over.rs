@@ -1,8 +1,9 @@
 //! The age of an answer, looked at when it is handed over to the connection.
 //!
-//! Between the record and the wire an answer may wait: for the floor, and for a partner whose window is closed. The connection asks
-//! for the message when it can send some of it, and that is when it is held to the freshness bound. What grew too old is not sent: the
-//! call ends with UNAVAILABLE behind headers without a message. What the connection has taken is the network's.
+//! Between the record and the wire an answer may wait, as for the floor. When the connection takes the message it is held to the
+//! freshness bound. What grew too old is not sent: the call ends with UNAVAILABLE behind headers without a message.
+//!
+//! Known limit: hyper takes one message ahead of the peer's window, so that behind a closed window it may still lie and leave later.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -124,7 +125,7 @@ mod tests {
         let (clock, told) = (Arc::new(SetClock(Mutex::new(BY))), Arc::default());
         assert_eq!(sent(answer(&clock, &told)).await, (b"qualified".to_vec(), None));
         assert_eq!(told.load(Ordering::SeqCst), 0);
-        // Made in time, and asked for too late: a window that was closed.
+        // Made in time, and asked for too late.
         let waiting = answer(&clock, &told);
         *clock.0.lock().unwrap() += Duration::from_nanos(1);
         assert_eq!(sent(waiting).await, (Vec::new(), Some("14".to_owned())));
