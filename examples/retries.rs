@@ -115,6 +115,7 @@ fn answer() -> Answer {
     let criteria =
         [CriterionKind::Subject, CriterionKind::Licence, CriterionKind::Class, CriterionKind::Period];
     Answer {
+        leaves_by: None,
         ruling: Ruling {
             decision: Decision::Qualified,
             criteria: criteria.into_iter().map(Criterion::met).collect(),

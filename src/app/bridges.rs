@@ -48,6 +48,8 @@ impl CacheObserver for MetricsBridge {
 
     fn failed(&self, error: &LookUpError) {
         let result = match error {
+            // It was not read at all: the line counts those.
+            LookUpError::Overloaded => return,
             LookUpError::DeadlineExceeded => RegistryRead::TimedOut,
             LookUpError::RegistryUnavailable
             | LookUpError::RecordUnreadable
@@ -57,6 +59,10 @@ impl CacheObserver for MetricsBridge {
             tracing::error!("a record of the registry cannot be read: damage, or another sealing key");
         }
         self.0.registry_read(result, None);
+    }
+
+    fn retried(&self, is_tried_again: bool) {
+        self.0.registry_retried(is_tried_again);
     }
 
     fn bypassed(&self, level: FactSource) {

@@ -20,6 +20,7 @@ use super::error::StartError;
 use super::intake::IntakeReporter;
 use super::monitor::Monitor;
 use super::operator::{GatewayOperator, ReplicaFacts};
+use super::overload::Overload;
 use super::probe::RegistryProbe;
 use super::redis::start_redis;
 use super::registry::Registry;
@@ -117,6 +118,7 @@ pub(super) struct Parts {
     pub(super) claims: Arc<ClaimLimits>,
     /// Where replicas tell each other about claims, where they do.
     pub(super) shared_claims: Option<Arc<dyn SharedClaims>>,
+    pub(super) overload: Overload,
     pub(super) retries: Arc<KeptAnswers>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) accepts_test_numbers: bool,
@@ -133,7 +135,8 @@ impl RunningGateway {
         let metrics = Metrics::new(config.environment.word())?;
         let tracer = start_tracer(config, &clock, &metrics, &background)?;
         let identity = Identity::open(identity_files(config), Arc::clone(&clock))?;
-        let opened = Registry::open(config, background.handle())?;
+        let overload = Overload::new(config, &clock);
+        let opened = Registry::open(config, overload.retries(), background.handle())?;
         let registry = opened.store();
         let bridge = Arc::new(MetricsBridge(Arc::clone(&metrics)));
         let slots = SlotTable::new(
@@ -152,7 +155,7 @@ impl RunningGateway {
         // One replica has nobody to ask, and its notes would be read by nobody.
         let others = redis.as_ref().filter(|_| opened.has_replicas()).map(RedisLevel::notes);
         let facts = FactCache::new(
-            Arc::clone(&registry) as _,
+            overload.before(&registry),
             Arc::clone(&slots),
             redis,
             cache_options(config),
@@ -246,6 +249,7 @@ impl RunningGateway {
             limits,
             claims,
             shared_claims,
+            overload,
             retries,
             metrics,
             accepts_test_numbers,
@@ -312,6 +316,7 @@ impl RunningGateway {
         };
         let (accept, incoming) = acceptor.split(core_count(config), &context);
         let drain = CancellationToken::new();
+        let loads: Vec<_> = incoming.iter().map(|incoming| Arc::clone(incoming.load())).collect();
         let cores = incoming
             .into_iter()
             .enumerate()
@@ -330,7 +335,7 @@ impl RunningGateway {
             None => None,
         };
         super::logs::submit(config, parts.tree.log(), &background, &background_stop)?;
-        let monitor = Monitor::new(Arc::clone(&parts), health_reporter, farewells, drain.clone());
+        let monitor = Monitor::new(Arc::clone(&parts), loads, health_reporter, farewells, drain.clone());
         background.spawn(monitor.run(background_stop.clone()));
         background.spawn(probe_registry(Arc::clone(&parts), background_stop.clone()));
         let claims = background.spawn(super::claims::keep(keeper, background_stop.clone()));
@@ -516,7 +521,11 @@ fn tree_options(config: &GatewayConfig) -> TreeOptions {
 }
 
 fn cache_options(config: &GatewayConfig) -> CacheOptions {
-    CacheOptions { bytes_max: (config.cache.in_process_mib as u64) << 20, ..CacheOptions::default() }
+    CacheOptions {
+        bytes_max: (config.cache.in_process_mib as u64) << 20,
+        bypass_places: config.cache.bypass_places,
+        ..CacheOptions::default()
+    }
 }
 
 /// Names the files identity is read from.
@@ -542,6 +551,7 @@ fn acceptor_options(config: &GatewayConfig) -> AcceptorOptions {
             max => Some(u32::try_from(max).unwrap_or(u32::MAX)),
         },
         handshakes_per_core_max: bounds.handshakes_per_core_max,
+        open_per_core_max: bounds.in_flight_max,
         ..AcceptorOptions::default()
     }
 }

@@ -19,6 +19,7 @@ mod logs;
 mod monitor;
 mod names;
 mod operator;
+mod overload;
 mod probe;
 mod process;
 mod redis;

@@ -11,11 +11,12 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::gateway::Parts;
+use super::overload::Told;
 use crate::admin::report::Condition;
 use crate::audit::{ClosedReason, JournalHealth, JournalStats, JournalStep};
 use crate::domain::partner::Standing;
 use crate::gateway::Farewells;
-use crate::identity::ReloadCounts;
+use crate::identity::{CoreLoad, ReloadCounts};
 use crate::telemetry::labels::{Expiring, JournalState, StandingLabel};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -24,10 +25,12 @@ const SERVICE: &str = "drivegate.v1.VerificationService";
 /// Watches the parts until it is told to stop.
 pub(super) struct Monitor {
     parts: Arc<Parts>,
+    loads: Vec<Arc<CoreLoad>>,
     health: HealthReporter,
     farewells: Arc<Farewells>,
     drain: CancellationToken,
     seen: Seen,
+    overload_told: Told,
 }
 
 /// What was counted up to the last look; metrics are told the rest.
@@ -44,11 +47,12 @@ impl Monitor {
     /// Builds the monitor.
     pub(super) fn new(
         parts: Arc<Parts>,
+        loads: Vec<Arc<CoreLoad>>,
         health: HealthReporter,
         farewells: Arc<Farewells>,
         drain: CancellationToken,
     ) -> Self {
-        Self { parts, health, farewells, drain, seen: Seen::default() }
+        Self { parts, loads, health, farewells, drain, seen: Seen::default(), overload_told: Told::default() }
     }
 
     /// Looks every second.
@@ -59,6 +63,8 @@ impl Monitor {
             self.follow_reloads();
             self.follow_journal();
             self.follow_tree();
+            let overload = &self.parts.overload;
+            overload.tell(&self.parts.metrics, &self.loads, &mut self.overload_told);
             let report = self.parts.health(self.drain.is_cancelled());
             let serving = report.is_ready();
             if told != Some(serving) {

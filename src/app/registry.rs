@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::error::StartError;
+use crate::admission::RetryBudget;
 use crate::admission::claims::SharedClaims;
 use crate::admission::standing::StandingRecords;
 use crate::audit::Journal;
@@ -62,7 +63,11 @@ pub(super) enum Registry {
 
 impl Registry {
     /// Opens it; makes it if there is none.
-    pub(super) fn open(config: &GatewayConfig, runtime: &Handle) -> Result<Self, StartError> {
+    pub(super) fn open(
+        config: &GatewayConfig,
+        retries: &Arc<RetryBudget>,
+        runtime: &Handle,
+    ) -> Result<Self, StartError> {
         let registry = &config.registry;
         let Some(postgres) = &registry.postgres else {
             let keys = RegistryKeys::load_or_create(&registry.keys, &registry.folder.join(STORE_FILE))?;
@@ -75,7 +80,11 @@ impl Registry {
             let look_ups = EmbeddedLookUps::open(&registry.folder)?;
             return Ok(Self::Embedded(Arc::new(opened), Arc::new(look_ups)));
         };
-        let options = postgres_options(postgres)?;
+        let options = PostgresOptions {
+            book_time_max: Duration::from_millis(config.bounds.call_ms_max),
+            retries: Arc::clone(retries),
+            ..postgres_options(postgres)?
+        };
         let keys = postgres_keys(&registry.keys, &options)?;
         let opening = PostgresRegistry::open(options, Arc::new(keys), runtime.clone());
         Ok(Self::Postgres(Arc::new(runtime.block_on(opening)?)))

@@ -13,14 +13,15 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::access::{AsOf, RegistryAccess, Whose};
 use super::flight::{Flights, Landing, Schedule};
 use super::in_process::{Held, InProcess};
 use super::{CacheObserver, CacheOptions, RedisLevel, SlotTable, StaleCause};
+use crate::admission::line::Place;
 use crate::domain::subject::NumberPseudonym;
 use crate::domain::time::Clock;
 use crate::verification::ports::{
-    Deadline, Fact, FactSource, Facts, Freshness as _, Later, LookUpError, Reading, RecordSource, Soon,
-    Usability,
+    Deadline, Fact, FactSource, Facts, Freshness as _, LookUpError, Soon, Turn, Usability,
 };
 
 /// Facts in process and in Redis over a registry.
@@ -33,7 +34,7 @@ pub struct FactCache {
 
 /// What loads need; they outlive the callers that started them.
 struct Levels {
-    source: Arc<dyn RecordSource>,
+    registry: RegistryAccess,
     freshness: Arc<SlotTable>,
     in_process: InProcess,
     redis: Option<RedisLevel>,
@@ -46,7 +47,7 @@ type Loaded = Result<(Held, FactSource), LookUpError>;
 impl FactCache {
     /// Builds the levels. The registry must already tell `freshness` of its changes. `runtime` takes over loads whose callers left.
     pub fn new(
-        source: Arc<dyn RecordSource>,
+        registry: RegistryAccess,
         freshness: Arc<SlotTable>,
         redis: Option<RedisLevel>,
         options: CacheOptions,
@@ -54,10 +55,10 @@ impl FactCache {
         observer: Arc<dyn CacheObserver>,
         runtime: Handle,
     ) -> Arc<Self> {
-        freshness.enter_epoch(source.epoch());
+        freshness.enter_epoch(registry.source.epoch());
         let in_process = InProcess::new(&options);
         Arc::new(Self {
-            levels: Arc::new(Levels { source, freshness, in_process, redis, clock, observer }),
+            levels: Arc::new(Levels { registry, freshness, in_process, redis, clock, observer }),
             flights: Flights::new(options.abandoned_loads_max, options.load_time_max, runtime),
             bypass: Semaphore::new(options.bypass_places),
             readings_max: options.readings_max.max(1),
@@ -79,12 +80,13 @@ impl FactCache {
         pseudonym: NumberPseudonym,
         max_age: Option<Duration>,
         deadline: Deadline,
+        whose: Whose,
     ) -> Result<Fact, LookUpError> {
         let remaining = deadline.since_boot.saturating_sub(self.levels.clock.since_boot());
         if remaining.is_zero() {
             return Err(LookUpError::DeadlineExceeded);
         }
-        tokio::time::timeout(remaining, self.load(pseudonym, max_age, deadline))
+        tokio::time::timeout(remaining, self.load(pseudonym, max_age, deadline, &whose))
             .await
             .unwrap_or(Err(LookUpError::DeadlineExceeded))
             .inspect_err(|error| self.levels.observer.failed(error))
@@ -95,12 +97,13 @@ impl FactCache {
         pseudonym: NumberPseudonym,
         max_age: Option<Duration>,
         deadline: Deadline,
+        whose: &Whose,
     ) -> Result<Fact, LookUpError> {
         for _ in 0..self.readings_max {
             let fact = match self.levels.freshness.lag() {
-                None => self.bypass(pseudonym).await?,
-                Some(lag) if !accepts(max_age, lag) => self.read_for_this_caller(pseudonym).await?,
-                Some(_) => self.load_shared(pseudonym, deadline).await?,
+                None => self.bypass(pseudonym, whose).await?,
+                Some(lag) if !accepts(max_age, lag) => self.read_for_this_caller(pseudonym, whose).await?,
+                Some(_) => self.load_shared(pseudonym, deadline, whose).await?,
             };
             if let Some(fact) = fact {
                 return Ok(fact);
@@ -115,6 +118,7 @@ impl FactCache {
         &self,
         pseudonym: NumberPseudonym,
         deadline: Deadline,
+        whose: &Whose,
     ) -> Result<Option<Fact>, LookUpError> {
         let levels = &self.levels;
         let now = levels.clock.since_boot();
@@ -122,32 +126,41 @@ impl FactCache {
         // Redis may take half of what is left: the registry must still be able to answer in time.
         let detour = levels.redis.as_ref().map_or(Duration::ZERO, |redis| redis.budget(remaining / 2));
         let schedule = Schedule { now, detour, detour_accepted_until: now + remaining / 2 };
-        let load = |landing| Arc::clone(levels).fill(landing, pseudonym, detour);
+        let load = |landing| Arc::clone(levels).fill(landing, pseudonym, detour, whose.clone());
         let (joined, outcome) = self.flights.board(pseudonym, schedule, load).await;
         if joined {
             levels.observer.joined();
         }
         let (held, source) = match outcome {
+            // Whose load it was had to go; this caller may go before, or has a turn of its own.
+            Some(Err(LookUpError::Overloaded)) if joined => {
+                (levels.read(pseudonym, whose).await?, FactSource::Registry)
+            }
             Some(outcome) => outcome?,
-            None => (levels.read(pseudonym).await?, FactSource::Registry),
+            None => (levels.read(pseudonym, whose).await?, FactSource::Registry),
         };
         Ok(levels.admit(pseudonym, held, source))
     }
 
     /// Reads the registry although the feed is stalled, through a bulkhead.
-    async fn bypass(&self, pseudonym: NumberPseudonym) -> Result<Option<Fact>, LookUpError> {
+    async fn bypass(&self, pseudonym: NumberPseudonym, whose: &Whose) -> Result<Option<Fact>, LookUpError> {
         let Ok(_place) = self.bypass.try_acquire() else {
             return Err(LookUpError::FreshnessUnavailable);
         };
-        self.read_for_this_caller(pseudonym).await
+        self.read_for_this_caller(pseudonym, whose).await
     }
 
     /// Reads the registry on a reading begun now. `None`: a change overtook it.
-    async fn read_for_this_caller(&self, pseudonym: NumberPseudonym) -> Result<Option<Fact>, LookUpError> {
+    async fn read_for_this_caller(
+        &self,
+        pseudonym: NumberPseudonym,
+        whose: &Whose,
+    ) -> Result<Option<Fact>, LookUpError> {
         self.levels.bypassed();
+        let place = self.levels.registry.place(whose).await?;
         let began = self.levels.clock.since_boot();
         let observed_at = self.levels.clock.now();
-        let held = self.levels.read_latest(pseudonym).await?;
+        let held = self.levels.read_on(place, pseudonym, AsOf::Now).await?;
         // With a stalled feed no later change can be known of: the reading is as of its start, and says so.
         let usable =
             matches!(self.levels.judge(pseudonym, &held), Usability::Usable | Usability::FeedStalled);
@@ -167,7 +180,7 @@ fn fact(held: Held, observed_at: Timestamp, observed_since_boot: Duration, sourc
 impl Levels {
     /// Answers from this process, if it may.
     fn recall(&self, pseudonym: NumberPseudonym, max_age: Option<Duration>) -> Option<Fact> {
-        self.freshness.enter_epoch(self.source.epoch());
+        self.freshness.enter_epoch(self.registry.source.epoch());
         let Some(held) = self.in_process.recall(pseudonym) else {
             self.observer.missed(FactSource::InProcess);
             return None;
@@ -204,19 +217,22 @@ impl Levels {
         self.freshness.judge(pseudonym, held.record.as_ref().map(|record| &record.subject), held.position)
     }
 
-    /// One shared load: Redis within its budget, else the registry.
+    /// One shared load: Redis within its budget, else the registry. It lands, and is off the list, when this ends or is dropped.
     fn fill(
         self: Arc<Self>,
         landing: Landing<Loaded>,
         pseudonym: NumberPseudonym,
         detour: Duration,
+        whose: Whose,
     ) -> BoxFuture<'static, Loaded> {
         Box::pin(async move {
-            let _landing = landing;
             if let Some(held) = self.ask_redis(pseudonym, detour).await {
                 return Ok((held, FactSource::Redis));
             }
-            Ok((self.read(pseudonym).await?, FactSource::Registry))
+            landing.waits(true);
+            let place = self.registry.place(&whose).await?;
+            landing.waits(false);
+            Ok((self.read_on(place, pseudonym, AsOf::Known).await?, FactSource::Registry))
         })
     }
 
@@ -242,23 +258,20 @@ impl Levels {
     }
 
     /// Reads the registry, which may take as much of the feed for granted as is known here.
-    async fn read(&self, pseudonym: NumberPseudonym) -> Result<Held, LookUpError> {
-        self.read_from(pseudonym, self.source.read(pseudonym)).await
+    async fn read(&self, pseudonym: NumberPseudonym, whose: &Whose) -> Result<Held, LookUpError> {
+        let place = self.registry.place(whose).await?;
+        self.read_on(place, pseudonym, AsOf::Known).await
     }
 
-    /// Reads the registry as of now.
-    async fn read_latest(&self, pseudonym: NumberPseudonym) -> Result<Held, LookUpError> {
-        self.read_from(pseudonym, self.source.read_latest(pseudonym)).await
-    }
-
-    /// Unless a change overtook the reading, fills both levels with it.
-    async fn read_from(
+    /// Reads the registry on a place. Unless a change overtook the reading, fills both levels with it.
+    async fn read_on(
         &self,
+        place: Place,
         pseudonym: NumberPseudonym,
-        reading: Later<'_, Result<Reading, LookUpError>>,
+        as_of: AsOf,
     ) -> Result<Held, LookUpError> {
         let began = self.clock.since_boot();
-        let reading = reading.await?;
+        let reading = self.registry.read(place, pseudonym, as_of, self.observer.as_ref()).await?;
         self.freshness.read_at(reading.position);
         let held = Held { record: reading.record, position: reading.position };
         if self.judge(pseudonym, &held) == Usability::Usable {
@@ -290,17 +303,18 @@ impl Facts for FactCache {
         pseudonym: NumberPseudonym,
         max_age: Option<Duration>,
         deadline: Deadline,
+        turn: Turn<'_>,
     ) -> Soon<'_, Result<Fact, LookUpError>> {
         match self.levels.recall(pseudonym, max_age) {
             Some(fact) => Soon::Now(Ok(fact)),
-            None => Soon::Later(Box::pin(self.load_in_time(pseudonym, max_age, deadline))),
+            None => Soon::Later(Box::pin(self.load_in_time(pseudonym, max_age, deadline, turn.into()))),
         }
     }
 
     /// A reading that went past a stalled feed stays usable for the watermark's bound after its start.
     fn known_true_at(&self, pseudonym: NumberPseudonym, fact: &Fact) -> Option<Duration> {
-        let Levels { freshness, source, clock, .. } = &*self.levels;
-        freshness.enter_epoch(source.epoch());
+        let Levels { freshness, registry, clock, .. } = &*self.levels;
+        freshness.enter_epoch(registry.source.epoch());
         // Taken before the judgement: a process that is stopped in between must not count from where it goes on.
         let known_until = freshness.known_until();
         let subject = fact.record.as_ref().map(|record| &record.subject);

@@ -1,10 +1,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::cache::testing::{Notes, RealClock, ScriptedSource, at, number, subject, within};
+use crate::admission::RetryBudget;
+use crate::admission::line::{Entering, Line, NoLine, Overloaded, TakenPlace};
+use crate::cache::testing::{CLAIM, Notes, RealClock, ScriptedSource, at, number, subject, within};
 use crate::cache::{FeedWatermark, FreshnessOptions, Watermark};
 use crate::domain::subject::Position;
-use crate::verification::ports::{ChangeObserver as _, FeedFollower as _};
+use crate::verification::ports::{ChangeObserver as _, Class, FeedFollower as _};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -21,7 +23,17 @@ impl House {
     }
 
     fn with(watermark: Watermark, options: CacheOptions) -> Self {
+        Self::behind(watermark, options, Arc::new(NoLine), Arc::default())
+    }
+
+    fn behind(
+        watermark: Watermark,
+        options: CacheOptions,
+        line: Arc<dyn Line>,
+        retries: Arc<RetryBudget>,
+    ) -> Self {
         let source = ScriptedSource::new();
+        let access = RegistryAccess { source: Arc::clone(&source) as _, line, retries };
         let is_tailed = matches!(watermark, Watermark::Tailed(_));
         let freshness = SlotTable::new(FreshnessOptions::default(), watermark, Arc::new(RealClock));
         if is_tailed {
@@ -29,7 +41,7 @@ impl House {
         }
         let notes = Arc::new(Notes::default());
         let facts = FactCache::new(
-            Arc::clone(&source) as Arc<dyn RecordSource>,
+            access,
             Arc::clone(&freshness),
             None,
             options,
@@ -48,7 +60,7 @@ impl House {
     }
 
     async fn ask(&self, n: u64) -> Result<Fact, LookUpError> {
-        self.facts.look_up(number(n), None, within(SECOND)).wait().await
+        self.facts.look_up(number(n), None, within(SECOND), CLAIM).wait().await
     }
 }
 
@@ -64,7 +76,7 @@ async fn the_second_answer_is_there_at_once_and_knows_itself_current_now() {
     assert_eq!((changes_of(&cold), cold.source), (3, FactSource::Registry));
     tokio::time::sleep(Duration::from_millis(20)).await;
     let asked_at = RealClock.now();
-    let Soon::Now(Ok(warm)) = house.facts.look_up(number(1), None, within(SECOND)) else {
+    let Soon::Now(Ok(warm)) = house.facts.look_up(number(1), None, within(SECOND), CLAIM) else {
         panic!("a warm answer needs no waiting");
     };
     assert_eq!((changes_of(&warm), warm.source, warm.position), (3, FactSource::InProcess, cold.position));
@@ -77,7 +89,7 @@ async fn the_second_answer_is_there_at_once_and_knows_itself_current_now() {
 async fn a_number_nobody_has_is_remembered_until_somebody_gets_it() {
     let house = House::new();
     assert!(house.ask(1).await.unwrap().record.is_none());
-    assert!(matches!(house.facts.look_up(number(1), None, within(SECOND)), Soon::Now(Ok(_))));
+    assert!(matches!(house.facts.look_up(number(1), None, within(SECOND), CLAIM), Soon::Now(Ok(_))));
     assert_eq!(*house.notes.hits.lock().unwrap(), [(FactSource::InProcess, true)]);
     house.change(1, 2);
     assert_eq!(changes_of(&house.ask(1).await.unwrap()), 2, "a new licence is visible at once");
@@ -178,11 +190,11 @@ async fn a_caller_that_leaves_takes_nobody_with_it_and_its_load_still_fills_the_
 
     house.change(2, 1);
     house.source.shut();
-    let in_a_hurry = house.facts.look_up(number(2), None, within(Duration::from_millis(10)));
+    let in_a_hurry = house.facts.look_up(number(2), None, within(Duration::from_millis(10)), CLAIM);
     assert_eq!(in_a_hurry.wait().await.unwrap_err(), LookUpError::DeadlineExceeded);
     house.source.open();
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(matches!(house.facts.look_up(number(2), None, within(SECOND)), Soon::Now(Ok(_))));
+    assert!(matches!(house.facts.look_up(number(2), None, within(SECOND), CLAIM), Soon::Now(Ok(_))));
     assert_eq!(house.source.read_count(), 2);
 }
 
@@ -214,12 +226,12 @@ async fn callers_on_different_cores_share_a_load_though_the_first_core_is_gone()
 async fn a_deadline_holds_for_every_caller_by_itself() {
     let house = House::new();
     house.source.shut();
-    let expired = house.facts.look_up(number(1), None, within(Duration::ZERO));
+    let expired = house.facts.look_up(number(1), None, within(Duration::ZERO), CLAIM);
     assert_eq!(expired.wait().await.unwrap_err(), LookUpError::DeadlineExceeded);
     assert_eq!(house.source.read_count(), 0, "nothing is begun for nobody");
     let (short, long) = (
-        house.facts.look_up(number(1), None, within(Duration::from_millis(10))),
-        house.facts.look_up(number(1), None, within(SECOND)),
+        house.facts.look_up(number(1), None, within(Duration::from_millis(10)), CLAIM),
+        house.facts.look_up(number(1), None, within(SECOND), CLAIM),
     );
     let open_later = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -262,16 +274,18 @@ async fn a_caller_may_demand_the_registry_itself() {
     house.change(1, 1);
     house.ask(1).await.unwrap();
     let began = RealClock.now();
-    let demanded = house.facts.look_up(number(1), Some(Duration::ZERO), within(SECOND)).wait().await.unwrap();
+    let demanded =
+        house.facts.look_up(number(1), Some(Duration::ZERO), within(SECOND), CLAIM).wait().await.unwrap();
     assert_eq!((demanded.source, house.source.read_count()), (FactSource::Registry, 2));
     assert!(demanded.observed_at >= began);
-    let any_age = house.facts.look_up(number(1), Some(Duration::from_nanos(1)), within(SECOND));
+    let any_age = house.facts.look_up(number(1), Some(Duration::from_nanos(1)), within(SECOND), CLAIM);
     assert!(matches!(any_age, Soon::Now(Ok(_))), "the feed is in this process: held facts are current now");
 
     house.source.shut();
     let mut shared = Box::pin(house.ask(9));
     assert!(futures_util::poll!(&mut shared).is_pending());
-    let mut own = Box::pin(house.facts.look_up(number(9), Some(Duration::ZERO), within(SECOND)).wait());
+    let mut own =
+        Box::pin(house.facts.look_up(number(9), Some(Duration::ZERO), within(SECOND), CLAIM).wait());
     assert!(futures_util::poll!(&mut own).is_pending());
     assert_eq!(house.source.read_count(), 4, "no sharing of a reading begun earlier");
 }
@@ -326,14 +340,106 @@ async fn a_lagging_watermark_is_owned_up_to_and_measured_against_max_age() {
     assert!(known_true_at <= published, "not when it was judged, but when the feed was known");
     let strict = house
         .facts
-        .look_up(number(1), Some(Duration::from_millis(100)), within(SECOND))
+        .look_up(number(1), Some(Duration::from_millis(100)), within(SECOND), CLAIM)
         .wait()
         .await
         .unwrap();
     assert_eq!(strict.source, FactSource::Registry);
     assert!(strict.observed_at >= now);
-    let lenient = house.facts.look_up(number(1), Some(SECOND), within(SECOND));
+    let lenient = house.facts.look_up(number(1), Some(SECOND), within(SECOND), CLAIM);
     assert!(matches!(lenient, Soon::Now(Ok(_))));
+}
+
+/// A line in which nobody gets anywhere until it is opened, and which notes who came.
+#[derive(Default)]
+struct ShutLine {
+    is_open: Arc<AtomicBool>,
+    came: std::sync::Mutex<Vec<Class>>,
+    refuses: AtomicBool,
+}
+
+impl Line for ShutLine {
+    fn enter(&self, turn: Turn<'_>) -> Entering {
+        self.came.lock().unwrap().push(turn.class);
+        if self.refuses.load(Ordering::SeqCst) && turn.class == Class::Claim {
+            return Entering::Refused(Overloaded);
+        }
+        let is_open = Arc::clone(&self.is_open);
+        Entering::Waits(Box::pin(std::future::poll_fn(move |context| {
+            if is_open.load(Ordering::SeqCst) {
+                return std::task::Poll::Ready(Ok(Place::new(Nobodys)));
+            }
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })))
+    }
+}
+
+struct Nobodys;
+
+impl TakenPlace for Nobodys {
+    fn answered(&mut self) {}
+}
+
+fn behind(line: &Arc<ShutLine>) -> House {
+    House::behind(Watermark::InProcess, CacheOptions::default(), Arc::clone(line) as _, Arc::default())
+}
+
+#[tokio::test]
+async fn the_registry_is_read_only_on_a_place_and_what_is_held_needs_none() {
+    let line = Arc::new(ShutLine::default());
+    let house = behind(&line);
+    house.change(1, 1);
+    let mut waits = Box::pin(house.ask(1));
+    assert!(futures_util::poll!(&mut waits).is_pending());
+    assert_eq!(house.source.read_count(), 0);
+    line.is_open.store(true, Ordering::SeqCst);
+    assert_eq!(changes_of(&waits.await.unwrap()), 1);
+    line.is_open.store(false, Ordering::SeqCst);
+    assert!(matches!(house.facts.look_up(number(1), None, within(SECOND), CLAIM), Soon::Now(Ok(_))));
+    assert_eq!(line.came.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_load_that_stands_in_line_ends_with_its_last_caller() {
+    let line = Arc::new(ShutLine::default());
+    let house = behind(&line);
+    house.change(1, 1);
+    let mut waits = Box::pin(house.ask(1));
+    assert!(futures_util::poll!(&mut waits).is_pending());
+    drop(waits);
+    line.is_open.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(house.source.read_count(), 0, "nobody reads for nobody");
+    assert_eq!(changes_of(&house.ask(1).await.unwrap()), 1);
+}
+
+#[tokio::test]
+async fn who_joined_a_load_that_was_refused_has_a_turn_of_its_own() {
+    let line = Arc::new(ShutLine::default());
+    let house = behind(&line);
+    house.change(1, 1);
+    line.refuses.store(true, Ordering::SeqCst);
+    assert_eq!(house.ask(1).await.unwrap_err(), LookUpError::Overloaded);
+    let shown = Turn { class: Class::Presentation, partner: None };
+    line.is_open.store(true, Ordering::SeqCst);
+    let fact = house.facts.look_up(number(1), None, within(SECOND), shown).wait().await.unwrap();
+    assert_eq!(changes_of(&fact), 1);
+}
+
+#[tokio::test]
+async fn a_reading_that_failed_is_tried_once_more_within_the_budget() {
+    let house = House::new();
+    house.change(1, 1);
+    house.source.fail_with(Some(LookUpError::RegistryUnavailable));
+    for failed in 0..100 {
+        assert_eq!(house.ask(1).await.unwrap_err(), LookUpError::RegistryUnavailable, "{failed}");
+    }
+    let (reads, retries) = (house.source.read_count(), house.notes.retried.load(Ordering::SeqCst));
+    assert_eq!((reads, retries), (100 + 59, 59), "50 that were saved, and a tenth of what was asked");
+    house.source.fail_with(Some(LookUpError::RecordUnreadable));
+    assert_eq!(house.ask(1).await.unwrap_err(), LookUpError::RecordUnreadable);
+    assert_eq!(house.source.read_count(), reads + 1, "what is damaged stays so");
 }
 
 /// Goal: under a writer and many readers on real threads, no reader that starts after an acknowledgement sees less.

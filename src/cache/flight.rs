@@ -6,7 +6,8 @@
 //! - *A caller leaves:* every waiter is woken when the load can go on, and any one of them may drive it. The first who
 //!   leaves early also hands the load to the background runtime (bounded, timed), so it ends and fills the cache even
 //!   when nobody waits any more.
-//! - *Everybody is gone and the background has no place:* the load is dropped, and its entry with it.
+//! - *Everybody is gone and the background has no place*, or the load still stands in line for the registry: the load is dropped, and
+//!   its entry with it.
 //! - *A load hangs:* after `load_time_max` nobody joins it; the next caller starts another.
 //!
 //! Who joins a load may get a reading from before the join; the joiner judges it like any cached fact.
@@ -46,13 +47,15 @@ struct Mark {
     /// Until when the load may be held up by the second level.
     detour_until: Duration,
     adopted: AtomicBool,
+    /// It stands in line: nothing is under way that could fill the cache.
+    waits: AtomicBool,
 }
 
 /// Takes the load off the list when it ends or is dropped.
 pub(super) struct Landing<T: Clone> {
     flights: Arc<Flights<T>>,
     pseudonym: NumberPseudonym,
-    id: u64,
+    mark: Arc<Mark>,
 }
 
 /// How a caller came to its load.
@@ -128,14 +131,15 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             }
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let landing = Landing { flights: Arc::clone(self), pseudonym, id };
-        let started = load(landing).shared();
         let mark = Arc::new(Mark {
             id,
             began: schedule.now,
             detour_until: schedule.now + schedule.detour,
             adopted: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
         });
+        let landing = Landing { flights: Arc::clone(self), pseudonym, mark: Arc::clone(&mark) };
+        let started = load(landing).shared();
         if let Some(weak) = started.downgrade() {
             listed.insert(pseudonym, Listed { load: weak, mark: Arc::clone(&mark) });
         }
@@ -150,7 +154,10 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     }
 
     fn adopt(&self, load: Load<T>, mark: &Mark) {
-        if load.peek().is_some() || mark.adopted.swap(true, Ordering::Relaxed) {
+        if load.peek().is_some()
+            || mark.waits.load(Ordering::Relaxed)
+            || mark.adopted.swap(true, Ordering::Relaxed)
+        {
             return;
         }
         let Ok(place) = Arc::clone(&self.abandoned).try_acquire_owned() else { return };
@@ -170,11 +177,18 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 
 struct TooSlow;
 
+impl<T: Clone> Landing<T> {
+    /// Says whether the load stands in line now: then it ends with its last caller.
+    pub(super) fn waits(&self, waits: bool) {
+        self.mark.waits.store(waits, Ordering::Relaxed);
+    }
+}
+
 impl<T: Clone> Drop for Landing<T> {
     fn drop(&mut self) {
         let index = usize::from(self.pseudonym.as_bytes()[0]) % SHARDS;
         let mut listed = self.flights.shards[index].lock().unwrap_or_else(PoisonError::into_inner);
-        if listed.get(&self.pseudonym).is_some_and(|flight| flight.mark.id == self.id) {
+        if listed.get(&self.pseudonym).is_some_and(|flight| flight.mark.id == self.mark.id) {
             listed.remove(&self.pseudonym);
         }
     }

@@ -29,6 +29,11 @@ pub trait CacheObserver: Send + Sync + 'static {
         let _ = (from, negative, took);
     }
 
+    /// A reading of the registry failed and was tried again; `false`: the budget of attempts was spent.
+    fn retried(&self, is_tried_again: bool) {
+        let _ = is_tried_again;
+    }
+
     /// A look-up failed.
     fn failed(&self, error: &LookUpError) {
         let _ = error;

@@ -13,7 +13,9 @@ use super::{BreakerState, CacheObserver, RedisFault, StaleCause};
 use crate::domain::licence::{Change, ChangeKind, History, Record, Stops};
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
 use crate::domain::time::{Clock, Effective};
-use crate::verification::ports::{Deadline, FactSource, Later, LookUpError, Reading, RecordSource};
+use crate::verification::ports::{
+    Class, Deadline, FactSource, Later, LookUpError, Reading, RecordSource, Turn,
+};
 
 fn bytes(n: u64, kind: u8) -> [u8; 16] {
     let mut bytes = [kind; 16];
@@ -86,6 +88,9 @@ impl Clock for RealClock {
         Duration::new(boot.tv_sec.unsigned_abs(), u32::try_from(boot.tv_nsec).unwrap())
     }
 }
+
+/// A turn like any other.
+pub(crate) const CLAIM: Turn<'static> = Turn { class: Class::Claim, partner: None };
 
 pub(crate) fn within(time: Duration) -> Deadline {
     Deadline { since_boot: RealClock.since_boot() + time }
@@ -192,6 +197,8 @@ pub(crate) struct Notes {
     pub(crate) unwritten: Mutex<Vec<RedisFault>>,
     pub(crate) breaker: Mutex<Vec<BreakerState>>,
     pub(crate) joined: AtomicUsize,
+    /// Readings that were tried again.
+    pub(crate) retried: AtomicUsize,
 }
 
 impl CacheObserver for Notes {
@@ -201,6 +208,10 @@ impl CacheObserver for Notes {
 
     fn refused(&self, level: FactSource, cause: StaleCause) {
         self.refused.lock().unwrap().push((level, cause));
+    }
+
+    fn retried(&self, is_tried_again: bool) {
+        self.retried.fetch_add(usize::from(is_tried_again), Ordering::SeqCst);
     }
 
     fn joined(&self) {

@@ -172,13 +172,16 @@ pub struct CacheConfig {
     pub in_process_mib: usize,
     /// How old a reading may be when its answer leaves. 2 s: the product's promise.
     pub freshness_ms: u64,
+    /// Look-ups that may read the registry at once while changes do not arrive and nothing that is held may be used; the rest is told to
+    /// come back. 64: what the registry bears beside everybody's coming at once.
+    pub bypass_places: usize,
     /// The shared level.
     pub redis: Option<RedisConfig>,
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { in_process_mib: 128, freshness_ms: 2_000, redis: None }
+        Self { in_process_mib: 128, freshness_ms: 2_000, bypass_places: 64, redis: None }
     }
 }
 
@@ -268,8 +271,13 @@ pub struct BoundsConfig {
     pub connections_per_address_max: usize,
     /// Handshakes under way at once on one core. 32: each costs 0.4 ms.
     pub handshakes_per_core_max: usize,
-    /// Calls served at once. 4,096: more only wait.
+    /// Calls served at once; one more is refused. 4,096: more only wait. A core that is behind its work takes on fewer by itself.
     pub in_flight_max: usize,
+    /// Readings of the registry under way at once, at most. 256: how many it bears is learned from how it answers.
+    pub registry_reads_max: usize,
+    /// How long a claim may wait for the registry in a burst: a fifth of it while the line does not get empty, presentations twice as
+    /// long. 100 ms: a client has not given up by then.
+    pub registry_wait_ms: u64,
     /// The longest a call may take. 2 s.
     pub call_ms_max: u64,
     /// Answers about unconfirmed subjects leave so long after arrival. 25 ms: above every look-up's usual time.
@@ -285,6 +293,8 @@ impl Default for BoundsConfig {
             connections_per_address_max: 256,
             handshakes_per_core_max: 32,
             in_flight_max: 4_096,
+            registry_reads_max: 256,
+            registry_wait_ms: 100,
             call_ms_max: 2_000,
             unconfirmed_floor_ms: 25,
             drain_ms: 10_000,
@@ -440,6 +450,17 @@ impl GatewayConfig {
         )?;
         demand(bounds.connections_max >= 1, "bounds.connections_max", "must be at least 1")?;
         demand(bounds.in_flight_max >= 1, "bounds.in_flight_max", "must be at least 1")?;
+        demand(
+            (1..=65_536).contains(&bounds.registry_reads_max),
+            "bounds.registry_reads_max",
+            "must be 1 to 65536",
+        )?;
+        demand(
+            (5..=bounds.call_ms_max).contains(&bounds.registry_wait_ms),
+            "bounds.registry_wait_ms",
+            "must be 5 to bounds.call_ms_max",
+        )?;
+        demand(self.cache.bypass_places >= 1, "cache.bypass_places", "must be at least 1")?;
         demand((10..=60_000).contains(&bounds.call_ms_max), "bounds.call_ms_max", "must be 10 to 60000")?;
         demand(
             bounds.unconfirmed_floor_ms < bounds.call_ms_max,

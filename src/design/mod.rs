@@ -8,6 +8,7 @@
 //! - [`intake`]: how the authority's changes come in, and why a stuck one leaves no "valid" behind
 //! - [`book`]: how a use is spent once, and where what drivers showed and stopped lies
 //! - [`evidence`]: why an answer cannot leave unrecorded
+//! - [`overload`]: what happens when more is asked than can be answered
 //! - [`retries`]: why a retry costs nothing, tells nothing new, and is still judged anew
 //! - [`fishing`]: what a partner that guesses runs into, and why it tells nothing
 //! - [`privacy`]: what can never be shown, and what makes it so
@@ -27,6 +28,8 @@ pub mod freshness {}
 pub mod intake {}
 #[doc = include_str!("life_of_a_call.md")]
 pub mod life_of_a_call {}
+#[doc = include_str!("overload.md")]
+pub mod overload {}
 #[doc = include_str!("privacy.md")]
 pub mod privacy {}
 #[doc = include_str!("retries.md")]

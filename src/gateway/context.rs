@@ -29,6 +29,8 @@ pub(super) struct CallContext {
     pub(super) purpose: OnceLock<Purpose>,
     /// The decision, once there is one.
     pub(super) decision: OnceLock<Decision>,
+    /// Up to when, since boot, the answer may be handed over; not set: at any time.
+    pub(super) leaves_by: OnceLock<Duration>,
     /// Why there is no answer.
     pub(super) refusal: OnceLock<Refusal>,
 }

@@ -127,6 +127,9 @@ impl Handlers {
         match self.verification.verify(caller, &request, deadline).await {
             Ok(answer) => {
                 let _set_once = call.decision.set(answer.ruling.decision);
+                if let Some(leaves_by) = answer.leaves_by {
+                    let _set_once = call.leaves_by.set(leaves_by);
+                }
                 Ok(Response::new(answer_message(&answer, self.environment)))
             }
             Err(cause) => Err(call.refuse(self.refusal_with_levels(cause.into(), &contract))),

@@ -10,6 +10,7 @@ mod context;
 mod convert;
 mod farewells;
 mod handlers;
+mod lateness;
 mod layers;
 mod observer;
 pub mod proto;

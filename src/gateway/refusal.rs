@@ -160,6 +160,7 @@ impl From<NoAnswer> for Refusal {
             }
             NoAnswer::NoFacts(LookUpError::RecordUnreadable) => Self::Internal,
             NoAnswer::NoFacts(LookUpError::DeadlineExceeded) => Self::DeadlineExceeded,
+            NoAnswer::NoFacts(LookUpError::Overloaded) => Self::Overloaded,
             NoAnswer::NoFacts(LookUpError::FreshnessUnavailable) | NoAnswer::NotFreshEnough => {
                 Self::FreshnessUnavailable
             }

@@ -11,6 +11,7 @@ use tower::ServiceBuilder;
 use super::authority::{AuthorityHandlers, Streams};
 use super::farewells::Farewells;
 use super::handlers::Handlers;
+use super::lateness;
 use super::layers::{
     DeadlineLayer, GateLayer, GuardLayer, ObserveLayer, ObserveOptions, RateGate, ShedGate, StandingGate,
     StatusLayer,
@@ -25,7 +26,7 @@ use crate::domain::licence::NumberRules;
 use crate::domain::time::Clock;
 use crate::evidence::ports::PartnerNames;
 use crate::evidence::{Accesses, Receipts};
-use crate::identity::{CoreIncoming, Roster};
+use crate::identity::{CoreIncoming, CoreLoad, Roster};
 use crate::intake::Intake;
 use crate::issuing::{Consents, Issuing};
 use crate::verification::Verification;
@@ -86,10 +87,18 @@ impl<H: Health> Gateway<H> {
         drain: CancellationToken,
     ) -> impl Future<Output = ()> + use<H> {
         let ends = Ends { drain, farewells: Arc::clone(&self.farewells) };
-        serve_core(incoming, self.stack(), self.serve, Arc::clone(&self.observer), ends)
+        let load = Arc::clone(incoming.load());
+        let served = serve_core(incoming, self.stack(&load), self.serve, Arc::clone(&self.observer), ends);
+        let watched = lateness::watch(load, Arc::clone(&self.clock));
+        async move {
+            tokio::select! {
+                () = served => {}
+                () = watched => {}
+            }
+        }
     }
 
-    fn stack(&self) -> impl Answers + use<H> {
+    fn stack(&self, load: &Arc<CoreLoad>) -> impl Answers + use<H> {
         ServiceBuilder::new()
             // Outermost: what is refused below is counted, timed and traced all the same.
             .layer(ObserveLayer::new(ObserveOptions {
@@ -101,8 +110,12 @@ impl<H: Health> Gateway<H> {
             .layer(StatusLayer::new(Arc::clone(&self.refusals)))
             // Nothing below takes the connection down with it.
             .layer(GuardLayer)
-            // Two atomic steps: the cheapest refusal first, and it protects all that follows.
-            .layer(GateLayer::new(ShedGate::new(Arc::clone(&self.in_flight), self.in_flight_max)))
+            // A few atomic steps: the cheapest refusal first, and it protects all that follows.
+            .layer(GateLayer::new(ShedGate::new(
+                Arc::clone(&self.in_flight),
+                self.in_flight_max,
+                Arc::clone(load),
+            )))
             // A call that is already late costs nothing more.
             .layer(DeadlineLayer::new(Arc::clone(&self.clock)))
             // Every call: a suspension bites on an open connection. Before the rate: the suspended spend none.

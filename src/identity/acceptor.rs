@@ -5,6 +5,7 @@
 
 mod handshake;
 mod incoming;
+mod load;
 mod places;
 mod proxied;
 mod stream;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use handshake::{HandshakeObserver, HandshakeOutcome};
 pub use incoming::{CoreContext, CoreIncoming};
+pub use load::{CoreLoad, CoreLoadStats, OpenOnCore};
 pub use stream::PartnerStream;
 
 use self::places::{CorePlace, Place, Places};
@@ -47,6 +49,8 @@ pub struct AcceptorOptions {
     pub queue_per_core_max: usize,
     /// Handshakes at once on one core. Default 32: about 11 ms of work, so that requests wait no longer than that.
     pub handshakes_per_core_max: usize,
+    /// Calls open at once on one core, at most. Default 4096.
+    pub open_per_core_max: usize,
     /// How long one handshake may take. Default 5 s: three round trips on a bad line.
     pub handshake_timeout: Duration,
 }
@@ -59,6 +63,7 @@ impl Default for AcceptorOptions {
             connections_per_address_max: Some(256),
             queue_per_core_max: 256,
             handshakes_per_core_max: 32,
+            open_per_core_max: 4096,
             handshake_timeout: Duration::from_secs(5),
         }
     }

@@ -19,8 +19,8 @@ mod testing;
 mod trust;
 
 pub use acceptor::{
-    AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, HandshakeObserver, HandshakeOutcome,
-    PartnerStream,
+    AcceptLoop, Acceptor, AcceptorOptions, CoreContext, CoreIncoming, CoreLoad, CoreLoadStats,
+    HandshakeObserver, HandshakeOutcome, OpenOnCore, PartnerStream,
 };
 pub use connection::Connection;
 pub use files::{Existing, is_toml, write_public as write_file, write_secret};

@@ -6,7 +6,7 @@ use crate::domain::licence::{AsOf, Known, Qualification, Record};
 use crate::domain::presentation::Holder;
 use crate::domain::subject::{NumberPseudonym, Position};
 use crate::domain::time::Clock;
-use crate::verification::ports::{Deadline, Facts, LookUpError, Pseudonyms};
+use crate::verification::ports::{Class, Deadline, Facts, LookUpError, Pseudonyms, Turn};
 
 /// Finds holders. One for the whole gateway; holds no state of its own.
 #[derive(Clone)]
@@ -52,7 +52,10 @@ impl Holders {
     /// [`NoHolder`] says whose turn it is.
     pub async fn find(&self, holder: &Holder, deadline: Deadline) -> Result<KnownHolder, NoHolder> {
         let number = self.pseudonyms.pseudonym(holder.document, &holder.number);
-        let fact = self.facts.look_up(number, None, deadline).wait().await.map_err(NoHolder::NoFacts)?;
+        // A driver waits in front of the app.
+        let turn = Turn { class: Class::Presentation, partner: None };
+        let looked_up = self.facts.look_up(number, None, deadline, turn).wait().await;
+        let fact = looked_up.map_err(NoHolder::NoFacts)?;
         let record = fact.record.ok_or(NoHolder::NotKnown)?;
         let now = self.clock.now();
         let as_of = AsOf { moment: now, known: Known { at: now, position: fact.position } };

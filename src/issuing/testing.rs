@@ -17,7 +17,7 @@ use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret
 use crate::domain::time::{Clock, Effective};
 use crate::hashing::{first_half, sha256};
 use crate::verification::ports::{
-    Deadline, Fact, FactSource, Facts, LookUpError, Pseudonyms, Soon, SubjectRef,
+    Deadline, Fact, FactSource, Facts, LookUpError, Pseudonyms, Soon, SubjectRef, Turn,
 };
 
 /// A deadline nobody reaches.
@@ -49,6 +49,7 @@ impl Facts for FakeRegistry {
         pseudonym: NumberPseudonym,
         _: Option<Duration>,
         _: Deadline,
+        _: Turn<'_>,
     ) -> Soon<'_, Result<Fact, LookUpError>> {
         if self.is_away.load(Ordering::Relaxed) {
             return Soon::Now(Err(LookUpError::RegistryUnavailable));

@@ -55,6 +55,7 @@ pub(super) fn encode(answer: &Answer) -> Option<Vec<u8>> {
         charged,
         replayed: _,
         number,
+        leaves_by: _,
     } = answer;
     let Ruling { decision, criteria, not_covered, reliance_until, advice, remedies } = ruling;
     let mut out = Writer(Vec::with_capacity(SIZE_USUAL));
@@ -127,6 +128,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Answer> {
         charged,
         replayed: false,
         number,
+        leaves_by: None,
     };
     // Nothing behind the end, and no flag that announced nothing.
     (from.0.is_empty() && self::flags(&answer) == flags).then_some(answer)
@@ -410,6 +412,7 @@ pub(super) mod tests {
             charged: true,
             replayed: false,
             number: NumberPseudonym::from_bytes([9; 16]),
+            leaves_by: None,
         }
     }
 

@@ -162,6 +162,46 @@ label! {
 }
 
 label! {
+    /// What became of a reading that failed.
+    pub enum RetriedLabel {
+        /// It was tried once more.
+        TriedAgain = "tried-again";
+        /// The budget of attempts was spent.
+        BudgetSpent = "budget-spent";
+    }
+}
+
+label! {
+    /// How many of something there may be, and are.
+    pub enum PlacesLabel {
+        /// May be.
+        Limit = "limit";
+        /// Are.
+        Taken = "taken";
+    }
+}
+
+label! {
+    /// How urgent a reading of the registry is.
+    pub enum ClassLabel {
+        /// A driver waits.
+        Presentation = "presentation";
+        /// A partner asks about whom it claims to know.
+        Claim = "claim";
+    }
+}
+
+label! {
+    /// Why a reading was not let to the registry.
+    pub enum LineCause {
+        /// Too many were waiting.
+        Full = "full";
+        /// It had waited too long.
+        Late = "late";
+    }
+}
+
+label! {
     /// A limit that was reached.
     pub enum LimitLabel {
         /// Requests per second.

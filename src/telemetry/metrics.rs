@@ -2,9 +2,9 @@
 //! for a partner, because partner × method × code would grow without bound.
 
 use super::labels::{
-    BreakerState, CacheLevel, CacheResult, ChangeLabel, ClaimsLabel, Expiring, HandshakeLabel, JournalState,
-    LimitLabel, Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, RetryLabel, StandingLabel,
-    WaitingLabel,
+    BreakerState, CacheLevel, CacheResult, ChangeLabel, ClaimsLabel, ClassLabel, Expiring, HandshakeLabel,
+    JournalState, LimitLabel, LineCause, Method, OutcomeLabel, PURPOSE_WORDS, PlacesLabel, RedisFault,
+    RegistryRead, RetriedLabel, RetryLabel, StandingLabel, WaitingLabel,
 };
 
 /// A label and its values.
@@ -210,6 +210,24 @@ metrics! {
         { "result": RegistryRead::WORDS }
     RegistryReadDuration: Histogram "drivegate.registry.read.duration" ["s"]
         "Time a reading of the registry took, waiting for a reader included. Healthy: p99 below 5 ms."
+        {}
+    RegistryRetries: Counter "drivegate.registry.retries" ["{read}"]
+        "Readings that failed, by whether they were tried again: a tenth of all may be. Healthy: zero."
+        { "result": RetriedLabel::WORDS }
+    LinePlaces: Gauge "drivegate.line.places" ["{read}"]
+        "Readings of the registry that may be under way, as learned from its answers, and that are. Healthy: `taken` below `limit`."
+        { "state": PlacesLabel::WORDS }
+    LineWaiting: Gauge "drivegate.line.waiting" ["{read}"]
+        "Readings that wait for a place at the registry. Healthy: zero but in bursts."
+        { "class": ClassLabel::WORDS }
+    LineRefused: Counter "drivegate.line.refused" ["{read}"]
+        "Readings refused because they waited too long, or too many did. Healthy: zero; `presentation` should always be zero."
+        { "class": ClassLabel::WORDS, "cause": LineCause::WORDS }
+    CorePlaces: Gauge "drivegate.cores.calls" ["{call}"]
+        "Calls the cores may have open before they leave sockets unread, and have. Healthy: `limit` at cores × `bounds.in_flight_max`; lower: a core is behind its work."
+        { "state": PlacesLabel::WORDS }
+    CoresPaused: Counter "drivegate.cores.paused" ["{socket}"]
+        "Times a socket was left unread because its core was behind its work. Healthy: zero."
         {}
     FeedLag: Gauge "drivegate.registry.feed.lag" ["ms"]
         "Time since the start of the last poll that brought every change; 0 with an embedded registry. Healthy: below 500."

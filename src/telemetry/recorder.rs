@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::cells::Cells;
 use super::exposition::Exposition;
 use super::labels::{
-    BreakerState, CacheLevel, CacheResult, ChangeLabel, ClaimsLabel, Expiring, HandshakeLabel, JournalState,
-    LimitLabel, Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, RetryLabel, StandingLabel,
-    WaitingLabel,
+    BreakerState, CacheLevel, CacheResult, ChangeLabel, ClaimsLabel, ClassLabel, Expiring, HandshakeLabel,
+    JournalState, LimitLabel, LineCause, Method, OutcomeLabel, PURPOSE_WORDS, PlacesLabel, RedisFault,
+    RegistryRead, RetriedLabel, RetryLabel, StandingLabel, WaitingLabel,
 };
 use super::metrics::{Id, REASONS};
 use crate::domain::question::Purpose;
@@ -170,6 +170,40 @@ impl Metrics {
         if let Some(took) = took {
             self.cells.observe(Id::RegistryReadDuration, 0, took);
         }
+    }
+
+    /// A reading of the registry failed.
+    pub fn registry_retried(&self, is_tried_again: bool) {
+        let result = if is_tried_again { RetriedLabel::TriedAgain } else { RetriedLabel::BudgetSpent };
+        self.cells.add(Id::RegistryRetries, result as usize, 1);
+    }
+
+    /// So many readings of the registry may be under way, and are.
+    pub fn line_places(&self, limit: usize, taken: usize) {
+        self.cells.set(Id::LinePlaces, PlacesLabel::Limit as usize, saturating(limit as u64));
+        self.cells.set(Id::LinePlaces, PlacesLabel::Taken as usize, saturating(taken as u64));
+    }
+
+    /// So many of a class wait for the registry.
+    pub fn line_waiting(&self, class: ClassLabel, count: usize) {
+        self.cells.set(Id::LineWaiting, class as usize, saturating(count as u64));
+    }
+
+    /// So many of a class were not let to the registry.
+    pub fn line_refused(&self, class: ClassLabel, cause: LineCause, count: u64) {
+        let series = class as usize * LineCause::WORDS.len() + cause as usize;
+        self.cells.add(Id::LineRefused, series, saturating(count));
+    }
+
+    /// So many calls may be open on the cores, and are.
+    pub fn core_calls(&self, limit: usize, open: usize) {
+        self.cells.set(Id::CorePlaces, PlacesLabel::Limit as usize, saturating(limit as u64));
+        self.cells.set(Id::CorePlaces, PlacesLabel::Taken as usize, saturating(open as u64));
+    }
+
+    /// Sockets were left unread so often.
+    pub fn cores_paused(&self, count: u64) {
+        self.cells.add(Id::CoresPaused, 0, saturating(count));
     }
 
     /// A sync made entries durable.
@@ -360,6 +394,7 @@ mod tests {
         let metrics = Metrics::new("sandbox").unwrap();
         metrics.request(Method::Other, None, OutcomeLabel::Failed, Duration::ZERO);
         metrics.cache(CacheLevel::Redis, CacheResult::Stale);
+        metrics.line_refused(ClassLabel::Claim, LineCause::Late, 1);
         let text = metrics.text().unwrap();
         let help = text.lines().filter(|line| line.starts_with("# HELP drivegate_")).count();
         assert_eq!(help, super::super::metrics::DEFINITIONS.len());

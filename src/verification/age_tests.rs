@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::ports::{
     AnswerToRecord, Deadline, EntryAt, EvidenceLog, EvidenceUnavailable, Fact, FactSource, Facts, Later,
     LookUpError, Pseudonyms, QuestionDigest, QuotaRefusal, QuotaReservation, Quotas, RequestKey, Soon,
-    SubjectBudget, SubjectRef, VariationExceeded,
+    SubjectBudget, SubjectRef, Turn, VariationExceeded,
 };
 use super::{About, Caller, NoAnswer, Request, Verification};
 use crate::domain::claim::{Claim, Ground, GroundKind};
@@ -61,6 +61,7 @@ impl Facts for World {
         _: NumberPseudonym,
         _: Option<Duration>,
         _: Deadline,
+        _: Turn<'_>,
     ) -> Soon<'_, Result<Fact, LookUpError>> {
         Soon::Now(Ok(Fact {
             record: None,

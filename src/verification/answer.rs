@@ -37,6 +37,9 @@ pub struct Answer {
     pub replayed: bool,
     /// Under which number its facts were looked up. Never shown.
     pub number: NumberPseudonym,
+    /// Up to when, since boot, it may leave: its facts are older than the freshness bound then. `None`: given again, as what was on
+    /// record before.
+    pub leaves_by: Option<Duration>,
 }
 
 /// What only an answer about a confirmed subject says.

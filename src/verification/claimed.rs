@@ -89,7 +89,12 @@ impl Verification {
     async fn demand_recalled(&self, asking: &Asking<'_>, number: NumberPseudonym) -> Result<(), NoAnswer> {
         let Asking { caller, arrived, deadline, .. } = asking;
         let terms = &caller.contract.claims;
-        let fact = self.facts.look_up(number, None, *deadline).wait().await.map_err(NoAnswer::NoFacts)?;
+        let fact = self
+            .facts
+            .look_up(number, None, *deadline, asking.turn())
+            .wait()
+            .await
+            .map_err(NoAnswer::NoFacts)?;
         let record = fact.record.as_deref();
         if record.is_some_and(|record| self.claims.found(asking.partner(), terms, number, &record.subject)) {
             return Ok(());

@@ -48,7 +48,7 @@ impl Verification {
         for _ in 0..READINGS_MAX {
             let fact = self
                 .facts
-                .look_up(number, asking.request.max_age, asking.deadline)
+                .look_up(number, asking.request.max_age, asking.deadline, asking.turn())
                 .wait()
                 .await
                 .map_err(NoAnswer::NoFacts)?;

@@ -24,6 +24,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::admission::LimitExceeded;
+pub use crate::admission::line::{Class, Turn};
 use crate::domain::claim::Claim;
 use crate::domain::decision::Ruling;
 use crate::domain::disclosure::Disclosure;
@@ -69,13 +70,15 @@ pub struct SubjectRef(pub [u8; 16]);
 
 /// Facts for a verification: in process, then Redis, then the registry. Implemented by `cache`.
 pub trait Facts: Send + Sync + 'static {
-    /// Looks up what is known about a number, no older than `max_age` (`None`: the gateway's own bound).
+    /// Looks up what is known about a number, no older than `max_age` (`None`: the gateway's own bound). The turn counts where the
+    /// registry itself is read.
     /// Cancel-safe: a load that others wait for goes on when one caller leaves.
     fn look_up(
         &self,
         pseudonym: NumberPseudonym,
         max_age: Option<Duration>,
         deadline: Deadline,
+        turn: Turn<'_>,
     ) -> Soon<'_, Result<Fact, LookUpError>>;
 
     /// Judges a fact again, right before it is put on record. Returns up to when (time since boot) it is known to be true: its
@@ -125,6 +128,9 @@ pub enum LookUpError {
     /// The feed is stalled and every bypass place is taken.
     #[error("facts cannot be kept fresh")]
     FreshnessUnavailable,
+    /// Too many wait for the registry.
+    #[error("too many wait for the registry")]
+    Overloaded,
 }
 
 /// The registry, read by number. Implemented by `registry`, used by `cache`.

@@ -61,7 +61,7 @@ impl Verification {
         })
     }
 
-    /// Holds what was read to the freshness bound, once more before it leaves.
+    /// Holds what was read to the freshness bound, once more before it counts; the last time is when it is handed over to the connection.
     pub(super) fn demand_freshness(&self, decided: &Decided) -> Result<(), NoAnswer> {
         let age = self.clock.since_boot().saturating_sub(decided.known_true_at);
         if age > self.age_max { Err(NoAnswer::NotFreshEnough) } else { Ok(()) }
@@ -76,7 +76,7 @@ impl Verification {
         entry: EntryAt,
         charged: bool,
     ) -> Answer {
-        let Decided { number, fact, finding, .. } = decided;
+        let Decided { number, fact, finding, known_true_at } = decided;
         let record = fact.record.as_deref().filter(|_| finding.confirmed.is_some());
         let confirmed = record.map(|record| Confirmed {
             subject_ref: self.pseudonyms.subject_ref(&record.subject, asking.partner()),
@@ -95,6 +95,7 @@ impl Verification {
             charged,
             replayed: false,
             number,
+            leaves_by: Some(known_true_at + self.age_max),
         }
     }
 }

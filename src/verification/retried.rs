@@ -6,7 +6,7 @@ use super::answer::{Answer, NoAnswer};
 use super::digest::{digest_question, digest_request};
 use super::ports::{Deadline, Fact, LookUpError, QuestionDigest, Retry, RetryKey, TakenUp};
 use super::request::{About, Request};
-use super::verify::{Caller, Verification};
+use super::verify::{Caller, Verification, turn_of};
 use crate::domain::claim::{Claim, Ground};
 use crate::domain::licence::{AsOf, Known, Record};
 use crate::domain::partner::{PartnerId, Standing};
@@ -67,7 +67,7 @@ impl Verification {
                     return self.answer_and_keep(caller, request, (question, deadline), retry, false).await;
                 }
                 TakenUp::Recorded { about, retry, .. } => {
-                    self.demand_same_subject(request, about, deadline).await?;
+                    self.demand_same_subject(caller, request, about, deadline).await?;
                     return self.answer_and_keep(caller, request, (question, deadline), retry, true).await;
                 }
                 TakenUp::Answered(kept) => match self.give_again(caller, request, *kept, deadline).await? {
@@ -123,13 +123,15 @@ impl Verification {
         .map_err(NoAnswer::NotAuthorised)?;
         self.demand_time_for_the_floor(self.clock.since_boot(), deadline)?;
         // Whatever the kept answer says: how long this takes must not tell it.
-        let fact = self.facts.look_up(kept.number, None, deadline).wait().await.map_err(NoAnswer::NoFacts)?;
+        let turn = turn_of(caller, request);
+        let looked_up = self.facts.look_up(kept.number, None, deadline, turn).wait().await;
+        let fact = looked_up.map_err(NoAnswer::NoFacts)?;
         match (caller.standing)() {
             Standing::Active => {}
             lost => return Err(NoAnswer::StandingLost(lost)),
         }
         let may_be_given = self.may_be_given_again(&kept, &caller.contract.partner, request, &fact, now);
-        Ok(may_be_given.then_some(Answer { charged: false, replayed: true, ..kept }))
+        Ok(may_be_given.then_some(Answer { charged: false, replayed: true, leaves_by: None, ..kept }))
     }
 
     /// Says whether nothing that is known of the subject now forbids what was said of it: erased, protected, somebody else's record, a
@@ -156,6 +158,7 @@ impl Verification {
     /// the number's pseudonym if nobody had the number.
     async fn demand_same_subject(
         &self,
+        caller: &Caller<'_>,
         request: &Request,
         about: Option<[u8; 16]>,
         deadline: Deadline,
@@ -166,7 +169,8 @@ impl Verification {
         if *number.as_bytes() == about {
             return Ok(());
         }
-        let fact = self.facts.look_up(number, None, deadline).wait().await.map_err(NoAnswer::NoFacts)?;
+        let looked_up = self.facts.look_up(number, None, deadline, turn_of(caller, request)).wait().await;
+        let fact = looked_up.map_err(NoAnswer::NoFacts)?;
         let is_same = fact.record.is_some_and(|record| *record.subject.as_bytes() == about);
         if is_same { Ok(()) } else { Err(NoAnswer::OtherContent) }
     }

@@ -29,7 +29,7 @@ impl Verification {
     ) -> Result<(), NoAnswer> {
         let fact = self
             .facts
-            .look_up(scanner, asking.request.max_age, asking.deadline)
+            .look_up(scanner, asking.request.max_age, asking.deadline, asking.turn())
             .wait()
             .await
             .map_err(NoAnswer::NoFacts)?;

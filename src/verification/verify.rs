@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::answer::{Answer, NoAnswer};
 use super::ports::{
-    ClaimWatch, ConsentBook, Deadline, EvidenceLog, Facts, GuessBudget, Pseudonyms, QrReader, QuestionDigest,
-    Quotas, Redemptions, Retries, ShareCodeIds, SubjectBudget,
+    ClaimWatch, Class, ConsentBook, Deadline, EvidenceLog, Facts, GuessBudget, Pseudonyms, QrReader,
+    QuestionDigest, Quotas, Redemptions, Retries, ShareCodeIds, SubjectBudget, Turn,
 };
 use super::request::{About, Request};
 use crate::domain::partner::{Contract, PartnerId, Standing};
@@ -79,6 +79,19 @@ impl Asking<'_> {
     pub(super) fn partner(&self) -> &PartnerId {
         &self.caller.contract.partner
     }
+
+    pub(super) fn turn(&self) -> Turn<'_> {
+        turn_of(self.caller, self.request)
+    }
+}
+
+/// Says how urgent a question's readings are: what a driver shows goes before what is claimed of one.
+pub(super) fn turn_of<'a>(caller: &Caller<'a>, request: &Request) -> Turn<'a> {
+    let class = match request.about {
+        About::Shown(_) => Class::Presentation,
+        About::Claimed(_) => Class::Claim,
+    };
+    Turn { class, partner: Some(&caller.contract.partner) }
 }
 
 impl Verification {

@@ -36,6 +36,7 @@ mod look_ups;
 mod metrics;
 mod operating;
 mod order;
+mod overload;
 mod race;
 mod readme;
 mod receipts;

@@ -3,6 +3,7 @@
 mod deadline;
 mod gate;
 mod guard;
+mod hand_over;
 mod observe;
 mod rate;
 mod shed;

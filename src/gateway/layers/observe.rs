@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
+use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::deadline::parse_timeout;
+use super::hand_over::Fresh;
 use crate::domain::time::Clock;
 use crate::gateway::context::{CallContext, CallId};
 use crate::gateway::observer::{CallObserver, CallSpan, FinishedCall};
@@ -59,9 +61,9 @@ pub(in crate::gateway) struct Observed<S> {
     inner: S,
 }
 
-impl<S, B, R> Service<Request<B>> for Observed<S>
+impl<S, B> Service<Request<B>> for Observed<S>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<Body>>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -91,6 +93,7 @@ impl ObserveOptions {
             contract: OnceLock::new(),
             purpose: OnceLock::new(),
             decision: OnceLock::new(),
+            leaves_by: OnceLock::new(),
             refusal: OnceLock::new(),
         });
         let parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
@@ -117,9 +120,9 @@ pin_project! {
     }
 }
 
-impl<F, R, E> Future for ObservedFuture<F>
+impl<F, E> Future for ObservedFuture<F>
 where
-    F: Future<Output = Result<Response<R>, E>>,
+    F: Future<Output = Result<Response<Body>, E>>,
 {
     type Output = F::Output;
 
@@ -130,6 +133,9 @@ where
             && let Some(mut end) = this.end.take()
         {
             end.completed = true;
+            if let Ok(response) = outcome {
+                end.hold_to_its_age(response);
+            }
             if let (Ok(response), Some(span)) = (outcome, &end.span)
                 && let Ok(part) = HeaderValue::try_from(span.traceresponse())
             {
@@ -148,22 +154,46 @@ struct End {
     completed: bool,
 }
 
+impl End {
+    /// Has an answer leave while it is fresh, or not at all. One that does not is told of when that is known, as a stream's end is: the
+    /// call itself has ended by then.
+    fn hold_to_its_age(&self, response: &mut Response<Body>) {
+        let Some(leaves_by) = self.call.leaves_by.get() else { return };
+        let (options, call) = (Arc::clone(&self.options), Arc::clone(&self.call));
+        let too_old = Box::new(move || {
+            let refusal = Refusal::FreshnessUnavailable;
+            options.observer.stream_ended(&finished(&options, &call, Some(&refusal), true));
+            refusal.status(&call.id.to_string())
+        });
+        let message = std::mem::take(response.body_mut());
+        *response.body_mut() = Fresh::body(message, *leaves_by, Arc::clone(&self.options.clock), too_old);
+    }
+}
+
 impl Drop for End {
     fn drop(&mut self) {
-        let elapsed = self.options.clock.since_boot().saturating_sub(self.call.arrived);
-        let refusal = self.call.refusal.get();
-        let finished = FinishedCall {
-            id: self.call.id.0,
-            method: self.call.method,
-            partner: self.call.contract.get().map(|contract| &contract.partner),
-            purpose: self.call.purpose.get().copied(),
-            decision: self.call.decision.get().copied(),
-            code: refusal.map(|refusal| refusal.row().0),
-            reason: refusal.map(|refusal| refusal.reason_word()),
-            limit: refusal.and_then(Refusal::limit),
-            completed: self.completed,
-            elapsed,
-        };
+        let finished = finished(&self.options, &self.call, self.call.refusal.get(), self.completed);
         self.options.observer.finished(&finished, self.span.take());
+    }
+}
+
+/// Says how a call ended.
+fn finished<'a>(
+    options: &ObserveOptions,
+    call: &'a CallContext,
+    refusal: Option<&Refusal>,
+    completed: bool,
+) -> FinishedCall<'a> {
+    FinishedCall {
+        id: call.id.0,
+        method: call.method,
+        partner: call.contract.get().map(|contract| &contract.partner),
+        purpose: call.purpose.get().copied(),
+        decision: call.decision.get().copied(),
+        code: refusal.map(|refusal| refusal.row().0),
+        reason: refusal.map(|refusal| refusal.reason_word()),
+        limit: refusal.and_then(Refusal::limit),
+        completed,
+        elapsed: options.clock.since_boot().saturating_sub(call.arrived),
     }
 }

@@ -20,7 +20,7 @@ use tokio_rustls::server::TlsStream;
 use super::handshake::outcome_of;
 use super::places::{CorePlace, Place, neighbourhood};
 use super::proxied::read_caller;
-use super::{AcceptorOptions, Arrival, HandshakeObserver, HandshakeOutcome, PartnerStream};
+use super::{AcceptorOptions, Arrival, CoreLoad, HandshakeObserver, HandshakeOutcome, PartnerStream};
 use crate::admission::Meters;
 use crate::domain::time::Clock;
 use crate::identity::{Connection, Roster, Trust, identify};
@@ -61,6 +61,7 @@ pub struct CoreIncoming {
     /// Of those, for one neighbourhood of addresses.
     neighbours_max: usize,
     timeout: Duration,
+    load: Arc<CoreLoad>,
     context: CoreContext,
 }
 
@@ -91,8 +92,14 @@ impl CoreIncoming {
             handshakes_max,
             neighbours_max,
             timeout: options.handshake_timeout,
+            load: CoreLoad::new(options.open_per_core_max.max(1)),
             context,
         }
+    }
+
+    /// Returns the load of this core.
+    pub fn load(&self) -> &Arc<CoreLoad> {
+        &self.load
     }
 
     /// Takes sockets in, and lets those that have spoken wait for a place.
@@ -123,7 +130,8 @@ impl CoreIncoming {
             }
             *here += 1;
             if let Some(waiting) = self.waiting.remove(index) {
-                let handshake = shake_hands(self.context.clone(), waiting, self.timeout);
+                let handshake =
+                    shake_hands(self.context.clone(), Arc::clone(&self.load), waiting, self.timeout);
                 self.handshakes.push(Box::pin(async move { (neighbours, handshake.await) }));
             }
         }
@@ -192,9 +200,14 @@ async fn hear(arrival: Arrival) -> Result<Waiting, HandshakeOutcome> {
     Ok(Waiting { socket, remote, places: (place, core_place) })
 }
 
-async fn shake_hands(context: CoreContext, arrival: Waiting, timeout: Duration) -> Option<PartnerStream> {
+async fn shake_hands(
+    context: CoreContext,
+    load: Arc<CoreLoad>,
+    arrival: Waiting,
+    timeout: Duration,
+) -> Option<PartnerStream> {
     let began = context.clock.since_boot();
-    let outcome = tokio::time::timeout(timeout, connect(&context, arrival)).await;
+    let outcome = tokio::time::timeout(timeout, connect(&context, load, arrival)).await;
     let outcome = outcome.unwrap_or(Err(HandshakeOutcome::TimedOut));
     let elapsed = context.clock.since_boot().saturating_sub(began);
     let word = outcome.as_ref().map_or_else(|refused| *refused, |_| HandshakeOutcome::Accepted);
@@ -202,7 +215,11 @@ async fn shake_hands(context: CoreContext, arrival: Waiting, timeout: Duration) 
     outcome.ok()
 }
 
-async fn connect(context: &CoreContext, arrival: Waiting) -> Result<PartnerStream, HandshakeOutcome> {
+async fn connect(
+    context: &CoreContext,
+    load: Arc<CoreLoad>,
+    arrival: Waiting,
+) -> Result<PartnerStream, HandshakeOutcome> {
     let Waiting { socket, remote, places: (place, core_place) } = arrival;
     let acceptor = TlsAcceptor::from(context.trust.server_config());
     let inner = acceptor.accept(socket).await.map_err(|error| outcome_of(&error))?;
@@ -210,7 +227,9 @@ async fn connect(context: &CoreContext, arrival: Waiting) -> Result<PartnerStrea
     let now = context.clock.now();
     let connection = Connection::new(next_id(), remote, peer, &context.roster, now);
     // Without a contract the connection is handed on all the same: the partner gets a reason, not a reset.
-    let partner_place = match connection.contract(&context.roster) {
+    let contract = connection.contract(&context.roster);
+    let partner = contract.as_ref().map(|contract| contract.partner.clone());
+    let partner_place = match contract {
         Some(contract) => Some(
             context
                 .meters
@@ -219,7 +238,7 @@ async fn connect(context: &CoreContext, arrival: Waiting) -> Result<PartnerStrea
         ),
         None => None,
     };
-    Ok(PartnerStream { inner, connection, places: (place, core_place, partner_place) })
+    Ok(PartnerStream::new(inner, connection, (place, core_place, partner_place), load, partner))
 }
 
 fn peer_chain(stream: &TlsStream<TcpStream>) -> &[rustls::pki_types::CertificateDer<'static>] {

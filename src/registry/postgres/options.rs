@@ -1,12 +1,14 @@
 //! Where PostgreSQL is, and how long anything may wait for it.
 
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::layout::Layout;
+use crate::admission::RetryBudget;
 
 /// How the store reaches its servers. `Debug` shows no URL: it may hold a password.
 #[derive(Clone)]
@@ -26,6 +28,8 @@ pub struct PostgresOptions {
     pub read_time_max: Duration,
     /// The longest connecting may take.
     pub connect_time_max: Duration,
+    /// The longest work on the book may take: no caller waits longer than a call may take.
+    pub book_time_max: Duration,
     /// The longest a change waits for another one in its partition.
     pub lock_time_max: Duration,
     /// The longest one statement of a change may take.
@@ -40,6 +44,8 @@ pub struct PostgresOptions {
     pub partitions: u16,
     /// How the tables of a registry that is made are cut.
     pub tables: Tables,
+    /// Bounds attempts beyond the first of work on the book whose connection was lost; readings are tried again by whoever asks.
+    pub retries: Arc<RetryBudget>,
 }
 
 /// How tables are cut.
@@ -90,12 +96,14 @@ impl PostgresOptions {
             reads_waiting_max: 1_024,
             read_time_max: Duration::from_millis(1_000),
             connect_time_max: Duration::from_secs(2),
+            book_time_max: Duration::from_secs(2),
             lock_time_max: Duration::from_secs(5),
             write_time_max: Duration::from_secs(30),
             idle_in_transaction_max: Duration::from_secs(10),
             statements_prepared_max: 64,
             partitions: 16,
             tables: Tables::PerPartition,
+            retries: Arc::default(),
         }
     }
 
@@ -138,6 +146,16 @@ impl PostgresOptions {
         Ok(options.options([
             ("statement_timeout", milliseconds(self.write_time_max)),
             ("lock_timeout", milliseconds(self.lock_time_max)),
+            ("idle_in_transaction_session_timeout", milliseconds(self.idle_in_transaction_max)),
+        ]))
+    }
+
+    /// Prepares connections of the book.
+    pub(super) fn booking(&self) -> Result<PgConnectOptions, PostgresOptionsFault> {
+        let options = self.connecting(&self.url, "url")?;
+        Ok(options.options([
+            ("statement_timeout", milliseconds(self.book_time_max)),
+            ("lock_timeout", milliseconds(self.book_time_max)),
             ("idle_in_transaction_session_timeout", milliseconds(self.idle_in_transaction_max)),
         ]))
     }

@@ -176,17 +176,9 @@ impl Desk {
         held.give_back();
     }
 
-    /// Looks up all of them, on a second connection if the first one turns out to be dead: the server may have been restarted.
+    /// Looks up all of them, once: whether it is tried again is for those to say who count attempts.
     async fn answer(self: &Arc<Self>, line: &mut Line, together: &[LookUp]) -> Vec<Answer> {
-        let was_open = line.connection.is_some();
-        let answers = match self.ask(line, together).await {
-            Err(Fault::Server(error)) if was_open && is_disconnection(&error) => {
-                self.hang_up(line);
-                self.ask(line, together).await
-            }
-            answers => answers,
-        };
-        match answers {
+        match self.ask(line, together).await {
             Ok(answers) => answers.into_iter().map(|answer| self.told(answer, line)).collect(),
             Err(fault) => {
                 let told = self.told(Err(fault), line);
@@ -238,6 +230,9 @@ impl Desk {
                 // The server's words name tables and codes, never a value.
                 tracing::debug!(%error, "a look-up failed");
                 self.hang_up(line);
+                if is_disconnection(&error) {
+                    self.hang_up_idle();
+                }
                 Err(LookUpError::RegistryUnavailable)
             }
         }
@@ -276,6 +271,22 @@ impl Desk {
             let _context = self.runtime.enter();
             forget(connection);
         }
+    }
+
+    /// Lets go of every connection nobody uses: one of theirs is dead, so that the server may have been restarted, and the next
+    /// attempt must find a new one.
+    fn hang_up_idle(&self) {
+        let idle: Vec<_> = self
+            .lock()
+            .idle
+            .iter_mut()
+            .filter_map(|line| {
+                line.named.clear();
+                line.connection.take()
+            })
+            .collect();
+        let _context = self.runtime.enter();
+        idle.into_iter().for_each(forget);
     }
 
     /// Takes a line back; it serves on where somebody waits.

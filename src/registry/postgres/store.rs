@@ -150,7 +150,7 @@ impl PostgresRegistry {
         let about = schema::prepare(&mut connection, &keys, &options, version).await?;
         let heads = feed::heads(&mut connection).await?;
         super::connection::forget(connection);
-        let (desk, line) = Desk::open(options.writing().map_err(misconfigured)?, options.connect_time_max);
+        let (desk, line) = Desk::open(options.booking().map_err(misconfigured)?, options.connect_time_max);
         let shared = Arc::new(Shared {
             desk,
             writers: writers(&options, options.writing().map_err(misconfigured)?),

@@ -24,7 +24,7 @@ use crate::limits::{LimitOptions, LocalLimits};
 use crate::retries::{KeptAnswers, RetryOptions, Unobserved};
 use crate::verification::ports::{
     AnswerToRecord, EntryAt, EvidenceLog, EvidenceUnavailable, FactSource, Facts, Later, Pseudonyms,
-    Recalled, RequestDigests as _, Soon, SubjectRef,
+    Recalled, RequestDigests as _, Soon, SubjectRef, Turn,
 };
 
 const FLOOR: Duration = Duration::from_millis(25);
@@ -65,6 +65,7 @@ impl Facts for Registry {
         _pseudonym: NumberPseudonym,
         _max_age: Option<Duration>,
         _deadline: Deadline,
+        _turn: Turn<'_>,
     ) -> Soon<'_, Result<Fact, LookUpError>> {
         self.look_ups.fetch_add(1, Ordering::SeqCst);
         if let Some(error) = self.error.lock().unwrap().clone() {
@@ -301,7 +302,7 @@ impl House {
 
 /// Answer without what a replay says of itself.
 fn said(answer: &Answer) -> String {
-    format!("{:?}", Answer { charged: false, replayed: false, ..answer.clone() })
+    format!("{:?}", Answer { charged: false, replayed: false, leaves_by: None, ..answer.clone() })
 }
 
 #[tokio::test]

@@ -147,6 +147,6 @@ async fn a_registry_that_is_away_is_not_hidden_by_redis_longer_than_facts_are_us
     source.fail_with(Some(LookUpError::RegistryUnavailable));
     assert_eq!(replica.ask(0).await.source, FactSource::Redis, "known to be current");
     replica.freshness.changed(&subject(0), &[number(0)], source.put(0, 4));
-    let failed = replica.facts.look_up(number(0), None, within(DEADLINE)).wait().await;
+    let failed = replica.facts.look_up(number(0), None, within(DEADLINE), CLAIM).wait().await;
     assert_eq!(failed.unwrap_err(), LookUpError::RegistryUnavailable, "never an old fact");
 }

@@ -14,14 +14,15 @@ use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
 use super::{CodecFault, RecordCodec, RedisLevel, RedisOptions, RedisSecrets, SealingKey};
-use crate::cache::testing::{Notes, RealClock, ScriptedSource, at, number, record, subject, within};
+use crate::cache::testing::{CLAIM, Notes, RealClock, ScriptedSource, at, number, record, subject, within};
 use crate::cache::{
-    BreakerState, CacheObserver, CacheOptions, FactCache, FreshnessOptions, RedisFault, SlotTable, Watermark,
+    BreakerState, CacheObserver, CacheOptions, FactCache, FreshnessOptions, RedisFault, RegistryAccess,
+    SlotTable, Watermark,
 };
 use crate::domain::licence::Record;
 use crate::domain::time::Clock as _;
 use crate::redis_link::testing::Server;
-use crate::verification::ports::{ChangeObserver as _, Fact, FactSource, Facts as _, RecordSource};
+use crate::verification::ports::{ChangeObserver as _, Fact, FactSource, Facts as _};
 
 /// The deadline of every question here; an answer that waits for Redis longer than half of it would come too late.
 const DEADLINE: Duration = Duration::from_millis(400);
@@ -82,7 +83,7 @@ impl Replica {
             &Handle::current(),
         );
         let facts = FactCache::new(
-            Arc::clone(source) as Arc<dyn RecordSource>,
+            RegistryAccess::free(Arc::clone(source) as _),
             Arc::clone(&freshness),
             Some(redis.unwrap()),
             CacheOptions::default(),
@@ -112,7 +113,7 @@ impl Replica {
 
     async fn ask(&self, n: u64) -> Fact {
         let began = RealClock.since_boot();
-        let fact = self.facts.look_up(number(n), None, within(DEADLINE)).wait().await.unwrap();
+        let fact = self.facts.look_up(number(n), None, within(DEADLINE), CLAIM).wait().await.unwrap();
         assert!(RealClock.since_boot() - began < DEADLINE, "within the caller's deadline");
         fact
     }

@@ -20,7 +20,7 @@ async fn what_one_replica_read_another_finds_in_redis() {
     assert_eq!(fact.record.unwrap().subject, subject(1));
     let unknown = other.ask(2).await;
     assert_eq!((unknown.record.is_none(), unknown.source), (true, FactSource::Redis));
-    assert!(matches!(other.facts.look_up(number(1), None, within(DEADLINE)), Soon::Now(Ok(_))));
+    assert!(matches!(other.facts.look_up(number(1), None, within(DEADLINE), CLAIM), Soon::Now(Ok(_))));
     assert_eq!(source.read_count(), reads);
     assert!(!other.saw(RedisFault::Unsealable));
 }

@@ -95,6 +95,11 @@ async fn work(shared: Arc<Shared>, line: Arc<Mutex<Line>>) {
         if line.lock().await.recv_many(&mut together, TOGETHER_MAX).await == 0 {
             return;
         }
+        // Whoever left is past its deadline: its use is not spent for nobody.
+        together.retain(|waiting| !waiting.answer.is_closed());
+        if together.is_empty() {
+            continue;
+        }
         // In one order, so that two statements that meet wait for each other and never in a circle.
         together.sort_by_key(|waiting| *waiting.redemption.id.as_bytes());
         let (redemptions, answers): (Vec<_>, Vec<_>) =

@@ -37,8 +37,8 @@ impl PostgresRegistry {
     }
 }
 
-/// Tries work on a connection of the book's own, in time: again when it lost against another, or when the connection, and with it perhaps
-/// the answer, was lost. The work must be safe to repeat.
+/// Tries work on a connection of the book's own, in time: again when it lost against another, or, within the budget of attempts, when the
+/// connection, and with it perhaps the answer, was lost. The work must be safe to repeat.
 macro_rules! try_on_book {
     ($shared:expr, $connection:ident => $work:expr) => {{
         let mut tries = $crate::registry::postgres::book::Tries::of($shared);
@@ -64,7 +64,8 @@ struct Tries<'s> {
 
 impl<'s> Tries<'s> {
     fn of(shared: &'s Shared) -> Self {
-        Self { shared, made: 0, within: shared.options.lock_time_max + shared.options.write_time_max }
+        shared.options.retries.asked();
+        Self { shared, made: 0, within: shared.options.book_time_max }
     }
 
     async fn acquire(&mut self) -> Result<PoolConnection<Postgres>, RegistryError> {
@@ -92,7 +93,9 @@ impl<'s> Tries<'s> {
         if is_lost {
             forget(connection.detach());
         }
-        if self.made < ATTEMPTS && (is_lost || is_collision(&error)) {
+        // A collision is no trouble, but the order of writers: what lost has not been done, and is next.
+        let is_tried_again = if is_lost { self.shared.options.retries.take() } else { is_collision(&error) };
+        if self.made < ATTEMPTS && is_tried_again {
             return None;
         }
         Some(Err(error).trying_to("write"))

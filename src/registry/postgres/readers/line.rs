@@ -7,7 +7,6 @@ use zeroize::Zeroizing;
 
 use super::{Answer, Desk};
 use crate::domain::subject::NumberPseudonym;
-use crate::registry::postgres::connection::is_disconnection;
 use crate::registry::postgres::reading::{self, Fault, Named};
 use crate::verification::ports::LookUpError;
 
@@ -42,15 +41,6 @@ impl Held {
             Some(connection) => reading::look_up(connection, &desk.shared, pseudonym, scratch).await,
             None => Err(Fault::Away),
         };
-        if let Err(Fault::Server(error)) = &asked
-            && is_disconnection(error)
-        {
-            // The server may have been restarted: a second attempt, over a connection made anew.
-            desk.hang_up(line);
-            let again = desk.lock().queue(pseudonym);
-            self.give_back();
-            return again.await.unwrap_or(Err(LookUpError::RegistryUnavailable));
-        }
         let answer = desk.told(asked, line);
         self.give_back();
         answer
