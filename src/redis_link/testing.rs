@@ -5,13 +5,13 @@
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-const START: Duration = Duration::from_secs(20);
-const TRY_EVERY: Duration = Duration::from_millis(10);
+const START_TRIES: u32 = 1_000;
+const TRY_EVERY: Duration = Duration::from_millis(20);
 
 /// A `redis-server` of one's own.
 pub(crate) struct Server {
@@ -50,11 +50,8 @@ impl Server {
         self.process = Some(started.unwrap_or_else(|error| {
             panic!("cannot run redis-server ({error}): get it with `apt-get install redis-server`")
         }));
-        let until = Instant::now() + START;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            assert!(Instant::now() < until, "redis-server does not listen");
-            std::thread::sleep(TRY_EVERY);
-        }
+        let listens = || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
+        assert!(comes_true(listens), "redis-server does not listen");
     }
 
     /// Returns its address as configuration names it.
@@ -149,11 +146,7 @@ impl Cluster {
             .expect("redis-cli is installed with redis-server");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
         let cluster = Self { nodes };
-        let until = Instant::now() + START;
-        while !cluster.is_well() {
-            assert!(Instant::now() < until, "the Cluster does not come together");
-            std::thread::sleep(TRY_EVERY * 5);
-        }
+        assert!(comes_true(|| cluster.is_well()), "the Cluster does not come together");
         cluster
     }
 
@@ -186,28 +179,6 @@ impl Cluster {
         self.nodes.iter().position(|node| node.port == port).expect("it is one of ours")
     }
 
-    /// Moves a slot to another master, with the keys that lie there; half-way, clients are sent to ask at the new place.
-    pub(crate) fn move_slot(&self, slot: u16, asked: usize, half_way: Duration) {
-        let from = self.master_of(slot, asked);
-        let masters = (0..16_384).step_by(1_000).map(|slot| self.master_of(slot, asked));
-        let to = masters.into_iter().find(|master| *master != from).expect("another master");
-        let [from_id, to_id] = [from, to].map(|node| self.nodes[node].run::<String>(&["CLUSTER", "MYID"]));
-        let (slot, port) = (slot.to_string(), self.nodes[to].port.to_string());
-        let set = |node: usize, words: [&str; 2]| {
-            self.nodes[node].run::<String>(&["CLUSTER", "SETSLOT", &slot, words[0], words[1]]);
-        };
-        set(to, ["IMPORTING", &from_id]);
-        set(from, ["MIGRATING", &to_id]);
-        let keys: Vec<String> = self.nodes[from].run(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
-        for key in &keys {
-            // Not there any more, or there already: either is a key that can be asked for.
-            self.nodes[from].run::<String>(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000", "REPLACE"]);
-        }
-        std::thread::sleep(half_way);
-        set(to, ["NODE", &to_id]);
-        set(from, ["NODE", &to_id]);
-    }
-
     /// Returns the keys that match a pattern, on whichever node.
     pub(crate) fn keys(&self, pattern: &str) -> Vec<String> {
         let up = self.nodes.iter().filter(|node| node.is_up());
@@ -216,6 +187,17 @@ impl Cluster {
         keys.dedup();
         keys
     }
+}
+
+/// Waits for something; says whether it came.
+fn comes_true(holds: impl Fn() -> bool) -> bool {
+    (0..START_TRIES).any(|_| {
+        let holds = holds();
+        if !holds {
+            std::thread::sleep(TRY_EVERY);
+        }
+        holds
+    })
 }
 
 fn free_port() -> u16 {

@@ -173,11 +173,6 @@ impl Server {
         self.url(&name)
     }
 
-    /// Returns the port it listens on.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Returns the URL of a database on this server.
     pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::people::{Stage, now};
 use super::proxy::Manner;
-use super::world::{Behind, Redis};
+use super::world::{Behind, Redis, port_of};
 
 /// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +195,7 @@ fn play_on_cluster(fault: Fault, lasts: Duration, cluster: &mut crate::redis_tes
                 let keys = cluster.keys("dg:1:*");
                 let Some(key) = keys.first() else { continue };
                 let slot: u16 = cluster.nodes[up].run(&["CLUSTER", "KEYSLOT", key]);
-                cluster.move_slot(slot, up, Duration::from_millis(200));
+                move_slot(cluster, slot, up, Duration::from_millis(200));
             }
         }
         Fault::MasterStopped => {
@@ -206,6 +206,28 @@ fn play_on_cluster(fault: Fault, lasts: Duration, cluster: &mut crate::redis_tes
         }
         other => unreachable!("{other:?} is nothing that happens to a Cluster"),
     }
+}
+
+/// Moves a slot to another master, with the keys that lie there; half-way, clients are sent to ask at the new place.
+fn move_slot(cluster: &crate::redis_testing::Cluster, slot: u16, asked: usize, half_way: Duration) {
+    let (from, nodes) = (cluster.master_of(slot, asked), &cluster.nodes);
+    let masters = (0..16_384).step_by(1_000).map(|slot| cluster.master_of(slot, asked));
+    let to = masters.into_iter().find(|master| *master != from).expect("another master");
+    let [from_id, to_id] = [from, to].map(|node| nodes[node].run::<String>(&["CLUSTER", "MYID"]));
+    let (slot, port) = (slot.to_string(), nodes[to].port.to_string());
+    let set = |node: usize, words: [&str; 2]| {
+        nodes[node].run::<String>(&["CLUSTER", "SETSLOT", &slot, words[0], words[1]]);
+    };
+    set(to, ["IMPORTING", &from_id]);
+    set(from, ["MIGRATING", &to_id]);
+    let keys: Vec<String> = nodes[from].run(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
+    for key in &keys {
+        // A key that has gone meanwhile is no error.
+        nodes[from].run::<String>(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000", "REPLACE"]);
+    }
+    std::thread::sleep(half_way);
+    set(to, ["NODE", &to_id]);
+    set(from, ["NODE", &to_id]);
 }
 
 /// As docs/scale.md says: the standby lacks nothing that was acknowledged, the old primary is fenced, the address leads to the new one.
@@ -223,6 +245,6 @@ fn promote(behind: &mut Behind) {
     std::thread::sleep(Duration::from_millis(300));
     behind.primary.kill();
     standby.promote();
-    behind.to_primary.iter().for_each(|wire| wire.leads_to(standby.port()));
+    behind.to_primary.iter().for_each(|wire| wire.leads_to(port_of(&standby)));
     behind.primary = standby;
 }

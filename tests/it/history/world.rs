@@ -46,7 +46,7 @@ impl Behind {
         let (to_primary, to_redis) = runtime.block_on(async {
             let mut to_primary = Vec::new();
             for _ in 0..REPLICAS {
-                to_primary.push(Proxy::to(primary.port()).await);
+                to_primary.push(Proxy::to(port_of(&primary)).await);
             }
             let to_redis = match &redis {
                 Redis::One(server) => Some(Proxy::to(server.port).await),
@@ -60,9 +60,10 @@ impl Behind {
     /// Writes the deployments of the gateways: one registry, one Redis key, wide contracts.
     pub(super) fn deployments(&self, freshness_ms: i64) -> Vec<Deployment> {
         let url = |index: usize| {
-            self.primary
-                .url(&self.database)
-                .replace(&format!(":{}/", self.primary.port()), &format!(":{}/", self.to_primary[index].port))
+            self.primary.url(&self.database).replace(
+                &format!(":{}/", port_of(&self.primary)),
+                &format!(":{}/", self.to_primary[index].port),
+            )
         };
         let mut deployments: Vec<Deployment> = Vec::new();
         for index in 0..REPLICAS {
@@ -109,6 +110,13 @@ impl Behind {
         };
         cache.insert("redis".to_owned(), redis.into());
     }
+}
+
+/// Returns the port a server listens on.
+pub(super) fn port_of(primary: &Primary) -> u16 {
+    let url = primary.url("postgres");
+    let port = url.rsplit([':', '/']).nth(1).and_then(|port| port.parse().ok());
+    port.expect("the url names it")
 }
 
 /// Says where the replicas are.

@@ -27,7 +27,7 @@ async fn a_redis_that_is_not_there_yet_is_used_once_it_is() {
     server.revive();
     replica.becomes(BreakerState::Closed).await;
     replica.ask(1).await;
-    eventually("in use", || server.keys(FACTS).len() > 0).await;
+    eventually("in use", || !server.keys(FACTS).is_empty()).await;
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn a_killed_redis_costs_no_answer_and_comes_back() {
     // After the pause that follows a failed write, facts are written again.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     replica.ask(150).await;
-    eventually("written again", || server.keys(FACTS).len() > 0).await;
+    eventually("written again", || !server.keys(FACTS).is_empty()).await;
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_redis_that_stops_answering_is_not_waited_for_and_comes_back() {
     replica.becomes(BreakerState::Closed).await;
     replica.ask(300).await;
     // The value of the late question is written, and another replica finds it.
-    eventually("in use again", || server.keys(FACTS).len() > 0).await;
+    eventually("in use again", || !server.keys(FACTS).is_empty()).await;
 }
 
 #[tokio::test]
