@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -18,10 +17,11 @@ use super::RedisOptions;
 use super::breaker::Breaker;
 use crate::cache::{CacheObserver, RedisFault};
 use crate::domain::time::Clock;
+use crate::redis_link::{Connection, RedisClient};
 use crate::verification::ports::Deadline;
 
 pub(super) struct Link {
-    connection: ArcSwapOption<MultiplexedConnection>,
+    connection: ArcSwapOption<Connection>,
     breaker: Breaker,
     trouble: Notify,
     places: Semaphore,
@@ -58,7 +58,7 @@ impl Link {
     /// Starts the keeper.
     pub(super) fn keep(
         self: &Arc<Self>,
-        client: Client,
+        client: RedisClient,
         options: RedisOptions,
         runtime: &Handle,
     ) -> tokio::task::AbortHandle {
@@ -82,7 +82,7 @@ impl Link {
     }
 
     /// Returns a handle of the connection, while the breaker is closed.
-    pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
+    pub(super) fn connection(&self) -> Option<Connection> {
         self.breaker.is_closed().then(|| self.connection.load().as_deref().cloned()).flatten()
     }
 
@@ -102,7 +102,7 @@ impl Link {
         time_to_live: Duration,
         budget: Duration,
     ) -> Option<Option<Vec<u8>>> {
-        let ask = |mut connection: MultiplexedConnection| async move {
+        let ask = |mut connection: Connection| async move {
             let mut both = redis::pipe();
             both.cmd("SET").arg(key).arg(value).arg("NX").arg("PX").arg(millis(time_to_live));
             both.cmd("GETRANGE").arg(key).arg(0).arg(VALUE_BYTES_MAX);
@@ -113,7 +113,7 @@ impl Link {
     }
 
     /// Asks within a budget: a place, the connection, the breaker.
-    async fn ask<T, F>(&self, budget: Duration, ask: impl FnOnce(MultiplexedConnection) -> F) -> Option<T>
+    async fn ask<T, F>(&self, budget: Duration, ask: impl FnOnce(Connection) -> F) -> Option<T>
     where
         F: Future<Output = Result<T, RedisError>>,
     {
@@ -162,12 +162,12 @@ impl Link {
     }
 }
 
-async fn keep(link: &Link, client: &Client, options: &RedisOptions) {
+async fn keep(link: &Link, client: &RedisClient, options: &RedisOptions) {
     let mut pause = RECONNECT_PAUSE;
     loop {
         // A connection that was lost or did not answer its probe is not used again: what is still queued on it dies with it.
         link.connection.store(None);
-        match timeout(options.connect_time_max, connect(client, options)).await {
+        match timeout(options.connect_time_max, connect(client)).await {
             Ok(Ok(connection)) => {
                 link.connection.store(Some(Arc::new(connection.clone())));
                 link.breaker.close();
@@ -188,7 +188,7 @@ async fn keep(link: &Link, client: &Client, options: &RedisOptions) {
 }
 
 /// Stays with a connection until it is lost, or a probe on it fails.
-async fn stay(link: &Link, mut connection: MultiplexedConnection, options: &RedisOptions) {
+async fn stay(link: &Link, mut connection: Connection, options: &RedisOptions) {
     loop {
         link.trouble.notified().await;
         if link.connection.load().is_none() {
@@ -209,22 +209,18 @@ async fn stay(link: &Link, mut connection: MultiplexedConnection, options: &Redi
     }
 }
 
-async fn connect(client: &Client, options: &RedisOptions) -> Result<MultiplexedConnection, RedisError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(options.reads_in_flight_max.clamp(64, 4_096));
-    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+async fn connect(client: &RedisClient) -> Result<Connection, RedisError> {
+    let mut connection = client.connect().await?;
     probe(&mut connection).await?;
     Ok(connection)
 }
 
-async fn probe(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+async fn probe(connection: &mut Connection) -> Result<(), RedisError> {
     read_range(connection, PROBE_KEY.as_bytes()).await.map(drop)
 }
 
 /// Reads at most one byte more than a value may have: what somebody else left under our key must not fill our memory.
-async fn read_range(connection: &mut MultiplexedConnection, key: &[u8]) -> Result<Vec<u8>, RedisError> {
+async fn read_range(connection: &mut Connection, key: &[u8]) -> Result<Vec<u8>, RedisError> {
     redis::cmd("GETRANGE").arg(key).arg(0).arg(VALUE_BYTES_MAX).query_async(connection).await
 }
 
