@@ -6,4 +6,6 @@ mod ports;
 pub mod ratelimit;
 pub mod standing;
 
-pub use ports::{InFlight, LimitExceeded, LimitLevel, LimitWindow, Meters, RefusalLog, RefusalNote};
+pub use ports::{
+    InFlight, LimitExceeded, LimitLevel, LimitMode, LimitWindow, Meters, RefusalLog, RefusalNote,
+};

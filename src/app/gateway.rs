@@ -20,6 +20,7 @@ use super::clock::SystemClock;
 use super::disk::DiskWatch;
 use super::error::StartError;
 use super::intake::IntakeReporter;
+use super::leases;
 use super::monitor::Monitor;
 use super::operator::{GatewayOperator, ReplicaFacts};
 use super::probe::RegistryProbe;
@@ -45,7 +46,7 @@ use crate::identity::{
 };
 use crate::intake::Intake;
 use crate::issuing::{Consents, Issuing};
-use crate::limits::{LimitOptions, LocalLimits};
+use crate::limits::{LimitLeases, LocalLimits};
 use crate::registry::{EmbeddedRegistry, LicenceStore};
 use crate::retries::KeptAnswers;
 use crate::telemetry::Metrics;
@@ -82,6 +83,7 @@ pub struct RunningGateway {
     accept: Option<JoinHandle<()>>,
     index_feed: Option<tokio::task::JoinHandle<()>>,
     background: Option<Runtime>,
+    leases: Option<LimitLeases>,
     drain_max: Duration,
     _watch: Watch,
 }
@@ -186,7 +188,8 @@ impl RunningGateway {
             roster: identity.roster(),
             rules: &rules,
         });
-        let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
+        let (limits, leases) =
+            leases::start(config, opened.deployment(), &identity, &clock, &bridge, background.handle())?;
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,
             facts: Arc::clone(&facts) as _,
@@ -238,7 +241,7 @@ impl RunningGateway {
             accepts_test_numbers,
         });
         await_standing(&parts);
-        Self::serve(config, parts, verification, bridge, tracer, background)
+        Self::serve(config, parts, verification, leases, bridge, tracer, background)
     }
 
     /// Opens the listeners and puts every core to work.
@@ -246,6 +249,7 @@ impl RunningGateway {
         config: &GatewayConfig,
         parts: Arc<Parts>,
         verification: Arc<Verification>,
+        leases: Option<LimitLeases>,
         bridge: Arc<MetricsBridge>,
         tracer: Arc<Tracer>,
         background: Runtime,
@@ -338,6 +342,7 @@ impl RunningGateway {
             accept: Some(accept),
             index_feed: Some(index_feed),
             background: Some(background),
+            leases,
             drain_max: Duration::from_millis(config.bounds.drain_ms),
             _watch: watch,
         })
@@ -380,6 +385,9 @@ impl RunningGateway {
             if thread.join().is_err() {
                 tracing::error!("a thread that served connections died of a panic");
             }
+        }
+        if let (Some(background), Some(leases)) = (&self.background, self.leases.take()) {
+            background.block_on(leases.leave());
         }
         self.parts.journal.close();
         self.parts.tree.close();

@@ -69,7 +69,8 @@ impl VerificationService for Handlers {
     ) -> Result<Response<GetLimitsResponse>, Status> {
         let (_, contract) = caller(&request)?;
         let levels = self.meters.levels(&contract.partner, &contract.allowance);
-        Ok(Response::new(limits_message(&levels, self.environment)))
+        let mode = self.meters.mode(&contract.partner, &contract.allowance);
+        Ok(Response::new(limits_message(&levels, mode, self.environment)))
     }
 
     async fn describe_contract(

@@ -1,9 +1,12 @@
-//! Adapter: rates, places in flight, quotas, question variation and guessed share codes, kept in this process.
+//! Adapter: rates, places in flight, quotas, question variation and guessed share codes, kept in this process; rates and quotas leased
+//! from Redis where several replicas serve one deployment.
 //!
-//! May know: `domain`, the ports of `admission` and `verification`. Must not know: other adapters, config, gRPC.
+//! May know: `domain`, the ports of `admission` and `verification`, `redis_link`. Must not know: other adapters, config, gRPC.
 
 mod guesses;
 mod keyed;
+mod lease;
+mod leasing;
 mod local;
 mod partners;
 mod places;
@@ -15,4 +18,5 @@ mod request_ids;
 mod testing;
 mod windows;
 
+pub use lease::{LeaseObserver, LeaseOutcome, LimitLeases};
 pub use local::{LimitOptions, LocalLimits};

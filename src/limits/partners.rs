@@ -24,6 +24,11 @@ impl<T> PerPartner<T> {
         work(self.values.load().get(partner))
     }
 
+    /// Returns all values as they are now.
+    pub(super) fn all(&self) -> Arc<HashMap<PartnerId, Arc<T>>> {
+        self.values.load_full()
+    }
+
     /// Returns the partner's value, if there is one.
     pub(super) fn find(&self, partner: &PartnerId) -> Option<Arc<T>> {
         self.with(partner, |value| value.map(Arc::clone))

@@ -4,6 +4,8 @@
 
 mod address;
 mod connection;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use address::{RedisAddress, RedisAddressFault, RedisClientIdentity, RedisPlace};
 pub use connection::{Connection, RedisClient};

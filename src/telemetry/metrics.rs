@@ -2,8 +2,9 @@
 //! for a partner, because partner × method × code would grow without bound.
 
 use super::labels::{
-    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, JournalState, LimitLabel,
-    Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, RetryLabel, StandingLabel, WaitingLabel,
+    BreakerState, CacheLevel, CacheResult, ChangeLabel, Expiring, HandshakeLabel, JournalState, KeptLabel,
+    LeaseLabel, LimitLabel, Method, OutcomeLabel, PURPOSE_WORDS, RedisFault, RegistryRead, RetryLabel,
+    StandingLabel, WaitingLabel,
 };
 
 /// A label and its values.
@@ -154,6 +155,15 @@ metrics! {
     LimitRefusals: Counter "drivegate.limit.refusals" ["{request}"]
         "Refusals by the limit that was reached. Healthy: `overload` zero; the others are a partner's own doing."
         { "limit": LimitLabel::WORDS }
+    LimitLeases: Counter "drivegate.limit.leases" ["{call}"]
+        "Calls to Redis for slices of partners' limits, where several replicas share them. Healthy: `held` and `failed` zero once started."
+        { "outcome": LeaseLabel::WORDS }
+    LimitPartners: Gauge "drivegate.limit.partners" ["{partner}"]
+        "Partners by how their limits are kept, where several replicas share them. Healthy: `divided` zero; otherwise Redis is away or was emptied."
+        { "kept": KeptLabel::WORDS }
+    LimitUnleased: Counter "drivegate.limit.unleased" ["{request}"]
+        "Requests refused because this replica's slice was used up, though the deployment had something left. Healthy: near zero."
+        {}
     Retries: Counter "drivegate.retries" ["{request}"]
         "Requests with a request id, by what they were taken up as. Healthy: mostly `first`; `other-content` and `late` near zero."
         { "result": RetryLabel::WORDS }
