@@ -4,7 +4,6 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use redis::Commands as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -67,11 +66,6 @@ impl Server {
 
     pub(crate) fn console(&self) -> redis::Connection {
         redis::Client::open(self.url()).unwrap().get_connection().unwrap()
-    }
-
-    /// Counts keys.
-    pub(crate) fn keys_held(&self, pattern: &str) -> usize {
-        self.console().keys::<_, Vec<String>>(pattern).unwrap().len()
     }
 }
 

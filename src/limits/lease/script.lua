@@ -17,7 +17,7 @@ local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or '-'
 
 local HOLD = 1          -- seconds nothing is leased after a loss or a pause of all
-local GAP = 1.5         -- seconds without any call: all replicas were alone, and say what they did first
+local GAP = 0.7         -- seconds without any call: all replicas may have been alone, and say what they did first
 local ALONE = 0.3       -- the same, where the caller has made up tokens: the others may have, too
 local SILENT = 15       -- seconds after which a replica is taken for dead
 local FORGOTTEN = 600   -- seconds after which a dead replica's row is folded away
@@ -65,14 +65,16 @@ if is_new or (is_behind and now - state[1] >= HOLD) then
 end
 local own, born, last, level = rows[id], state[1], state[2], state[3]
 
-local made_up = own and cap > own[3]
+local made_up = own and own[3] >= 0 and cap > own[3]
 local is_gap = now > last + GAP or (made_up and now > last + ALONE)
 if is_gap then born = now end
 local holding = now - born < HOLD
 
 -- The bucket. What a replica made up while alone is owed; what of a reply it never saw, or lets go of, comes back.
+-- After a pause of all the bucket begins empty: replicas made up the rate themselves, and may hold all of the burst.
 level = level + rate * (now - last)
-if own then level = level - (cap - own[3]) end
+if is_gap then level = 0
+elseif own and own[3] >= 0 then level = level - (cap - own[3]) end
 
 -- The windows. A clock set back by less than a window does not open it again; a replica may be two seconds ahead.
 local windows = {}
@@ -95,7 +97,7 @@ local function share(limit) return limit >= 1 and max(1, floor(limit / replicas)
 -- A pause of all: whoever does not call again may have spent all it could before it died.
 if is_gap then
   for _, row in pairs(rows) do
-    row[2] = now
+    row[2], row[3] = now, -1
     for w, window in ipairs(windows) do
       local is_open = row[2 + 3 * w] == window.start and row[3 + 3 * w] >= 0
       local most = is_open and max(row[3 + 3 * w], row[4 + 3 * w]) or share(window.limit)
@@ -132,8 +134,8 @@ for name, row in pairs(rows) do
 end
 
 -- Lease tokens: everybody keeps half of its share at hand; who wants more gets half of what there is.
+level = max(min(level, bucket - tokens_held), -bucket)
 if not holding then
-  level = max(min(level, bucket - tokens_held), -bucket)
   local wish = ceil(bucket / (2 * replicas)) - (cap - spent)
   if wants_tokens then wish = max(wish, floor(level / 2), ceil(rate * GRAIN)) end
   local granted = leaving and 0 or max(min(wish, floor(level)), 0)
