@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const QUOTA: u64 = 60;
 
 /// Writes three deployments on one database and one Redis, with the same contract.
-fn replicas(url: &str, redis: impl Fn(&Deployment) -> String) -> [Deployment; 3] {
+fn replicas(url: &str, redis: impl FnOnce(&Deployment) -> String) -> [Deployment; 3] {
     let first = Deployment::on_postgres(url, None);
     let folder = first.folder().to_str().expect("text").to_owned();
     first.run(&["registry", "generate", "--count", "5", "--with-test-drivers", "--into", &folder]);

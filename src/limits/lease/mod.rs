@@ -20,6 +20,10 @@
 //! burst less what the rows hold. governor stays the ceiling of the one replica. A replica that hears nothing makes up tokens, the
 //! rate divided by `replicas_max`; they raise its cap, so that its next call owes them.
 //!
+//! **Pause**: nobody called for longer than replicas may stay silent. Nothing is leased for a second, in which every replica tells its row
+//! anew; one that does not may have died after it gave all it could, and counts so. The bucket begins empty, for replicas made up the
+//! rate themselves and may hold all of the burst.
+//!
 //! **Loss**: an empty key, another run of a server (a restart, a failover that may have lost writes), a clock that stepped back, a row
 //! behind what its replica knows to have told. All rows are forgotten and nothing is leased for a second, in which every replica calls
 //! (at least every [`IDLE_PAUSE`]) and tells its row anew. Each also tells what the *others* had spent when it last heard; Redis
