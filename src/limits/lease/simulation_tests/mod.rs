@@ -146,7 +146,7 @@ impl World {
             .arg(replica)
             .arg(arguments)
             .arg(now.as_second())
-            .arg(now.subsec_microsecond() + now.subsec_millisecond() * 1_000)
+            .arg(now.subsec_microsecond())
             .arg(format!("run_id:{:x}", self.redis_run))
             .query(&mut self.redis)
             .unwrap();
