@@ -110,7 +110,12 @@ end
 local function held(row, w, window)
   local is_alive = row[2] >= now - SILENT
   local row_cap, row_spent = row[3 + 3 * w], row[4 + 3 * w]
-  if row[2 + 3 * w] ~= window.start then return is_alive and share(window.limit) or 0, 0 end
+  if row[2 + 3 * w] ~= window.start then
+    if is_alive then return share(window.limit), 0 end
+    -- One that was heard right before the window opened may have lived to open it.
+    local unreported = row[2] > window.start - 1 and min(share(window.limit), rate + bucket) or 0
+    return unreported, unreported
+  end
   if row_cap < 0 then row_cap = share(window.limit) end
   row_cap = max(row_cap, row_spent)
   if is_alive then return row_cap, row_spent end
