@@ -3093,6 +3093,12 @@ pub enum LimitMode {
     Unspecified = 0,
     /// This replica alone keeps them.
     Local = 1,
+    /// All replicas keep them together: each spends from slices leased ahead of need. `remaining` is the whole deployment's, as this
+    /// replica last heard. A refusal with a short `retry_delay` means that more is on its way to this replica.
+    Leased = 2,
+    /// What the replicas share cannot be reached: each keeps to its own share, so that together they still keep the contract.
+    /// `remaining` is this replica's alone.
+    Divided = 3,
 }
 impl LimitMode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3103,6 +3109,8 @@ impl LimitMode {
         match self {
             Self::Unspecified => "LIMIT_MODE_UNSPECIFIED",
             Self::Local => "LIMIT_MODE_LOCAL",
+            Self::Leased => "LIMIT_MODE_LEASED",
+            Self::Divided => "LIMIT_MODE_DIVIDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3110,6 +3118,8 @@ impl LimitMode {
         match value {
             "LIMIT_MODE_UNSPECIFIED" => Some(Self::Unspecified),
             "LIMIT_MODE_LOCAL" => Some(Self::Local),
+            "LIMIT_MODE_LEASED" => Some(Self::Leased),
+            "LIMIT_MODE_DIVIDED" => Some(Self::Divided),
             _ => None,
         }
     }

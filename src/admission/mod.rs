@@ -10,6 +10,8 @@ mod retry_budget;
 pub mod standing;
 mod turns;
 
-pub use ports::{InFlight, LimitExceeded, LimitLevel, LimitWindow, Meters, RefusalLog, RefusalNote};
+pub use ports::{
+    InFlight, LimitExceeded, LimitLevel, LimitMode, LimitWindow, Meters, RefusalLog, RefusalNote,
+};
 pub use retry_budget::RetryBudget;
 pub use turns::Turns;

@@ -27,6 +27,11 @@ pub trait Meters: Send + Sync + 'static {
 
     /// Says what is left of every window; spends nothing.
     fn levels(&self, partner: &PartnerId, allowance: &Allowance) -> Vec<LimitLevel>;
+
+    /// Says how rate and quota are kept now.
+    fn mode(&self, _partner: &PartnerId, _allowance: &Allowance) -> LimitMode {
+        LimitMode::Local
+    }
 }
 
 /// A place in flight (or a connection); dropping it frees the place.
@@ -54,6 +59,17 @@ pub enum LimitWindow {
     QuotaHour,
     /// Answers per day of China Standard Time.
     QuotaDay,
+}
+
+/// How rate and quota are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LimitMode {
+    /// By this replica alone.
+    Local,
+    /// By the deployment: every replica spends from slices of one limit.
+    Leased,
+    /// The replicas cannot reach what they share: each keeps to its share.
+    Divided,
 }
 
 /// A limit was reached.

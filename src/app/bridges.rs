@@ -9,11 +9,12 @@ use crate::cache::{BreakerState, CacheObserver, CodecFault, RecordCodec, RedisFa
 use crate::domain::licence::Record;
 use crate::domain::subject::SubjectId;
 use crate::identity::{HandshakeObserver, HandshakeOutcome, error_chain};
+use crate::limits::{LeaseObserver, LeaseOutcome};
 use crate::registry::codec;
 use crate::retries::{RetryObserver, TakeUp};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{
-    self, CacheLevel, CacheResult, HandshakeLabel, LimitLabel, RegistryRead, RetryLabel,
+    self, CacheLevel, CacheResult, HandshakeLabel, LeaseLabel, LimitLabel, RegistryRead, RetryLabel,
 };
 use crate::verification::ports::{FactSource, LookUpError};
 
@@ -121,6 +122,25 @@ impl RetryObserver for MetricsBridge {
     fn unreadable(&self) {
         tracing::error!("a kept answer cannot be opened: it is answered anew");
         self.0.retry_unreadable();
+    }
+}
+
+impl LeaseObserver for MetricsBridge {
+    fn leased(&self, outcome: LeaseOutcome, calls: u64) {
+        let outcome = match outcome {
+            LeaseOutcome::Leased => LeaseLabel::Leased,
+            LeaseOutcome::Held => LeaseLabel::Held,
+            LeaseOutcome::Failed => LeaseLabel::Failed,
+        };
+        self.0.limit_leases(outcome, calls);
+    }
+
+    fn partners(&self, leased: u64, divided: u64) {
+        self.0.limit_partners(leased, divided);
+    }
+
+    fn unleased(&self, requests: u64) {
+        self.0.limit_unleased(requests);
     }
 }
 

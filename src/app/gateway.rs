@@ -18,6 +18,7 @@ use super::clock::SystemClock;
 use super::disk::DiskWatch;
 use super::error::StartError;
 use super::intake::IntakeReporter;
+use super::leases;
 use super::monitor::Monitor;
 use super::operator::{GatewayOperator, ReplicaFacts};
 use super::overload::Overload;
@@ -43,7 +44,7 @@ use crate::identity::{
 };
 use crate::intake::Intake;
 use crate::issuing::{Consents, Issuing};
-use crate::limits::{ClaimLimits, LimitOptions, LocalLimits};
+use crate::limits::{ClaimLimits, LimitLeases, LocalLimits};
 use crate::registry::postgres::ClockOffset;
 use crate::registry::{EmbeddedRegistry, LicenceStore};
 use crate::retries::KeptAnswers;
@@ -85,6 +86,7 @@ pub struct RunningGateway {
     index_feed: Option<tokio::task::JoinHandle<()>>,
     claims: Option<tokio::task::JoinHandle<()>>,
     background: Option<Runtime>,
+    leases: Option<LimitLeases>,
     drain_max: Duration,
     _watch: Watch,
 }
@@ -196,7 +198,8 @@ impl RunningGateway {
             roster: identity.roster(),
             rules: &rules,
         });
-        let limits = Arc::new(LocalLimits::new(Arc::clone(&clock), LimitOptions::default()));
+        let (limits, leases) =
+            leases::start(config, opened.deployment(), &identity, &clock, &bridge, background.handle())?;
         let claims = Arc::new(ClaimLimits::new(Arc::clone(&clock), opened.has_replicas()));
         let verification = Arc::new(Verification {
             pseudonyms: Arc::clone(registry.keys()) as _,
@@ -256,7 +259,7 @@ impl RunningGateway {
         });
         await_standing(&parts);
         super::claims::recall(&parts);
-        Self::serve(config, parts, verification, bridge, tracer, background)
+        Self::serve(config, parts, verification, leases, bridge, tracer, background)
     }
 
     /// Opens the listeners and puts every core to work.
@@ -264,6 +267,7 @@ impl RunningGateway {
         config: &GatewayConfig,
         parts: Arc<Parts>,
         verification: Arc<Verification>,
+        leases: Option<LimitLeases>,
         bridge: Arc<MetricsBridge>,
         tracer: Arc<Tracer>,
         background: Runtime,
@@ -360,6 +364,7 @@ impl RunningGateway {
             index_feed: Some(index_feed),
             claims: Some(claims),
             background: Some(background),
+            leases,
             drain_max: Duration::from_millis(config.bounds.drain_ms),
             _watch: watch,
         })
@@ -402,6 +407,9 @@ impl RunningGateway {
             if thread.join().is_err() {
                 tracing::error!("a thread that served connections died of a panic");
             }
+        }
+        if let (Some(background), Some(leases)) = (&self.background, self.leases.take()) {
+            background.block_on(leases.leave());
         }
         self.parts.journal.close();
         self.parts.tree.close();

@@ -14,6 +14,7 @@ mod export;
 mod gateway;
 mod hold_backs;
 mod intake;
+mod leases;
 mod listeners;
 mod logs;
 mod monitor;

@@ -135,6 +135,7 @@ impl Monitor {
         self.parts.limits.retain(|partner| listed.contains(partner));
         self.parts.claims.retain(|partner| listed.contains(partner));
         self.parts.retries.retain(|partner| listed.contains(partner));
+        super::leases::know(&self.parts.limits, &self.parts.identity);
     }
 
     /// Counts what the journal had to leave out: it happens under the queue's lock, where no metric belongs.

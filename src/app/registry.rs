@@ -218,6 +218,14 @@ impl Registry {
             }
         }
     }
+
+    /// Returns what names the deployment to its replicas; `None`: there is but this process.
+    pub(super) fn deployment(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Embedded(..) => None,
+            Self::Postgres(registry) => Some(registry.id().to_vec()),
+        }
+    }
 }
 
 /// Prepares the options of `[registry.postgres]`.

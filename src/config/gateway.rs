@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::limits::LimitsConfig;
 use super::postgres::PostgresConfig;
 use super::presentations::PresentationsConfig;
 use super::redis::RedisConfig;
@@ -63,6 +64,9 @@ pub struct GatewayConfig {
     /// Answers kept for the retry of their request.
     #[serde(default)]
     pub retries: RetriesConfig,
+    /// Limits of partners, where several replicas keep them.
+    #[serde(default)]
+    pub limits: LimitsConfig,
     /// Bounds of the whole gateway.
     #[serde(default)]
     pub bounds: BoundsConfig,
@@ -448,6 +452,7 @@ impl GatewayConfig {
             "retries.recalled_entries_max",
             "must be at most 10000000",
         )?;
+        demand((1..=1_000).contains(&self.limits.replicas_max), "limits.replicas_max", "must be 1 to 1000")?;
         demand(bounds.connections_max >= 1, "bounds.connections_max", "must be at least 1")?;
         demand(bounds.in_flight_max >= 1, "bounds.in_flight_max", "must be at least 1")?;
         demand(

@@ -4,6 +4,7 @@
 
 pub mod gateway;
 mod hex;
+pub mod limits;
 pub mod partner;
 pub mod postgres;
 pub mod presentations;

@@ -69,7 +69,8 @@ impl VerificationService for Handlers {
     ) -> Result<Response<GetLimitsResponse>, Status> {
         let (call, contract) = caller(&request)?;
         let levels = self.meters.levels(&contract.partner, &contract.allowance);
-        let mut message = limits_message(&levels, self.environment);
+        let mode = self.meters.mode(&contract.partner, &contract.allowance);
+        let mut message = limits_message(&levels, mode, self.environment);
         let claims = self.verification.claims.level(&contract.partner, &contract.claims);
         let standing = call.connection.standing_to_claim(&self.roster, self.clock.now());
         message.claims =

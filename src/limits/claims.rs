@@ -121,8 +121,9 @@ impl ClaimLimits {
     /// Lists the partners whose claims are slowed or stopped here, by what was counted.
     pub fn alarmed(&self) -> Vec<Alarmed> {
         let now = self.clock.now();
-        let judged = self.partners.all().into_iter().filter_map(|(partner, claims)| {
-            let mut claims = locked(&claims);
+        let partners = self.partners.all();
+        let judged = partners.iter().filter_map(|(partner, claims)| {
+            let mut claims = locked(claims);
             let terms = claims.terms;
             claims.roll(&terms, now);
             let is_tripped = match claims.pace() {
@@ -131,7 +132,7 @@ impl ClaimLimits {
                 Pace::Tripped => true,
             };
             let (unconfirmed, subjects) = (claims.tripwire.unconfirmed(), claims.subjects.count());
-            Some(Alarmed { partner, is_tripped, unconfirmed, subjects })
+            Some(Alarmed { partner: partner.clone(), is_tripped, unconfirmed, subjects })
         });
         let mut alarmed: Vec<_> = judged.collect();
         alarmed.sort_by(|one, other| one.partner.cmp(&other.partner));
@@ -161,8 +162,8 @@ impl ClaimLimits {
     fn news(&self) -> ClaimNews {
         let now = self.clock.now();
         let mut news = ClaimNews::default();
-        for (partner, claims) in self.partners.all() {
-            let mut claims = locked(&claims);
+        for (partner, claims) in self.partners.all().iter() {
+            let mut claims = locked(claims);
             let terms = claims.terms;
             claims.roll(&terms, now);
             let (window_began, marks) = claims.subjects.take_untold();
@@ -173,7 +174,7 @@ impl ClaimLimits {
             }));
             let (since, unconfirmed) = (claims.tripwire.since(), claims.tripwire.here());
             if unconfirmed > 0 {
-                news.tallies.push(TallyNews { partner, since, unconfirmed });
+                news.tallies.push(TallyNews { partner: partner.clone(), since, unconfirmed });
             }
         }
         news

@@ -1,15 +1,19 @@
 //! The limits of this process, behind the ports of admission and verification.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::guesses::Guesses;
+use super::lease::Lease;
 use super::partners::{PerPartner, locked};
 use super::places::Places;
 use super::questions::Questions;
 use super::quotas::Ledger;
 use super::rate::Rate;
-use crate::admission::{InFlight, LimitExceeded, LimitLevel, LimitWindow, Meters};
+use crate::admission::{InFlight, LimitExceeded, LimitLevel, LimitMode, LimitWindow, Meters};
 use crate::domain::partner::{Allowance, PartnerId};
 use crate::domain::question::Purpose;
 use crate::domain::subject::NumberPseudonym;
@@ -35,11 +39,14 @@ pub struct LimitOptions {
     /// Subjects (and as many cases) remembered per partner for the question rule: 100,000, at most 12 MB.
     /// Beyond it the oldest are forgotten and may be asked about anew.
     pub subjects_max: usize,
+    /// How many replicas may serve the deployment at once, when rates and quotas are leased (`LimitLeases`): each begins with its
+    /// share. `None`: this process alone keeps them.
+    pub replicas_max: Option<NonZeroU32>,
 }
 
 impl Default for LimitOptions {
     fn default() -> Self {
-        Self { request_ids_max: 100_000, subjects_max: 100_000 }
+        Self { request_ids_max: 100_000, subjects_max: 100_000, replicas_max: None }
     }
 }
 
@@ -53,15 +60,19 @@ pub struct LocalLimits {
     ledgers: PerPartner<Ledger>,
     questions: PerPartner<Mutex<Questions>>,
     guesses: PerPartner<Mutex<Guesses>>,
+    leases: PerPartner<Lease>,
+    /// Rung when a slice runs out.
+    bell: Arc<Notify>,
 }
 
 /// The meters a request meets before it is decoded.
-struct PartnerMeter {
+pub(super) struct PartnerMeter {
     allowance: Allowance,
     rate: Rate,
     looks: Rate,
     in_flight: Places,
     connections: Places,
+    lease: Option<Arc<Lease>>,
 }
 
 impl LocalLimits {
@@ -74,6 +85,8 @@ impl LocalLimits {
             ledgers: PerPartner::new(),
             questions: PerPartner::new(),
             guesses: PerPartner::new(),
+            leases: PerPartner::new(),
+            bell: Arc::default(),
         }
     }
 
@@ -83,10 +96,34 @@ impl LocalLimits {
         self.ledgers.retain(&keep);
         self.questions.retain(&keep);
         self.guesses.retain(&keep);
+        self.leases.retain(&keep);
+    }
+
+    /// Says whether several replicas share the limits.
+    pub(super) fn is_shared(&self) -> bool {
+        self.options.replicas_max.is_some()
+    }
+
+    /// Goes through the leases of all partners, each under its allowance.
+    pub(super) fn each_lease(&self, mut work: impl FnMut(&PartnerId, &Allowance, &Arc<Lease>)) {
+        for (partner, meter) in self.meters.all().iter() {
+            if let Some(lease) = &meter.lease {
+                work(partner, &meter.allowance, lease);
+            }
+        }
+    }
+
+    /// Completes when a slice runs out.
+    pub(super) async fn wanted(&self) {
+        self.bell.notified().await;
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.clock.since_boot()
     }
 
     /// Returns the partner's meter, brought in line with its allowance first.
-    fn meter(&self, partner: &PartnerId, allowance: &Allowance) -> Arc<PartnerMeter> {
+    pub(super) fn meter(&self, partner: &PartnerId, allowance: &Allowance) -> Arc<PartnerMeter> {
         match self.meters.find(partner) {
             Some(meter) if meter.allowance == *allowance => meter,
             _ => self.brought_in_line(partner, allowance),
@@ -97,23 +134,33 @@ impl LocalLimits {
         self.meters.replace(partner, |present| match present {
             Some(meter) if meter.allowance == *allowance => Arc::clone(meter),
             Some(meter) => Arc::new(meter.changed(*allowance, &self.clock)),
-            None => Arc::new(PartnerMeter::new(*allowance, &self.clock)),
+            None => {
+                let lease = self.lease(partner);
+                Arc::new(PartnerMeter::new(*allowance, &self.clock, lease))
+            }
         })
     }
 
-    fn ledger(&self, partner: &PartnerId) -> Arc<Ledger> {
-        self.ledgers.find_or(partner, || Ledger::new(self.options.request_ids_max, &self.clock))
+    pub(super) fn ledger(&self, partner: &PartnerId) -> Arc<Ledger> {
+        self.ledgers
+            .find_or(partner, || Ledger::new(self.options.request_ids_max, &self.clock, self.lease(partner)))
+    }
+
+    fn lease(&self, partner: &PartnerId) -> Option<Arc<Lease>> {
+        let replicas_max = self.options.replicas_max?;
+        Some(self.leases.find_or(partner, || Lease::new(replicas_max, &self.bell, self.now())))
     }
 }
 
 impl PartnerMeter {
-    fn new(allowance: Allowance, clock: &Arc<dyn Clock>) -> Self {
+    fn new(allowance: Allowance, clock: &Arc<dyn Clock>, lease: Option<Arc<Lease>>) -> Self {
         Self {
             allowance,
             rate: Rate::new(allowance.rate_per_second, allowance.burst, clock),
             looks: Rate::new(LOOKS_PER_SECOND, LOOKS_PER_SECOND, clock),
             in_flight: Places::default(),
             connections: Places::default(),
+            lease,
         }
     }
 
@@ -125,17 +172,34 @@ impl PartnerMeter {
             looks: self.looks.changed(LOOKS_PER_SECOND, LOOKS_PER_SECOND, clock),
             in_flight: self.in_flight.clone(),
             connections: self.connections.clone(),
+            lease: self.lease.clone(),
         }
     }
 
     /// The rate comes first: a request that finds no place has still cost what the rate is there to bound.
     fn spend(&self) -> Result<InFlight, LimitExceeded> {
-        self.rate.spend().map_err(|retry_after| LimitExceeded {
+        self.spend_rate().map_err(|retry_after| LimitExceeded {
             window: LimitWindow::Rate,
             limit: self.allowance.rate_per_second.into(),
             retry_after,
         })?;
         self.place()
+    }
+
+    /// Spends from this replica's ceiling, then from its slice of the deployment's rate.
+    fn spend_rate(&self) -> Result<(), Duration> {
+        let Some(lease) = &self.lease else { return self.rate.spend() };
+        // Nobody's turn at the ceiling is used up by a request the slice has nothing for.
+        if lease.has_token() {
+            self.rate.spend()?;
+        }
+        lease.spend(self.allowance.rate_per_second)
+    }
+
+    /// Returns what is left of the rate, and when it is more.
+    fn rate_left(&self) -> (u64, Duration) {
+        let (left, next) = self.rate.left();
+        self.lease.as_ref().map_or((left, next), |lease| (left.min(lease.tokens_left()), next))
     }
 
     /// Calls that spend nothing still cost something.
@@ -181,7 +245,7 @@ impl Meters for LocalLimits {
 
     fn levels(&self, partner: &PartnerId, allowance: &Allowance) -> Vec<LimitLevel> {
         let meter = self.meter(partner, allowance);
-        let (remaining, reset_after) = meter.rate.left();
+        let (remaining, reset_after) = meter.rate_left();
         let rate =
             LimitLevel { window: LimitWindow::Rate, limit: allowance.burst.into(), remaining, reset_after };
         let places = [
@@ -195,6 +259,14 @@ impl Meters for LocalLimits {
             reset_after: Duration::ZERO,
         });
         [rate].into_iter().chain(places).chain(self.ledger(partner).levels(allowance)).collect()
+    }
+
+    fn mode(&self, partner: &PartnerId, allowance: &Allowance) -> LimitMode {
+        match &self.meter(partner, allowance).lease {
+            None => LimitMode::Local,
+            Some(lease) if lease.is_leased() => LimitMode::Leased,
+            Some(_) => LimitMode::Divided,
+        }
     }
 }
 

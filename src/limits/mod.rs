@@ -1,11 +1,13 @@
-//! Adapter: rates, places in flight, quotas, question variation, guessed share codes and the bounds on claims, kept in this process,
-//! and the line in front of the registry.
+//! Adapter: rates, places in flight, quotas, question variation, guessed share codes and the bounds on claims, kept in this process; rates and
+//! quotas leased from Redis where several replicas serve one deployment; and the line in front of the registry.
 //!
-//! May know: `domain`, the ports of `admission` and `verification`. Must not know: other adapters, config, gRPC.
+//! May know: `domain`, the ports of `admission` and `verification`, `redis_link`. Must not know: other adapters, config, gRPC.
 
 mod claims;
 mod guesses;
 mod keyed;
+mod lease;
+mod leasing;
 mod line;
 mod local;
 mod partners;
@@ -21,5 +23,6 @@ mod tripwire;
 mod windows;
 
 pub use claims::{Alarmed, ClaimLimits, PastClaim};
+pub use lease::{LeaseObserver, LeaseOutcome, LimitLeases};
 pub use line::{ClassStats, LineOptions, LineStats, RegistryLine};
 pub use local::{LimitOptions, LocalLimits};

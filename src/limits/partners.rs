@@ -24,6 +24,11 @@ impl<T> PerPartner<T> {
         work(self.values.load().get(partner))
     }
 
+    /// Returns all values as they are now.
+    pub(super) fn all(&self) -> Arc<HashMap<PartnerId, Arc<T>>> {
+        self.values.load_full()
+    }
+
     /// Returns the partner's value, if there is one.
     pub(super) fn find(&self, partner: &PartnerId) -> Option<Arc<T>> {
         self.with(partner, |value| value.map(Arc::clone))
@@ -51,12 +56,6 @@ impl<T> PerPartner<T> {
             self.values.store(Arc::new(values));
         }
         value
-    }
-
-    /// Returns every partner with its value.
-    pub(super) fn all(&self) -> Vec<(PartnerId, Arc<T>)> {
-        let values = self.values.load();
-        values.iter().map(|(partner, value)| (partner.clone(), Arc::clone(value))).collect()
     }
 
     /// Forgets every partner `keep` does not want.

@@ -1,9 +1,13 @@
 //! The quota meter of one partner: answers reserved, given back, and charged once per request id.
 //!
-//! It lives in memory: a restarted process starts its windows anew.
+//! It lives in memory: a restarted process starts its windows anew, unless they are leased.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::lease::{Granted, Lease, Tally};
 use super::partners::locked;
 use super::request_ids::{Familiar, Key, RequestIds};
 use super::windows::{Counted, Windows};
@@ -16,18 +20,25 @@ use crate::verification::ports::{QuotaRefusal, QuotaReservation, RequestKey};
 pub(super) struct Ledger {
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
+    lease: Option<Arc<Lease>>,
 }
 
 struct State {
+    /// Redis' clock when this process' own stood at zero, in microseconds of Unix time; all replicas turn their windows by it.
+    redis_epoch_us: Option<i64>,
     windows: Windows,
     request_ids: RequestIds,
 }
 
 impl Ledger {
-    pub(super) fn new(request_ids_max: usize, clock: &Arc<dyn Clock>) -> Self {
-        let state =
-            State { windows: Windows::at(clock.now()), request_ids: RequestIds::new(request_ids_max) };
-        Self { state: Mutex::new(state), clock: Arc::clone(clock) }
+    pub(super) fn new(request_ids_max: usize, clock: &Arc<dyn Clock>, lease: Option<Arc<Lease>>) -> Self {
+        let replicas_max = lease.as_ref().map(|lease| lease.replicas_max());
+        let state = State {
+            redis_epoch_us: None,
+            windows: Windows::at(clock.now(), replicas_max),
+            request_ids: RequestIds::new(request_ids_max),
+        };
+        Self { state: Mutex::new(state), clock: Arc::clone(clock), lease }
     }
 
     /// Reserves one answer, or shares what a request with the same id has reserved or charged.
@@ -36,25 +47,88 @@ impl Ledger {
         allowance: &Allowance,
         request: Option<RequestKey<'_>>,
     ) -> Result<Reservation, QuotaRefusal> {
-        let hold = locked(&self.state).reserve(allowance, request, &*self.clock)?;
-        Ok(Reservation { ledger: Arc::clone(self), hold })
+        let (reserved, is_low) = {
+            let mut state = locked(&self.state);
+            let reserved = state.reserve(allowance, request, self);
+            if let (Some(lease), Err(QuotaRefusal::Exceeded(_))) = (&self.lease, &reserved)
+                && state.windows.has_some_left_elsewhere(allowance)
+            {
+                lease.refused_unleased();
+            }
+            (reserved, self.lease.is_some() && state.windows.is_low(allowance))
+        };
+        if let Some(lease) = self.lease.as_ref().filter(|_| is_low) {
+            lease.want_answers();
+        }
+        Ok(Reservation { ledger: Arc::clone(self), hold: reserved? })
+    }
+
+    /// Says what this replica is entitled to and has given of every window; what is more than its part is let go of first.
+    pub(super) fn tallies(&self, allowance: &Allowance) -> [Tally; 3] {
+        let mut state = locked(&self.state);
+        let now = state.now(&*self.clock);
+        state.windows.tallies(allowance, now)
+    }
+
+    /// Says when each window opened and the most this replica may give in it without another word.
+    #[cfg(test)]
+    pub(super) fn caps(&self, allowance: &Allowance) -> [(i64, u64); 3] {
+        let mut state = locked(&self.state);
+        let now = state.now(&*self.clock);
+        state.windows.caps(allowance, now)
+    }
+
+    /// Takes in what Redis leased.
+    pub(super) fn grant(&self, allowance: &Allowance, granted: &Granted, since_boot: Duration) {
+        self.follow_clock(granted.now_us, since_boot);
+        let mut state = locked(&self.state);
+        let now = state.now(&*self.clock);
+        state.windows.grant(allowance, &granted.windows, now);
+    }
+
+    /// Begins with this replica's share: Redis has not answered.
+    pub(super) fn begin_alone(&self) {
+        locked(&self.state).windows.begin_alone();
+    }
+
+    /// Turns windows by Redis' clock, which showed `redis_now_us` now.
+    pub(super) fn follow_clock(&self, redis_now_us: i64, since_boot: Duration) {
+        let since_boot_us = i64::try_from(since_boot.as_micros()).unwrap_or(i64::MAX);
+        locked(&self.state).redis_epoch_us = redis_now_us.checked_sub(since_boot_us);
+    }
+
+    fn is_leased(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.is_leased())
     }
 
     /// Says what is left of every window.
     pub(super) fn levels(&self, allowance: &Allowance) -> [LimitLevel; 3] {
-        locked(&self.state).windows.levels(allowance, self.clock.now())
+        let mut state = locked(&self.state);
+        let now = state.now(&*self.clock);
+        state.windows.levels(allowance, now, self.is_leased())
     }
 }
 
 impl State {
+    /// Returns the time windows turn by: Redis' own, once it was heard.
+    fn now(&self, clock: &dyn Clock) -> Timestamp {
+        let on_redis = self.redis_epoch_us.and_then(|epoch_us| {
+            let since_boot_us = i64::try_from(clock.since_boot().as_micros()).ok()?;
+            Timestamp::from_microsecond(epoch_us.checked_add(since_boot_us)?).ok()
+        });
+        on_redis.unwrap_or_else(|| clock.now())
+    }
+
     fn reserve(
         &mut self,
         allowance: &Allowance,
         request: Option<RequestKey<'_>>,
-        clock: &dyn Clock,
+        ledger: &Ledger,
     ) -> Result<Hold, QuotaRefusal> {
+        let clock = &*ledger.clock;
+        let now = self.now(clock);
         let Some(request) = request else {
-            let counted = self.windows.take(allowance, clock.now());
+            let counted = self.windows.take(allowance, now, ledger.is_leased());
             return counted.map(Hold::Anonymous).map_err(QuotaRefusal::Exceeded);
         };
         match self.request_ids.join(request, clock.since_boot()) {
@@ -63,7 +137,8 @@ impl State {
             Familiar::New if request.answered_before => Ok(Hold::Nothing),
             Familiar::Joined(key) => Ok(Hold::Named(key)),
             Familiar::New => {
-                let counted = self.windows.take(allowance, clock.now()).map_err(QuotaRefusal::Exceeded)?;
+                let counted =
+                    self.windows.take(allowance, now, ledger.is_leased()).map_err(QuotaRefusal::Exceeded)?;
                 Ok(Hold::Named(self.request_ids.reserve(request, counted)))
             }
         }
@@ -125,8 +200,6 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -137,7 +210,7 @@ mod tests {
     fn ledger(request_ids_max: usize) -> (Arc<Ledger>, Arc<FakeClock>) {
         let fake = FakeClock::new();
         let clock: Arc<dyn Clock> = fake.clone();
-        (Arc::new(Ledger::new(request_ids_max, &clock)), fake)
+        (Arc::new(Ledger::new(request_ids_max, &clock, None)), fake)
     }
 
     fn quota(per_minute: u64) -> Allowance {

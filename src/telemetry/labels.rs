@@ -118,6 +118,28 @@ label! {
 }
 
 label! {
+    /// How a call to lease limits ended.
+    pub enum LeaseLabel {
+        /// Slices came.
+        Leased = "leased";
+        /// Nothing is leased for a second: Redis was empty or behind.
+        Held = "held";
+        /// No slices came: this replica keeps to its share.
+        Failed = "failed";
+    }
+}
+
+label! {
+    /// How a partner's rate and quota are kept where several replicas share them.
+    pub enum KeptLabel {
+        /// By all replicas together.
+        Leased = "leased";
+        /// This replica keeps to its share.
+        Divided = "divided";
+    }
+}
+
+label! {
     /// The state of a breaker.
     pub enum BreakerState {
         /// Calls go through.

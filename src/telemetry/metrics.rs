@@ -3,8 +3,8 @@
 
 use super::labels::{
     BreakerState, CacheLevel, CacheResult, ChangeLabel, ClaimsLabel, ClassLabel, Expiring, HandshakeLabel,
-    JournalState, LimitLabel, LineCause, Method, OutcomeLabel, PURPOSE_WORDS, PlacesLabel, RedisFault,
-    RegistryRead, RetriedLabel, RetryLabel, StandingLabel, WaitingLabel,
+    JournalState, KeptLabel, LeaseLabel, LimitLabel, LineCause, Method, OutcomeLabel, PURPOSE_WORDS,
+    PlacesLabel, RedisFault, RegistryRead, RetriedLabel, RetryLabel, StandingLabel, WaitingLabel,
 };
 
 /// A label and its values.
@@ -165,6 +165,15 @@ metrics! {
         { "state": ClaimsLabel::WORDS }
     ClaimsUnshared: Counter "drivegate.claims.unshared" ["{exchange}"]
         "Times the replicas could not tell each other about claims. Healthy: zero, or PostgreSQL's primary is away."
+        {}
+    LimitLeases: Counter "drivegate.limit.leases" ["{call}"]
+        "Calls to Redis for slices of partners' limits, where several replicas share them. Healthy: `held` and `failed` zero once started."
+        { "outcome": LeaseLabel::WORDS }
+    LimitPartners: Gauge "drivegate.limit.partners" ["{partner}"]
+        "Partners by how their limits are kept, where several replicas share them. Healthy: `divided` zero; otherwise Redis is away or was emptied."
+        { "kept": KeptLabel::WORDS }
+    LimitUnleased: Counter "drivegate.limit.unleased" ["{request}"]
+        "Requests refused because this replica's slice was used up, though the deployment had something left. Healthy: near zero."
         {}
     Retries: Counter "drivegate.retries" ["{request}"]
         "Requests with a request id, by what they were taken up as. Healthy: mostly `first`; `other-content` and `late` near zero."

@@ -9,8 +9,8 @@ use super::cells::Cells;
 use super::exposition::Exposition;
 use super::labels::{
     BreakerState, CacheLevel, CacheResult, ChangeLabel, ClaimsLabel, ClassLabel, Expiring, HandshakeLabel,
-    JournalState, LimitLabel, LineCause, Method, OutcomeLabel, PURPOSE_WORDS, PlacesLabel, RedisFault,
-    RegistryRead, RetriedLabel, RetryLabel, StandingLabel, WaitingLabel,
+    JournalState, KeptLabel, LeaseLabel, LimitLabel, LineCause, Method, OutcomeLabel, PURPOSE_WORDS,
+    PlacesLabel, RedisFault, RegistryRead, RetriedLabel, RetryLabel, StandingLabel, WaitingLabel,
 };
 use super::metrics::{Id, REASONS};
 use crate::domain::question::Purpose;
@@ -155,6 +155,22 @@ impl Metrics {
     /// A call to Redis failed.
     pub fn redis_fault(&self, fault: RedisFault) {
         self.cells.add(Id::RedisFaults, fault as usize, 1);
+    }
+
+    /// Calls for slices of limits ended so.
+    pub fn limit_leases(&self, outcome: LeaseLabel, calls: u64) {
+        self.cells.add(Id::LimitLeases, outcome as usize, saturating(calls));
+    }
+
+    /// For so many partners limits are leased, for so many this replica keeps to its share.
+    pub fn limit_partners(&self, leased: u64, divided: u64) {
+        self.cells.set(Id::LimitPartners, KeptLabel::Leased as usize, saturating(leased));
+        self.cells.set(Id::LimitPartners, KeptLabel::Divided as usize, saturating(divided));
+    }
+
+    /// So many requests were refused for want of a slice.
+    pub fn limit_unleased(&self, requests: u64) {
+        self.cells.add(Id::LimitUnleased, 0, saturating(requests));
     }
 
     /// The breaker before Redis changed its state.

@@ -45,6 +45,7 @@ mod replicas;
 mod retries;
 mod sandbox;
 mod search;
+mod shared_limits;
 
 #[allow(dead_code, reason = "a part of what the registry's own tests need")]
 #[path = "../../src/registry/postgres/testing.rs"]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::response::moment_message;
 use super::words::WireSet;
-use crate::admission::{LimitLevel, LimitWindow};
+use crate::admission::{LimitLevel, LimitMode, LimitWindow};
 use crate::domain::partner::{ClaimTerms, Contract, PurposeTerms};
 use crate::domain::policy::POLICY_VERSION;
 use crate::gateway::proto;
@@ -53,10 +53,11 @@ fn terms_message(terms: &PurposeTerms) -> proto::PurposeTerms {
 /// Converts the levels of a contract's meters.
 pub(in crate::gateway) fn limits_message(
     levels: &[LimitLevel],
+    mode: LimitMode,
     environment: proto::Environment,
 ) -> proto::GetLimitsResponse {
     let mut message = proto::GetLimitsResponse {
-        mode: proto::LimitMode::Local.into(),
+        mode: mode_message(mode).into(),
         environment: environment.into(),
         ..proto::GetLimitsResponse::default()
     };
@@ -92,6 +93,14 @@ pub(in crate::gateway) fn claims_message(
         reset_after: duration_message(level.reset_after),
         slowed: level.is_slowed,
         suspended: is_suspended || level.is_stopped,
+    }
+}
+
+fn mode_message(mode: LimitMode) -> proto::LimitMode {
+    match mode {
+        LimitMode::Local => proto::LimitMode::Local,
+        LimitMode::Leased => proto::LimitMode::Leased,
+        LimitMode::Divided => proto::LimitMode::Divided,
     }
 }
 
