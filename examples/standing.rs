@@ -23,9 +23,9 @@ use drivegate::admin::report::StandingOrder;
 use drivegate::gateway::proto::authority_service_client::AuthorityServiceClient;
 use drivegate::gateway::proto::verification_service_client::VerificationServiceClient;
 use drivegate::gateway::proto::{
-    ApplyChangesRequest, ApplyChangesResponse, ChangeOutcome, Claim, Decision, DocumentKind, EnforcementQuestion,
-    GetLimitsRequest, Ground, GroundKind, LicenceChange, StateLetterSet, VerifyRequest, licence_change,
-    verify_request,
+    ApplyChangesRequest, ApplyChangesResponse, ChangeOutcome, Claim, Decision, DocumentKind,
+    EnforcementQuestion, GetLimitsRequest, Ground, GroundKind, LicenceChange, StateLetterSet, VerifyRequest,
+    licence_change, verify_request,
 };
 use drivegate::identity::client::ClientTls;
 use tokio::sync::mpsc;
@@ -123,7 +123,10 @@ async fn changes(replicas: &Replicas, rounds: usize) -> Result<Took, Fault> {
 }
 
 /// Returns how long after the acknowledgement the last of them heard.
-async fn last_of(mut everywhere: JoinSet<Result<Instant, Fault>>, acknowledged: Instant) -> Result<Duration, Fault> {
+async fn last_of(
+    mut everywhere: JoinSet<Result<Instant, Fault>>,
+    acknowledged: Instant,
+) -> Result<Duration, Fault> {
     let mut last = acknowledged;
     while let Some(heard) = everywhere.join_next().await {
         last = last.max(heard??);
@@ -147,7 +150,8 @@ struct Changes {
 impl Changes {
     async fn open(channel: Channel) -> Result<Self, Fault> {
         let (changes, outgoing) = mpsc::channel(1);
-        let opened = AuthorityServiceClient::new(channel).apply_changes(ReceiverStream::new(outgoing)).await?;
+        let opened =
+            AuthorityServiceClient::new(channel).apply_changes(ReceiverStream::new(outgoing)).await?;
         Ok(Self { changes, answers: opened.into_inner() })
     }
 
@@ -182,7 +186,10 @@ fn change(round: usize, revokes: bool) -> LicenceChange {
 }
 
 /// Asks about the driver until the decision is the one that is waited for; returns when it arrived.
-async fn until_decided(mut terminal: VerificationServiceClient<Channel>, revoked: bool) -> Result<Instant, Fault> {
+async fn until_decided(
+    mut terminal: VerificationServiceClient<Channel>,
+    revoked: bool,
+) -> Result<Instant, Fault> {
     let wanted = if revoked { Decision::NotQualified } else { Decision::Qualified };
     let began = Instant::now();
     while began.elapsed() < PATIENCE {

@@ -127,15 +127,15 @@ impl FactCache {
         let detour = levels.redis.as_ref().map_or(Duration::ZERO, |redis| redis.budget(remaining / 2));
         let schedule = Schedule { now, detour, detour_accepted_until: now + remaining / 2 };
         let load = |landing| Arc::clone(levels).fill(landing, pseudonym, detour, whose.clone());
-        let (joined, outcome) = self.flights.board(pseudonym, schedule, load).await;
+        let (joined, mut outcome) = self.flights.board(pseudonym, schedule, load).await;
         if joined {
             levels.observer.joined();
+            if matches!(outcome, Some(Err(LookUpError::Overloaded))) {
+                // Whose load it was had to go. Those who had joined it load together again, in the turn of one of them.
+                outcome = self.flights.board(pseudonym, schedule, load).await.1;
+            }
         }
         let (held, source) = match outcome {
-            // Whose load it was had to go; this caller may go before, or has a turn of its own.
-            Some(Err(LookUpError::Overloaded)) if joined => {
-                (levels.read(pseudonym, whose).await?, FactSource::Registry)
-            }
             Some(outcome) => outcome?,
             None => (levels.read(pseudonym, whose).await?, FactSource::Registry),
         };
@@ -144,10 +144,12 @@ impl FactCache {
 
     /// Reads the registry although the feed is stalled, through a bulkhead.
     async fn bypass(&self, pseudonym: NumberPseudonym, whose: &Whose) -> Result<Option<Fact>, LookUpError> {
+        // The line first: whoever stands in it must not hold up those who go before.
+        let place = self.levels.registry.place(whose).await?;
         let Ok(_place) = self.bypass.try_acquire() else {
             return Err(LookUpError::FreshnessUnavailable);
         };
-        self.read_for_this_caller(pseudonym, whose).await
+        self.read_on(place, pseudonym).await
     }
 
     /// Reads the registry on a reading begun now. `None`: a change overtook it.
@@ -156,8 +158,12 @@ impl FactCache {
         pseudonym: NumberPseudonym,
         whose: &Whose,
     ) -> Result<Option<Fact>, LookUpError> {
-        self.levels.bypassed();
         let place = self.levels.registry.place(whose).await?;
+        self.read_on(place, pseudonym).await
+    }
+
+    async fn read_on(&self, place: Place, pseudonym: NumberPseudonym) -> Result<Option<Fact>, LookUpError> {
+        self.levels.bypassed();
         let began = self.levels.clock.since_boot();
         let observed_at = self.levels.clock.now();
         let held = self.levels.read_on(place, pseudonym, AsOf::Now).await?;

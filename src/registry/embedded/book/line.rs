@@ -22,6 +22,8 @@ const TOGETHER_MAX: usize = 2_048;
 /// When nobody came for this long, the tree is written out.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
+const GAVE_UP: RegistryError = RegistryError::Damaged("the engine gave up on the book");
+
 const WAITS: u8 = 0;
 const DONE: u8 = 1;
 const FAILED: u8 = 2;
@@ -160,7 +162,7 @@ impl Queue {
                 [] => writer.checkpoint(),
                 together => writer.serve(together),
             }));
-            let served = served.unwrap_or(Err(RegistryError::Damaged("the engine gave up on the book")));
+            let served = served.unwrap_or(Err(GAVE_UP));
             if let Err(error) = &served {
                 unavailable(error);
             }
@@ -169,7 +171,8 @@ impl Queue {
                 job.settle(fate);
             }
             self.waiters.settled();
-            if let Err(error) = writer.checkpoint_if_due() {
+            let checked = catch_unwind(AssertUnwindSafe(|| writer.checkpoint_if_due()));
+            if let Err(error) = checked.unwrap_or(Err(GAVE_UP)) {
                 unavailable(&error);
             }
         }
