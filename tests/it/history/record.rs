@@ -140,15 +140,19 @@ fn is_after(change: &Change, answer: &Answer) -> Option<bool> {
     Some((epoch, seq) > (answer_epoch, answer_seq))
 }
 
-/// Says whether the answer is what the changes up to its position make of the licence. One without a known position may count or not.
+/// Says whether the answer is what the changes up to its position make of the licence. One without a known position may count or not. One
+/// that was sent after the question was asked may be known and not in force yet: the answer is as of the question's moment.
 fn is_of_its_position(changes: &[Change], answer: &Answer) -> bool {
     let same_partition =
         changes.iter().filter_map(|change| change.position).all(|position| position.1 == answer.position.1);
     let counted = changes.iter().rposition(|change| is_after(change, answer) == Some(false));
     let so_far = counted.map_or(0, |last| last + 1);
     let unknown = changes[so_far..].iter().take_while(|change| is_after(change, answer).is_none());
-    let as_of = so_far.checked_sub(1).map_or(Licence::Good, |last| changes[last].makes);
-    same_partition && (as_of == answer.says || unknown.clone().any(|change| change.makes == answer.says))
+    let in_force = changes[..so_far].iter().rposition(|change| change.sent + CLOCKS <= answer.asked);
+    let after = |count: usize| count.checked_sub(1).map_or(Licence::Good, |last| changes[last].makes);
+    let mut as_of = (in_force.map_or(0, |last| last + 1)..=so_far).map(after);
+    let says_so = |change: &Change| change.makes == answer.says;
+    same_partition && (as_of.any(|makes| makes == answer.says) || unknown.clone().any(says_so))
 }
 
 /// Says whether every change that had been handed in by the answer's `observed_at` is counted in.
@@ -224,6 +228,8 @@ mod tests {
             answer(Licence::Revoked, 19_000, 8, 18_000),
             answer(Licence::Revoked, 22_000, 8, 20_050),
             answer(Licence::Good, 20_060, 9, 20_050),
+            // Asked before it was revoked, and read after.
+            Answer { asked: ms(9_990), ..answer(Licence::Good, 10_120, 7, 10_110) },
             // The client slept from 12.4 s to 13 s: the answer may have lain there.
             answer(Licence::Good, 12_600, 6, 10_100),
         ] {
