@@ -69,7 +69,8 @@ impl LocalLimits {
     /// Takes in what came of a call. `None`: no reply, or none that says anything.
     pub(super) fn heard(&self, call: &Call, reply: Option<Reply>) {
         let now = self.now();
-        let ledger = self.ledger(&call.partner);
+        // A partner struck off meanwhile stays forgotten.
+        let Some(ledger) = self.known_ledger(&call.partner) else { return };
         if let Some(Reply::Held { now_us }) = reply {
             ledger.follow_clock(now_us, now);
         }
@@ -103,5 +104,25 @@ impl LocalLimits {
             survey.unleased += lease.take_unleased();
         });
         survey
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::LimitOptions;
+    use crate::limits::testing::{FakeClock, allowance, partner};
+
+    #[test]
+    fn a_reply_for_a_partner_struck_off_does_not_bring_its_ledger_back() {
+        let options = LimitOptions { replicas_max: 3.try_into().ok(), ..LimitOptions::default() };
+        let limits = LocalLimits::new(FakeClock::new(), options);
+        limits.know([(&partner(), &allowance())]);
+        let calls = limits.calls_due();
+        assert_eq!(calls.len(), 1);
+        assert!(limits.known_ledger(&partner()).is_some());
+        limits.retain(|_| false);
+        limits.heard(&calls[0], Some(Reply::Held { now_us: 0 }));
+        assert!(limits.known_ledger(&partner()).is_none());
     }
 }

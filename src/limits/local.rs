@@ -8,12 +8,11 @@ use tokio::sync::Notify;
 
 use super::guesses::Guesses;
 use super::lease::Lease;
+use super::meter::PartnerMeter;
 use super::partners::{PerPartner, locked};
-use super::places::Places;
 use super::questions::Questions;
 use super::quotas::Ledger;
-use super::rate::Rate;
-use crate::admission::{InFlight, LimitExceeded, LimitLevel, LimitMode, LimitWindow, Meters};
+use crate::admission::{InFlight, LimitExceeded, LimitLevel, LimitMode, Meters};
 use crate::domain::partner::{Allowance, PartnerId};
 use crate::domain::question::Purpose;
 use crate::domain::subject::NumberPseudonym;
@@ -22,13 +21,6 @@ use crate::verification::ports::{
     GuessBudget, GuessesExceeded, QuestionDigest, QuotaRefusal, QuotaReservation, Quotas, RequestKey,
     SubjectBudget, VariationExceeded,
 };
-
-/// When to come back for a place: places are held for milliseconds, connections for longer.
-const IN_FLIGHT_RETRY: Duration = Duration::from_millis(50);
-const CONNECTION_RETRY: Duration = Duration::from_secs(5);
-
-/// Calls of a partner that spend nothing (what is left, health), per second: a dashboard and every balancer's probe.
-const LOOKS_PER_SECOND: u32 = 50;
 
 /// Bounds of what is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,16 +57,6 @@ pub struct LocalLimits {
     bell: Arc<Notify>,
 }
 
-/// The meters a request meets before it is decoded.
-pub(super) struct PartnerMeter {
-    allowance: Allowance,
-    rate: Rate,
-    looks: Rate,
-    in_flight: Places,
-    connections: Places,
-    lease: Option<Arc<Lease>>,
-}
-
 impl LocalLimits {
     /// Makes limits without any partner; each appears with its first request.
     pub fn new(clock: Arc<dyn Clock>, options: LimitOptions) -> Self {
@@ -107,8 +89,8 @@ impl LocalLimits {
     /// Goes through the leases of all partners, each under its allowance.
     pub(super) fn each_lease(&self, mut work: impl FnMut(&PartnerId, &Allowance, &Arc<Lease>)) {
         for (partner, meter) in self.meters.all().iter() {
-            if let Some(lease) = &meter.lease {
-                work(partner, &meter.allowance, lease);
+            if let Some(lease) = meter.lease() {
+                work(partner, meter.allowance(), lease);
             }
         }
     }
@@ -125,14 +107,14 @@ impl LocalLimits {
     /// Returns the partner's meter, brought in line with its allowance first.
     pub(super) fn meter(&self, partner: &PartnerId, allowance: &Allowance) -> Arc<PartnerMeter> {
         match self.meters.find(partner) {
-            Some(meter) if meter.allowance == *allowance => meter,
+            Some(meter) if *meter.allowance() == *allowance => meter,
             _ => self.brought_in_line(partner, allowance),
         }
     }
 
     fn brought_in_line(&self, partner: &PartnerId, allowance: &Allowance) -> Arc<PartnerMeter> {
         self.meters.replace(partner, |present| match present {
-            Some(meter) if meter.allowance == *allowance => Arc::clone(meter),
+            Some(meter) if *meter.allowance() == *allowance => Arc::clone(meter),
             Some(meter) => Arc::new(meter.changed(*allowance, &self.clock)),
             None => {
                 let lease = self.lease(partner);
@@ -146,86 +128,21 @@ impl LocalLimits {
             .find_or(partner, || Ledger::new(self.options.request_ids_max, &self.clock, self.lease(partner)))
     }
 
+    /// Returns the partner's ledger, unless it was struck off or has none yet.
+    pub(super) fn known_ledger(&self, partner: &PartnerId) -> Option<Arc<Ledger>> {
+        self.ledgers.find(partner)
+    }
+
     fn lease(&self, partner: &PartnerId) -> Option<Arc<Lease>> {
         let replicas_max = self.options.replicas_max?;
         Some(self.leases.find_or(partner, || Lease::new(replicas_max, &self.bell, self.now())))
     }
 }
 
-impl PartnerMeter {
-    fn new(allowance: Allowance, clock: &Arc<dyn Clock>, lease: Option<Arc<Lease>>) -> Self {
-        Self {
-            allowance,
-            rate: Rate::new(allowance.rate_per_second, allowance.burst, clock),
-            looks: Rate::new(LOOKS_PER_SECOND, LOOKS_PER_SECOND, clock),
-            in_flight: Places::default(),
-            connections: Places::default(),
-            lease,
-        }
-    }
-
-    /// Goes on under a changed allowance: places stay taken, and what was spent of the rate stays spent.
-    fn changed(&self, allowance: Allowance, clock: &Arc<dyn Clock>) -> Self {
-        Self {
-            allowance,
-            rate: self.rate.changed(allowance.rate_per_second, allowance.burst, clock),
-            looks: self.looks.changed(LOOKS_PER_SECOND, LOOKS_PER_SECOND, clock),
-            in_flight: self.in_flight.clone(),
-            connections: self.connections.clone(),
-            lease: self.lease.clone(),
-        }
-    }
-
-    /// The rate comes first: a request that finds no place has still cost what the rate is there to bound.
-    fn spend(&self) -> Result<InFlight, LimitExceeded> {
-        self.spend_rate().map_err(|retry_after| LimitExceeded {
-            window: LimitWindow::Rate,
-            limit: self.allowance.rate_per_second.into(),
-            retry_after,
-        })?;
-        self.place()
-    }
-
-    /// Spends from this replica's ceiling, then from its slice of the deployment's rate.
-    fn spend_rate(&self) -> Result<(), Duration> {
-        let Some(lease) = &self.lease else { return self.rate.spend() };
-        // Nobody's turn at the ceiling is used up by a request the slice has nothing for.
-        if lease.has_token() {
-            self.rate.spend()?;
-        }
-        lease.spend(self.allowance.rate_per_second)
-    }
-
-    /// Returns what is left of the rate, and when it is more.
-    fn rate_left(&self) -> (u64, Duration) {
-        let (left, next) = self.rate.left();
-        self.lease.as_ref().map_or((left, next), |lease| (left.min(lease.tokens_left()), next))
-    }
-
-    /// Calls that spend nothing still cost something.
-    fn look(&self) -> Result<InFlight, LimitExceeded> {
-        self.looks.spend().map_err(|retry_after| LimitExceeded {
-            window: LimitWindow::Rate,
-            limit: LOOKS_PER_SECOND.into(),
-            retry_after,
-        })?;
-        self.place()
-    }
-
-    fn place(&self) -> Result<InFlight, LimitExceeded> {
-        let place = self.in_flight.take(self.allowance.in_flight_max);
-        place.map(InFlight::new).ok_or(LimitExceeded {
-            window: LimitWindow::InFlight,
-            limit: self.allowance.in_flight_max.into(),
-            retry_after: IN_FLIGHT_RETRY,
-        })
-    }
-}
-
 impl Meters for LocalLimits {
     fn spend(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded> {
         let spent = self.meters.with(partner, |meter| {
-            meter.filter(|meter| meter.allowance == *allowance).map(|meter| meter.spend())
+            meter.filter(|meter| *meter.allowance() == *allowance).map(|meter| meter.spend())
         });
         spent.unwrap_or_else(|| self.brought_in_line(partner, allowance).spend())
     }
@@ -235,34 +152,16 @@ impl Meters for LocalLimits {
     }
 
     fn connect(&self, partner: &PartnerId, allowance: &Allowance) -> Result<InFlight, LimitExceeded> {
-        let place = self.meter(partner, allowance).connections.take(allowance.connections_max);
-        place.map(InFlight::new).ok_or(LimitExceeded {
-            window: LimitWindow::Connections,
-            limit: allowance.connections_max.into(),
-            retry_after: CONNECTION_RETRY,
-        })
+        self.meter(partner, allowance).connect()
     }
 
     fn levels(&self, partner: &PartnerId, allowance: &Allowance) -> Vec<LimitLevel> {
         let meter = self.meter(partner, allowance);
-        let (remaining, reset_after) = meter.rate_left();
-        let rate =
-            LimitLevel { window: LimitWindow::Rate, limit: allowance.burst.into(), remaining, reset_after };
-        let places = [
-            (LimitWindow::InFlight, allowance.in_flight_max, &meter.in_flight),
-            (LimitWindow::Connections, allowance.connections_max, &meter.connections),
-        ]
-        .map(|(window, places_max, places)| LimitLevel {
-            window,
-            limit: places_max.into(),
-            remaining: places_max.saturating_sub(places.taken()).into(),
-            reset_after: Duration::ZERO,
-        });
-        [rate].into_iter().chain(places).chain(self.ledger(partner).levels(allowance)).collect()
+        meter.levels().into_iter().chain(self.ledger(partner).levels(allowance)).collect()
     }
 
     fn mode(&self, partner: &PartnerId, allowance: &Allowance) -> LimitMode {
-        match &self.meter(partner, allowance).lease {
+        match self.meter(partner, allowance).lease() {
             None => LimitMode::Local,
             Some(lease) if lease.is_leased() => LimitMode::Leased,
             Some(_) => LimitMode::Divided,
@@ -313,6 +212,7 @@ impl GuessBudget for LocalLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::LimitWindow;
     use crate::limits::testing::{FakeClock, allowance, partner};
 
     fn limits() -> (LocalLimits, Arc<FakeClock>) {

@@ -10,6 +10,7 @@ mod lease;
 mod leasing;
 mod line;
 mod local;
+mod meter;
 mod partners;
 mod places;
 mod questions;

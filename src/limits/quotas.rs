@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::lease::{Granted, Lease, Tally};
 use super::partners::locked;
@@ -16,6 +16,9 @@ use crate::domain::partner::Allowance;
 use crate::domain::time::Clock;
 use crate::verification::ports::{QuotaRefusal, QuotaReservation, RequestKey};
 
+/// How far Redis' clock may be from this machine's: one that is further off is not believed.
+const CLOCK_OFF_MAX: SignedDuration = SignedDuration::from_secs(5);
+
 /// One partner's answers.
 pub(super) struct Ledger {
     state: Mutex<State>,
@@ -24,7 +27,8 @@ pub(super) struct Ledger {
 }
 
 struct State {
-    /// Redis' clock when this process' own stood at zero, in microseconds of Unix time; all replicas turn their windows by it.
+    /// Redis' clock when this process' own stood at zero, in microseconds of Unix time; all replicas turn their windows by it. `None`: not
+    /// heard yet, or not believed.
     redis_epoch_us: Option<i64>,
     windows: Windows,
     request_ids: RequestIds,
@@ -91,10 +95,15 @@ impl Ledger {
         locked(&self.state).windows.begin_alone();
     }
 
-    /// Turns windows by Redis' clock, which showed `redis_now_us` now.
+    /// Turns windows by Redis' clock, which showed `redis_now_us` now; or by this machine's, if the two are far apart: a server that is an
+    /// hour ahead must not open every window anew.
     pub(super) fn follow_clock(&self, redis_now_us: i64, since_boot: Duration) {
         let since_boot_us = i64::try_from(since_boot.as_micros()).unwrap_or(i64::MAX);
-        locked(&self.state).redis_epoch_us = redis_now_us.checked_sub(since_boot_us);
+        let own_now = self.clock.now();
+        let is_believed = Timestamp::from_microsecond(redis_now_us)
+            .is_ok_and(|told| told.duration_since(own_now).abs() <= CLOCK_OFF_MAX);
+        let epoch_us = if is_believed { redis_now_us.checked_sub(since_boot_us) } else { None };
+        locked(&self.state).redis_epoch_us = epoch_us;
     }
 
     fn is_leased(&self) -> bool {
@@ -110,7 +119,7 @@ impl Ledger {
 }
 
 impl State {
-    /// Returns the time windows turn by: Redis' own, once it was heard.
+    /// Returns the time windows turn by: Redis' own, once it was heard and believed.
     fn now(&self, clock: &dyn Clock) -> Timestamp {
         let on_redis = self.redis_epoch_us.and_then(|epoch_us| {
             let since_boot_us = i64::try_from(clock.since_boot().as_micros()).ok()?;

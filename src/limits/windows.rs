@@ -142,6 +142,10 @@ impl Windows {
             let (window, open) = (WINDOWS[index], &mut self.open[index]);
             open.follow(window, grant.starts_at, now, self.is_starting);
             if open.starts_at.as_second() != grant.starts_at {
+                if self.is_starting {
+                    // Redis is in another window, and has no word on this one: as if it were away.
+                    open.entitled = None;
+                }
                 continue;
             }
             open.elsewhere = grant.elsewhere;
@@ -181,20 +185,23 @@ impl Windows {
     fn roll(&mut self, now: Timestamp) {
         for (window, open) in WINDOWS.into_iter().zip(&mut self.open) {
             if open.is_over_at(now) {
-                *open = OpenWindow::around(window, now, self.is_starting);
+                // Shared, a window that was left for a later one gives nothing again before Redis' word: what was given there is forgotten.
+                let is_left = self.replicas_max.is_some() && now < open.starts_at;
+                *open = OpenWindow::around(window, now, self.is_starting || is_left);
             }
         }
     }
 }
 
 impl OpenWindow {
-    fn around(window: LimitWindow, now: Timestamp, is_starting: bool) -> Self {
+    /// Opens the window around `now`; it gives its share, or nothing before a word.
+    fn around(window: LimitWindow, now: Timestamp, gives_nothing: bool) -> Self {
         let (starts_at, ends_at) = match window {
             LimitWindow::QuotaMinute => aligned(now, 60),
             LimitWindow::QuotaHour => aligned(now, 3_600),
             _ => (start_of(civil_day(now)), end_of(civil_day(now))),
         };
-        Self { starts_at, ends_at, taken: 0, entitled: is_starting.then_some(0), slice: 0, elsewhere: 0 }
+        Self { starts_at, ends_at, taken: 0, entitled: gives_nothing.then_some(0), slice: 0, elsewhere: 0 }
     }
 
     /// Returns the most that may be given here: the limit, or what is leased of it, or the share of a window not heard of.
@@ -322,6 +329,17 @@ mod tests {
         let allowance = quota(1, 9, 9);
         windows.take(&allowance, now, false).unwrap();
         assert!(windows.take(&allowance, now - 10.seconds(), false).is_err());
+    }
+
+    #[test]
+    fn shared_windows_that_were_left_give_nothing_again_without_a_word() {
+        let now = at("2026-03-01T10:00:05Z");
+        let mut windows = Windows::at(now, 3.try_into().ok());
+        windows.begin_alone();
+        let allowance = quota(9, 9, 9);
+        windows.take(&allowance, now + 48.hours(), false).unwrap();
+        let refused = windows.take(&allowance, now, false).unwrap_err();
+        assert_eq!(refused.window, LimitWindow::QuotaDay);
     }
 
     #[test]

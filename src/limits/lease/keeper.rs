@@ -8,12 +8,13 @@ use redis::RedisError;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::message::Reply;
 use super::script::Script;
-use super::{CALL_MAX, CONNECT_MAX, RECONNECT_PAUSE, WANTED_PAUSE};
+use super::{CALL_MAX, CLUSTER_SILENT_MAX, CONNECT_MAX, RECONNECT_PAUSE, WANTED_PAUSE};
 use crate::limits::LocalLimits;
 use crate::limits::leasing::Call;
 use crate::redis_link::{Connection, RedisAddress, RedisAddressFault, RedisClient};
@@ -61,8 +62,13 @@ struct Keeper {
     replica: String,
     observer: Arc<dyn LeaseObserver>,
     connection: Option<Connection>,
+    /// When Redis last answered a call, or let us in, since boot.
+    answered_at: Duration,
     pause: Duration,
 }
+
+/// How a call ended; the outer error: not in time.
+type Ended = Result<Result<Vec<i64>, RedisError>, Elapsed>;
 
 impl LimitLeases {
     /// Starts leasing. Redis need not be there. `scope` names the deployment: all its replicas give the same, nobody else does.
@@ -84,6 +90,7 @@ impl LimitLeases {
             replica: hex(&rand::random::<[u8; 8]>()),
             observer,
             connection: None,
+            answered_at: Duration::ZERO,
             pause: RECONNECT_PAUSE.0,
         };
         let (done, have_begun) = watch::channel(false);
@@ -159,25 +166,29 @@ impl Keeper {
             if batch.is_empty() {
                 return Duration::ZERO;
             }
-            let replies = join_all(batch.iter().map(|call| self.call(call, connection.clone())));
-            let replies: Vec<Option<Reply>> = match timeout(CALL_MAX, replies).await {
-                Ok(replies) => {
-                    // What is lost is connected to anew; what Redis refuses is refused again by another connection.
-                    if replies
-                        .iter()
-                        .any(|reply| reply.as_ref().is_err_and(RedisError::is_unrecoverable_error))
-                    {
-                        self.connection = None;
-                    }
-                    replies.into_iter().map(|reply| Reply::read(&reply.ok()?)).collect()
-                }
-                Err(_elapsed) => {
-                    self.connection = None;
-                    batch.iter().map(|_| None).collect()
-                }
-            };
+            // Each call has its own bound: one node of a Cluster that hangs takes no other node's partners with it.
+            let ended = batch.iter().map(|call| timeout(CALL_MAX, self.call(call, connection.clone())));
+            let ended: Vec<Ended> = join_all(ended).await;
+            if self.is_lost(&ended) {
+                self.connection = None;
+            }
+            let replies = ended.into_iter().map(|ended| Reply::read(&ended.ok()?.ok()?));
             self.heard(batch.into_iter().zip(replies).collect());
         }
+    }
+
+    /// Says whether to connect anew. What Redis refuses is refused again by another connection; a Cluster brings single nodes back itself.
+    fn is_lost(&mut self, ended: &[Ended]) -> bool {
+        let is_over = |ended: &Ended| matches!(ended, Ok(Err(error)) if error.is_unrecoverable_error());
+        let now = self.limits.now();
+        let is_silent = ended.iter().all(|ended| ended.is_err() || is_over(ended));
+        if !is_silent {
+            self.answered_at = now;
+        }
+        if self.client.has_slots() {
+            return is_silent && now > self.answered_at + CLUSTER_SILENT_MAX;
+        }
+        is_silent || ended.iter().any(is_over)
     }
 
     async fn call(&self, call: &Call, mut connection: Connection) -> Result<Vec<i64>, RedisError> {
@@ -214,6 +225,7 @@ impl Keeper {
         if self.connection.is_none() {
             let connecting = timeout(CONNECT_MAX, self.client.connect());
             self.connection = connecting.await.ok().and_then(Result::ok);
+            self.answered_at = self.limits.now();
         }
         self.connection.clone()
     }

@@ -34,7 +34,8 @@
 //! have spent. One that lives, alone cut off from a Redis the others reach, may give what it holds on top. So may one that *starts*
 //! while Redis is away: it begins with its share.
 //!
-//! Redis is not trusted beyond this: a reply never entitles to more than the contract.
+//! Redis is not trusted beyond this: a reply never entitles to more than the contract; its clock turns windows only while it is within
+//! five seconds of this machine's; and what cannot be a state or a row, whatever wrote it, counts as lost.
 
 mod keeper;
 mod message;
@@ -67,3 +68,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(1);
 const RECONNECT_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 /// How long a replica that starts waits for a first reply before it begins with its share.
 const STARTING_MAX: Duration = Duration::from_secs(1);
+/// How long it waits in all if Redis answers, but leases nothing: longer than a loss takes to mend.
+const STARTING_HELD_MAX: Duration = Duration::from_secs(3);
+/// A Cluster that did not answer a single call for so long is connected to anew; until then it is left to bring its nodes back itself.
+const CLUSTER_SILENT_MAX: Duration = Duration::from_secs(1);
+/// What is added to the serial when Redis claims to know a later one: what it has is nonsense, and a few replies further it is behind.
+const LATE_SERIALS: u64 = 1 << 30;

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::message::{Ask, Granted, Reply, Tally};
 use super::tokens::Tokens;
-use super::{IDLE_PAUSE, MOVING_PAUSE, STARTING_MAX, WANTED_PAUSE};
+use super::{IDLE_PAUSE, LATE_SERIALS, MOVING_PAUSE, STARTING_HELD_MAX, STARTING_MAX, WANTED_PAUSE};
 use crate::domain::partner::Allowance;
 use crate::limits::partners::locked;
 
@@ -44,8 +44,12 @@ struct Calls {
 
 /// How this replica stands with Redis.
 enum Phase {
-    /// It has not leased anything yet, and last heard of Redis then.
-    Starting(Duration),
+    /// It has not leased anything yet.
+    Starting {
+        begun_at: Duration,
+        /// When it last heard of Redis; at first, when it began.
+        heard_at: Duration,
+    },
     Leased,
     /// Redis is away, or leases nothing, since then; so many tokens could have been made up so far.
     Alone {
@@ -83,7 +87,7 @@ impl Lease {
                 known: 0,
                 called_at: None,
                 due_at: now,
-                phase: Phase::Starting(now),
+                phase: Phase::Starting { begun_at: now, heard_at: now },
                 told: None,
             }),
         }
@@ -145,7 +149,7 @@ impl Lease {
 
     /// Says whether it is known how this replica begins.
     pub(in crate::limits) fn has_begun(&self) -> bool {
-        !matches!(locked(&self.calls).phase, Phase::Starting(_))
+        !matches!(locked(&self.calls).phase, Phase::Starting { .. })
     }
 
     /// Returns the tokens left: of the deployment as last heard, or of this replica's share.
@@ -214,7 +218,11 @@ impl Lease {
                 calls.known = ask.serial;
                 self.not_leased(&mut calls, true, now)
             }
-            Some(Reply::Late | Reply::Left) | None => self.not_leased(&mut calls, false, now),
+            Some(Reply::Late) => {
+                calls.serial += LATE_SERIALS;
+                self.not_leased(&mut calls, false, now)
+            }
+            Some(Reply::Left) | None => self.not_leased(&mut calls, false, now),
         }
     }
 
@@ -233,10 +241,13 @@ impl Lease {
         calls.due_at = calls.due_at.min(now + MOVING_PAUSE);
         self.is_leased.store(false, Ordering::Relaxed);
         self.level.store(0, Ordering::Relaxed);
-        match calls.phase {
-            Phase::Starting(_) if is_heard => calls.phase = Phase::Starting(now),
-            Phase::Starting(since) if now < since + STARTING_MAX => {}
-            Phase::Starting(_) => {
+        match &mut calls.phase {
+            Phase::Starting { begun_at, heard_at } if now < *begun_at + STARTING_HELD_MAX && is_heard => {
+                *heard_at = now;
+            }
+            Phase::Starting { begun_at, heard_at }
+                if now < (*begun_at + STARTING_HELD_MAX).min(*heard_at + STARTING_MAX) => {}
+            Phase::Starting { .. } => {
                 calls.phase = Phase::Alone { since: now, made: 0 };
                 return News::BeginsAlone;
             }

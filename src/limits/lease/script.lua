@@ -23,6 +23,8 @@ local SILENT = 15       -- seconds after which a replica is taken for dead
 local FORGOTTEN = 600   -- seconds after which a dead replica's row is folded away
 local GRAIN = 0.05      -- seconds of the rate that who wants tokens gets at least
 local KEPT_MS = 172800000
+local EXACT = 2 ^ 53    -- beyond it numbers are no longer exact
+local SERIALS = 2 ^ 32  -- so far ahead of its own next call no replica has been
 local LENGTHS = {60, 3600, 86400}
 local OFFSETS = {0, 0, 28800} -- the day is China Standard Time's
 
@@ -33,10 +35,29 @@ local cap, spent, wants_tokens = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] 
 local wants_answers = ARGV[26] == '1'
 local min, max, floor, ceil = math.min, math.max, math.floor, math.ceil
 
+-- Not a number and the infinite would pass, or fail, every comparison below.
 local function numbers(text, count)
   local out = {}
-  for word in string.gmatch(text, '%S+') do out[#out + 1] = tonumber(word) end
+  for word in string.gmatch(text, '%S+') do
+    local number = tonumber(word)
+    if not number or number ~= number or number > EXACT or number < -EXACT then return end
+    out[#out + 1] = number
+  end
   if #out == count then return out end
+end
+
+-- A birth after the last call would hold leases back for ever; a window that opens at no window's time would never be anybody's.
+local function is_state(state)
+  if state[1] > state[2] then return false end
+  for w = 1, 3 do
+    if (state[1 + 3 * w] + OFFSETS[w]) % LENGTHS[w] ~= 0 or state[2 + 3 * w] < 0 or state[3 + 3 * w] < 0 then return false end
+  end
+  return true
+end
+
+local function is_row(row, name)
+  if name == id and row[1] > serial + SERIALS then return false end
+  return row[4] >= 0 and row[7] >= 0 and row[10] >= 0 and row[13] >= 0
 end
 
 -- Read what is there. What is not ours is as good as not there.
@@ -45,9 +66,10 @@ for i = 1, #flat, 2 do
   if flat[i] == 's' then
     local word, rest = string.match(flat[i + 1], '^(%S+) (.*)$')
     state_run, state = word, rest and numbers(rest, 12)
+    if state and not is_state(state) then state = nil end
   else
     local row = numbers(flat[i + 1], 13)
-    if row then rows[flat[i]] = row else redis.call('HDEL', key, flat[i]) end
+    if row and is_row(row, flat[i]) then rows[flat[i]] = row else redis.call('HDEL', key, flat[i]) end
   end
 end
 if rows[id] and rows[id][1] >= serial then return {-1} end
@@ -150,7 +172,7 @@ end
 -- Lease answers: up to what remains of a window divided by the replicas, as far as nobody else holds it.
 local row = {serial, leaving and now - SILENT - 1 or now, cap, spent}
 local reply = {1, floor(now * 1000000), max(floor(level), 0), cap}
-for _, window in ipairs(windows) do
+for w, window in ipairs(windows) do
   if not holding and window.heard > 0 then
     -- What was spent by those who did not tell it anew.
     local told = window.elsewhere + (window.told == window.start and window.spent or 0)
@@ -166,7 +188,12 @@ for _, window in ipairs(windows) do
     local room = window.limit - window.held - window.gone - max(before, window.spent)
     window.cap = before + max(min(fair - before, room), 0)
   end
-  row[#row + 1], row[#row + 2], row[#row + 3] = window.told, window.cap, window.spent
+  if own and window.told > window.start and own[2 + 3 * w] == window.start then
+    -- A replica ahead of this clock has left the window for good: what it may have given there stays counted.
+    row[#row + 1], row[#row + 2], row[#row + 3] = own[2 + 3 * w], own[3 + 3 * w], own[4 + 3 * w]
+  else
+    row[#row + 1], row[#row + 2], row[#row + 3] = window.told, window.cap, window.spent
+  end
   -- A replica in another window turns to this one; what it may spend there it learns with its next call.
   local word = window.told == window.start and window.cap or -1
   reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = window.start, word, elsewhere

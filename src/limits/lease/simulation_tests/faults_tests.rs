@@ -99,7 +99,7 @@ impl World {
 /// the other; at every step what all may still give is added up.
 #[test]
 fn no_window_gives_more_than_its_limit_whatever_is_lost() {
-    for seed in seeds(0..3) {
+    for seed in seeds(0) {
         let mut dice = StdRng::seed_from_u64(seed);
         let allowance = quota(dice.random_range(1..200), dice.random_range(1..400), PLENTY);
         let mut world = World::new(allowance, seed);
@@ -135,7 +135,7 @@ fn no_window_gives_more_than_its_limit_whatever_is_lost() {
 /// Goal: the same while replicas die, and Redis goes away: what the dead gave without a word counts as all they held.
 #[test]
 fn replicas_that_die_give_nothing_twice() {
-    for seed in seeds(50..53) {
+    for seed in seeds(50) {
         let mut dice = StdRng::seed_from_u64(seed);
         let allowance = quota(dice.random_range(1..200), dice.random_range(100..800), PLENTY);
         let mut world = World::new(allowance, seed);
@@ -175,7 +175,7 @@ fn replicas_that_die_give_nothing_twice() {
 /// Goal: what a replica that died had given is not given again by a Redis that forgot it, but for what was given in the last two seconds.
 #[test]
 fn what_the_dead_gave_outlives_redis() {
-    for seed in seeds(70..71) {
+    for seed in seeds(70) {
         let mut dice = StdRng::seed_from_u64(seed);
         let mut world = World::new(quota(PLENTY, dice.random_range(500..2_000), PLENTY), seed);
         let mut given = Given::default();
@@ -210,7 +210,7 @@ fn what_the_dead_gave_outlives_redis() {
 /// Goal: what a dead replica held comes back to the others, but for a second's worth.
 #[test]
 fn what_the_dead_held_comes_back() {
-    for seed in seeds(100..101) {
+    for seed in seeds(100) {
         let mut dice = StdRng::seed_from_u64(seed);
         let allowance = Allowance { rate_per_second: 100, burst: 50, ..quota(PLENTY, 5_000, PLENTY) };
         let (mut world, mut given) = (World::new(allowance, seed), Given::default());

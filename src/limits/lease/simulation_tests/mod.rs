@@ -3,9 +3,11 @@
 //! The replicas are the real limits; the script runs in a real `redis-server`, with the two lines that read the server's clock and
 //! run replaced. A call may be lost, its reply may be lost, it may arrive late or twice; Redis may be away, emptied, fail over to a server
 //! that lacks the last writes, or change its mind about the time; a replica may die with all it holds. Every failure names its seed;
-//! `DRIVEGATE_SEED=…` runs that one alone.
+//! `DRIVEGATE_SEED=…` runs that one alone,
+//! `DRIVEGATE_SEEDS=…` so many.
 
 mod faults_tests;
+mod nonsense_tests;
 mod quotas_tests;
 mod rates_tests;
 
@@ -288,8 +290,9 @@ fn rate(rate_per_second: u32, burst: u32) -> Allowance {
     }
 }
 
-/// Runs one seed, or the one that is asked for.
-fn seeds(seeds: std::ops::Range<u64>) -> Vec<u64> {
-    let asked = std::env::var("DRIVEGATE_SEED").ok().and_then(|seed| seed.parse().ok());
-    asked.map_or_else(|| seeds.collect(), |seed| vec![seed])
+/// Returns the first seed, so many more from there as `DRIVEGATE_SEEDS` asks for, or the one `DRIVEGATE_SEED` names.
+fn seeds(first: u64) -> Vec<u64> {
+    let asked = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    asked("DRIVEGATE_SEED")
+        .map_or_else(|| (first..first + asked("DRIVEGATE_SEEDS").unwrap_or(1)).collect(), |seed| vec![seed])
 }

@@ -53,7 +53,8 @@ fn without_redis_each_replica_gives_its_share_of_the_rest() {
     assert_eq!(world.mode(0), LimitMode::Divided);
 
     // A window that opens meanwhile is divided evenly.
-    world.steps(Duration::from_secs(3_600));
+    world.clock.advance(Duration::from_secs(3_600));
+    world.steps(Duration::from_secs(1));
     let shares: Vec<u64> = (0..3).map(|index| world.answers(index, 1_000)).collect();
     assert_eq!(shares, [300; 3]);
 }
@@ -90,18 +91,34 @@ fn a_clock_of_redis_that_steps_back_opens_no_window_again() {
 }
 
 #[test]
-fn a_clock_of_redis_that_steps_forth_opens_the_next_window_once() {
-    let mut world = World::new(quota(PLENTY, 300, PLENTY), 1);
-    world.steps(Duration::from_secs(3));
-    let mut given = 0;
-    for step in 0..12_000_u32 {
-        if step == 4_000 {
-            world.redis_ahead += SignedDuration::from_secs(3_600);
+fn nodes_of_redis_that_take_turns_with_an_hour_between_their_clocks_open_nothing() {
+    for ahead in [7, 3_600, 90_000] {
+        let mut world = World::new(quota(PLENTY, 300, PLENTY), 1);
+        world.steps(Duration::from_secs(3));
+        let mut given = 0;
+        for step in 0..4_000_u32 {
+            if step % 500 == 100 {
+                let sign = if step % 1_000 == 100 { 1 } else { -1 };
+                world.replicate();
+                world.redis_ahead += SignedDuration::from_secs(sign * ahead);
+                world.fail_over();
+            }
+            world.step();
+            given += world.answers(usize::try_from(step % 3).unwrap(), 1);
         }
-        world.step();
-        given += world.answers(usize::try_from(step % 3).unwrap(), 1);
+        assert!((290..=303).contains(&given), "ahead by {ahead} s: {given}");
     }
-    assert!((600..=606).contains(&given), "{given}");
+}
+
+/// Goal: a replica that starts while Redis' clock is off is not left with nothing for the rest of the day.
+#[test]
+fn one_that_starts_under_a_wrong_clock_of_redis_begins_with_a_share() {
+    let mut world = World::new(quota(PLENTY, 300, 3_000), 1);
+    world.redis_ahead = SignedDuration::from_hours(30);
+    world.steps(Duration::from_secs(3));
+    world.replace(0);
+    world.steps(Duration::from_secs(3));
+    assert_eq!(world.answers(2, 1_000), 100);
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Excess {
 fn together_the_replicas_admit_the_rate_and_one_burst() {
     for (rate_per_second, burst) in [(1, 1), (5, 20), (100, 100), (200, 20)] {
         let mut world = World::new(rate(rate_per_second, burst), 1);
-        world.steps(Duration::from_secs(30));
+        world.steps(Duration::from_secs(10));
         let mut admitted = 0;
         let offered = u64::from(rate_per_second * 5).div_ceil(300);
         for _ in 0..6_000 {
@@ -47,7 +47,7 @@ fn together_the_replicas_admit_the_rate_and_one_burst() {
 /// What is admitted between any two moments, whatever is lost: the rate, one burst, and one of each replica.
 #[test]
 fn no_interval_admits_more_than_the_rate_and_one_burst() {
-    for seed in seeds(200..202) {
+    for seed in seeds(200) {
         let mut dice = StdRng::seed_from_u64(seed);
         let allowance = rate(dice.random_range(10..500), dice.random_range(50..500));
         let mut world = World::new(allowance, seed);
