@@ -23,6 +23,8 @@ pub struct MarkNews {
     pub window_began: Timestamp,
     /// Eight bytes of the number's keyed pseudonym.
     pub mark: u64,
+    /// When the replica that heard the claim told of it.
+    pub told_at: Timestamp,
 }
 
 /// So many claims came to nothing, on one replica.
@@ -43,6 +45,8 @@ pub struct Heard {
     pub news: ClaimNews,
     /// Up to where marks are known now.
     pub up_to: u64,
+    /// No mark that was put down lies beyond it; else the next exchange goes on from there.
+    pub is_all: bool,
 }
 
 /// Where replicas tell each other about claims. Implemented by `registry` where the registry is shared.

@@ -29,6 +29,7 @@ const BY_TRIPWIRE: &str = "drivegate's tripwire";
 
 /// Takes in what the log tells of claims from before the start. After the shared standing record was read, before anything is served.
 /// Blocks. Where replicas tell each other, they know whom this one's partners claimed; the count of unconfirmed claims is its log's.
+/// Until that is heard, the count alone neither slows nor suspends anybody.
 pub(super) fn recall(parts: &Parts) {
     let since = parts.clock.now().checked_sub(WINDOW_MAX).unwrap_or_default();
     let roster = parts.identity.roster();

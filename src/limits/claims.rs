@@ -26,7 +26,7 @@ pub struct ClaimLimits {
     /// There are other replicas to be told.
     shares: bool,
     partners: PerPartner<Mutex<Claims>>,
-    /// Up to where the others' news are known.
+    /// Up to where the others' news are known, for every partner that is not [`Hearing::Unheard`].
     heard: Mutex<u64>,
     unconfirmed: AtomicU64,
 }
@@ -57,8 +57,21 @@ pub struct Alarmed {
     pub subjects: u64,
 }
 
+/// How much is known of what other replicas told before there was room here for the partner, or for a window of that length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    /// Nothing: all of it must be heard anew.
+    Unheard,
+    /// It is being heard from its beginning.
+    CatchingUp,
+    /// All of it was heard once, or there are no others.
+    CaughtUp,
+}
+
 struct Claims {
     terms: ClaimTerms,
+    shares: bool,
+    hearing: Hearing,
     subjects: Subjects,
     tripwire: Tripwire,
     /// The operator's last word that let the partner claim again.
@@ -84,12 +97,7 @@ impl ClaimLimits {
 
     /// Makes room for a partner of the contracts: what other replicas say of a partner that is not known here would be lost.
     pub fn introduce(&self, partner: &PartnerId, terms: &ClaimTerms) {
-        let before = self.partners.find(partner).map(|claims| locked(&claims).terms.window_hours);
-        self.with(partner, terms, |claims| claims.terms = *terms);
-        if before != Some(terms.window_hours) {
-            // What was heard so far was not kept for it, or for another window.
-            *locked(&self.heard) = 0;
-        }
+        self.with(partner, terms, |_| ());
     }
 
     /// Takes in what the log holds of claims answered before the start. `let_go_at` says when the partner was last let claim again.
@@ -118,7 +126,7 @@ impl ClaimLimits {
         self.unconfirmed.load(Ordering::Relaxed)
     }
 
-    /// Lists the partners whose claims are slowed or stopped here, by what was counted.
+    /// Lists the partners whose claims are slowed or stopped here, by what was counted. Not one of whose numbers too few are known yet.
     pub fn alarmed(&self) -> Vec<Alarmed> {
         let now = self.clock.now();
         let partners = self.partners.all();
@@ -145,11 +153,14 @@ impl ClaimLimits {
     /// [`ClaimsUnshared`]: what is new here is told the next time.
     pub async fn exchange_with(&self, others: &dyn SharedClaims) -> Result<(), ClaimsUnshared> {
         let news = self.news();
-        let after = *locked(&self.heard);
+        let after = self.hear_from();
         match others.exchange(news.clone(), self.clock.now(), after).await {
             Ok(heard) => {
                 self.take_in(&heard.news);
                 *locked(&self.heard) = heard.up_to;
+                if heard.is_all {
+                    self.turn_all(Hearing::CatchingUp, Hearing::CaughtUp);
+                }
                 Ok(())
             }
             Err(unshared) => {
@@ -157,6 +168,28 @@ impl ClaimLimits {
                 Err(unshared)
             }
         }
+    }
+
+    /// Says after which news to hear on: from their beginning, if somebody is here for whom the earlier ones were not kept.
+    fn hear_from(&self) -> u64 {
+        let mut heard = locked(&self.heard);
+        if self.turn_all(Hearing::Unheard, Hearing::CatchingUp) {
+            *heard = 0;
+        }
+        *heard
+    }
+
+    /// Turns every partner's hearing that stands at `from`. Says whether there was one.
+    fn turn_all(&self, from: Hearing, to: Hearing) -> bool {
+        let mut turned = false;
+        for claims in self.partners.all().values() {
+            let mut claims = locked(claims);
+            if claims.hearing == from {
+                claims.hearing = to;
+                turned = true;
+            }
+        }
+        turned
     }
 
     fn news(&self) -> ClaimNews {
@@ -171,6 +204,7 @@ impl ClaimLimits {
                 partner: partner.clone(),
                 window_began,
                 mark: mark.0,
+                told_at: now,
             }));
             let (since, unconfirmed) = (claims.tripwire.since(), claims.tripwire.here());
             if unconfirmed > 0 {
@@ -182,12 +216,12 @@ impl ClaimLimits {
 
     fn take_in(&self, news: &ClaimNews) {
         let now = self.clock.now();
-        for MarkNews { partner, window_began, mark } in &news.marks {
+        for MarkNews { partner, window_began, mark, told_at } in &news.marks {
             if let Some(claims) = self.partners.find(partner) {
                 let mut claims = locked(&claims);
                 let terms = claims.terms;
                 claims.roll(&terms, now);
-                claims.subjects.learn(SubjectMark(*mark), *window_began);
+                claims.learn(SubjectMark(*mark), *window_began, *told_at);
             }
         }
         let mut elsewhere: HashMap<(&PartnerId, Timestamp), u64> = HashMap::new();
@@ -206,7 +240,7 @@ impl ClaimLimits {
 
     fn put_back(&self, marks: Vec<MarkNews>) {
         let mut by_window: HashMap<(PartnerId, Timestamp), Vec<SubjectMark>> = HashMap::new();
-        for MarkNews { partner, window_began, mark } in marks {
+        for MarkNews { partner, window_began, mark, .. } in marks {
             by_window.entry((partner, window_began)).or_default().push(SubjectMark(mark));
         }
         for ((partner, window_began), marks) in by_window {
@@ -230,11 +264,16 @@ impl Claims {
     fn new(terms: ClaimTerms, now: Timestamp, shares: bool) -> Self {
         let subjects = Subjects::new(terms.window_hours, now, shares);
         let tripwire = Tripwire::new(subjects.window().starts_at, 0);
-        Self { terms, subjects, tripwire, let_go_at: None }
+        let hearing = if shares { Hearing::Unheard } else { Hearing::CaughtUp };
+        Self { terms, shares, hearing, subjects, tripwire, let_go_at: None }
     }
 
     /// Follows the contract and the clock: a new window counts anew.
     fn roll(&mut self, terms: &ClaimTerms, now: Timestamp) {
+        if self.shares && self.terms.window_hours != terms.window_hours {
+            // What was heard so far was kept for the other window.
+            self.hearing = Hearing::Unheard;
+        }
         self.terms = *terms;
         if self.subjects.roll(terms.window_hours, now) {
             self.tripwire = Tripwire::new(self.subjects.window().starts_at, 0);
@@ -251,8 +290,19 @@ impl Claims {
         }
     }
 
+    /// Takes in a number of which another replica told then, or this one before it was started anew.
+    fn learn(&mut self, mark: SubjectMark, window_began: Timestamp, told_at: Timestamp) {
+        if self.subjects.learn(mark, window_began) && told_at < self.tripwire.since() {
+            self.tripwire.leave_out(1);
+        }
+    }
+
+    /// Judges the share of unconfirmed claims. Counts arrive at once and numbers bit by bit, so there is no share before all are heard.
     fn pace(&mut self) -> Pace {
-        self.tripwire.pace(&self.terms, self.subjects.count())
+        match self.hearing {
+            Hearing::CaughtUp => self.tripwire.pace(&self.terms, self.subjects.count()),
+            Hearing::Unheard | Hearing::CatchingUp => Pace::Free,
+        }
     }
 
     fn spent(&self, now: Timestamp) -> ClaimRefused {

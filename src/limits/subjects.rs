@@ -125,11 +125,11 @@ impl Subjects {
         was_nameless
     }
 
-    /// Takes in a number claimed elsewhere, within a window that began then; one of another window is none of ours.
-    pub(super) fn learn(&mut self, mark: SubjectMark, window_began: Timestamp) {
-        if window_began == self.window.starts_at && self.known.len() < HELD_MAX {
-            self.known.insert(mark.0, ());
-        }
+    /// Takes in a number claimed elsewhere, within a window that began then; one of another window is none of ours. Says whether it is new.
+    pub(super) fn learn(&mut self, mark: SubjectMark, window_began: Timestamp) -> bool {
+        window_began == self.window.starts_at
+            && self.known.len() < HELD_MAX
+            && self.known.insert(mark.0, ()).is_none()
     }
 
     /// Takes in whom the log names as claimed before the start, at that moment.

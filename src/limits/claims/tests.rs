@@ -116,12 +116,13 @@ fn what_the_log_tells_counts_as_if_the_process_had_not_ended() {
     assert_eq!(limits.spent(&partner(), &terms()), limits.spent(&partner(), &terms()));
 }
 
-/// One common store for several replicas, as PostgreSQL is one; it may be away.
+/// One common store for several replicas, as PostgreSQL is one; it may be away, and tell so many marks at once (0: all).
 #[derive(Default)]
 struct Common {
     marks: Mutex<Vec<MarkNews>>,
     tallies: Mutex<HashMap<(u8, PartnerId, Timestamp), u64>>,
     away: std::sync::atomic::AtomicBool,
+    page: std::sync::atomic::AtomicUsize,
 }
 
 struct Seat<'c>(&'c Common, u8);
@@ -145,8 +146,11 @@ impl Seat<'_> {
         });
         let tallies = told.collect();
         let after = usize::try_from(after).unwrap();
-        let news = ClaimNews { marks: marks[after..].to_vec(), tallies };
-        Ok(crate::admission::claims::Heard { news, up_to: marks.len() as u64 })
+        let page = Some(self.0.page.load(Ordering::Relaxed)).filter(|page| *page > 0);
+        let up_to = page.map_or(marks.len(), |page| marks.len().min(after + page));
+        let news = ClaimNews { marks: marks[after..up_to].to_vec(), tallies };
+        let is_all = up_to == marks.len();
+        Ok(crate::admission::claims::Heard { news, up_to: up_to as u64, is_all })
     }
 }
 
@@ -161,17 +165,109 @@ impl SharedClaims for Seat<'static> {
     }
 }
 
+fn replica(clock: &Arc<FakeClock>, terms: &ClaimTerms) -> ClaimLimits {
+    let limits = ClaimLimits::new(clock.clone(), true);
+    limits.introduce(&partner(), terms);
+    limits
+}
+
+async fn exchange(common: &'static Common, seat: u8, limits: &ClaimLimits) {
+    limits.exchange_with(&Seat(common, seat)).await.unwrap();
+}
+
+/// Goal: a replica that starts does not suspend an honest partner because it knows of few numbers yet. Method: 4 of 30 is a small share;
+/// the count is known at once, from the log or from others, the numbers ten at a time.
+#[tokio::test]
+async fn a_replica_that_starts_judges_no_share_before_it_has_heard_every_number() {
+    let wide = ClaimTerms { subjects_max: 100, ..terms() };
+    let (clock, common): (_, &'static Common) = (FakeClock::new(), Box::leak(Box::default()));
+    let one = replica(&clock, &wide);
+    assert!((0..30).all(|id| one.admit(&partner(), &wide, number(id)) == Ok(Admission::Known)));
+    (0..4).for_each(|_| one.unconfirmed(&partner(), &wide));
+    exchange(common, 0, &one).await;
+    common.page.store(10, Ordering::Relaxed);
+
+    let with_empty_log = ClaimLimits::new(clock.clone(), true);
+    let restarted = ClaimLimits::new(clock.clone(), true);
+    let past = PastClaim { partner: partner(), at: clock.now(), about: None, unconfirmed: true };
+    (0..4).for_each(|_| restarted.recall(&wide, None, &past));
+    let paced = |limits: &ClaimLimits| (limits.pace(&partner(), &wide), limits.alarmed());
+    let free = (Ok(Duration::ZERO), vec![]);
+    for (seat, limits) in [(1, &with_empty_log), (0, &restarted)] {
+        limits.introduce(&partner(), &wide);
+        assert_eq!(paced(limits), free);
+        common.away.store(true, Ordering::Relaxed);
+        assert!(limits.exchange_with(&Seat(common, seat)).await.is_err());
+        common.away.store(false, Ordering::Relaxed);
+        for heard in [10, 20, 30] {
+            exchange(common, seat, limits).await;
+            assert_eq!(paced(limits), free, "{heard} numbers heard");
+        }
+        assert_eq!(limits.level(&partner(), &wide).remaining, 70);
+        (0..7).for_each(|_| limits.unconfirmed(&partner(), &wide));
+        assert!(paced(limits).0.is_ok_and(|wait| !wait.is_zero()), "11 of 30");
+        limits.unconfirmed(&partner(), &wide);
+        assert_eq!(paced(limits).0, Err(ClaimRefused::Stopped), "12 of 30");
+        assert!(limits.alarmed()[0].is_tripped);
+        limits.introduce(&"rental-demo".parse().unwrap(), &wide);
+        assert_eq!(paced(limits).0, Err(ClaimRefused::Stopped), "another partner's contract changes nothing");
+    }
+}
+
+/// Goal: also a restart after an operator's word does not let what was claimed before it dilute.
+#[tokio::test]
+async fn a_replica_that_starts_leaves_out_what_was_told_before_an_operator_let_go() {
+    let wide = ClaimTerms { subjects_max: 100, ..terms() };
+    let (clock, common): (_, &'static Common) = (FakeClock::new(), Box::leak(Box::default()));
+    let one = replica(&clock, &wide);
+    assert!((0..30).all(|id| one.admit(&partner(), &wide, number(id)) == Ok(Admission::Known)));
+    exchange(common, 0, &one).await;
+    clock.advance(Duration::from_secs(60));
+    let let_go_at = clock.now();
+    one.let_go(&partner(), &wide, let_go_at);
+    clock.advance(Duration::from_secs(60));
+    assert!((30..41).all(|id| one.admit(&partner(), &wide, number(id)) == Ok(Admission::Known)));
+    (0..4).for_each(|_| one.unconfirmed(&partner(), &wide));
+    exchange(common, 0, &one).await;
+
+    let started = replica(&clock, &wide);
+    started.let_go(&partner(), &wide, let_go_at);
+    exchange(common, 1, &started).await;
+    assert_eq!(started.level(&partner(), &wide).remaining, 59);
+    for limits in [&one, &started] {
+        assert!(limits.pace(&partner(), &wide).is_ok_and(|wait| !wait.is_zero()), "4 of 11, not of 41");
+        limits.unconfirmed(&partner(), &wide);
+        assert_eq!(limits.pace(&partner(), &wide), Err(ClaimRefused::Stopped), "5 of 11");
+    }
+}
+
+/// Goal: nothing that others told is lost on a partner, or a window, that shows itself by a claim before contracts are followed.
+#[tokio::test]
+async fn what_others_told_earlier_is_heard_anew_for_a_new_partner_and_a_new_window() {
+    let (clock, common): (_, &'static Common) = (FakeClock::new(), Box::leak(Box::default()));
+    let (one, two) = (replica(&clock, &terms()), ClaimLimits::new(clock.clone(), true));
+    assert!((0..3).all(|id| admits(&one, id)));
+    exchange(common, 0, &one).await;
+    exchange(common, 1, &two).await;
+    assert!(admits(&two, 3));
+    exchange(common, 1, &two).await;
+    assert_eq!(two.level(&partner(), &terms()).remaining, 1);
+
+    let shorter = ClaimTerms { window_hours: 12, ..terms() };
+    assert_eq!(one.admit(&partner(), &shorter, number(0)), Ok(Admission::Known));
+    exchange(common, 0, &one).await;
+    exchange(common, 1, &two).await;
+    assert_eq!(two.admit(&partner(), &shorter, number(1)), Ok(Admission::Known));
+    exchange(common, 1, &two).await;
+    assert_eq!(two.level(&partner(), &shorter).remaining, 3);
+}
+
 /// Goal: replicas hold one budget and one tripwire, also one that was started later, and one that the store left alone for a while.
 #[tokio::test]
 async fn replicas_hold_one_budget_and_one_tripwire() {
     let clock = FakeClock::new();
     let common: &'static Common = Box::leak(Box::default());
-    let replica = |_| {
-        let limits = ClaimLimits::new(clock.clone(), true);
-        limits.introduce(&partner(), &terms());
-        limits
-    };
-    let [one, two] = [0, 1].map(replica);
+    let [one, two] = [(), ()].map(|()| replica(&clock, &terms()));
     assert!(admits(&one, 1) && admits(&one, 2) && admits(&two, 3) && admits(&two, 4));
     for (seat, limits) in [(0, &one), (1, &two), (0, &one)] {
         limits.exchange_with(&Seat(common, seat)).await.unwrap();
@@ -194,7 +290,7 @@ async fn replicas_hold_one_budget_and_one_tripwire() {
     }
     assert_eq!([pace(&one), pace(&two)], [Err(ClaimRefused::Stopped); 2], "two and two are four");
 
-    let third = replica(2);
+    let third = replica(&clock, &terms());
     third.exchange_with(&Seat(common, 2)).await.unwrap();
     assert!(!admits(&third, 6), "spent, whoever was asked");
     assert_eq!(pace(&third), Err(ClaimRefused::Stopped));

@@ -19,8 +19,8 @@ use crate::domain::partner::PartnerId;
 use crate::registry::embedded::{RegistryError, StoreError};
 
 const ADVANCE: &str = "UPDATE claim_head SET seq = seq + 1 RETURNING seq";
-const PUT_DOWN: &str = "INSERT INTO claim_mark (partner, window_us, mark, seq) \
-     SELECT news.*, $4::bigint FROM UNNEST($1::text[], $2::bigint[], $3::bigint[]) AS news \
+const PUT_DOWN: &str = "INSERT INTO claim_mark (partner, window_us, mark, told_us, seq) \
+     SELECT news.*, $5::bigint FROM UNNEST($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS news \
      ON CONFLICT DO NOTHING";
 const COUNT: &str = "INSERT INTO claim_tally (partner, since_us, replica, unconfirmed) VALUES ($1, $2, $3, $4) \
      ON CONFLICT (partner, since_us, replica) \
@@ -28,17 +28,17 @@ const COUNT: &str = "INSERT INTO claim_tally (partner, since_us, replica, unconf
 const SWEEP_MARKS: &str = "DELETE FROM claim_mark WHERE window_us < $1";
 const SWEEP_TALLIES: &str = "DELETE FROM claim_tally WHERE since_us < $1";
 const HEAD: &str = "SELECT seq FROM claim_head";
-const MARKS: &str =
-    "SELECT partner, window_us, mark FROM claim_mark WHERE seq > $1 AND seq <= $2 AND window_us >= $3";
+const MARKS: &str = "SELECT partner, window_us, mark, told_us, seq FROM claim_mark \
+     WHERE seq > $1 AND seq <= $2 AND window_us >= $3 ORDER BY seq LIMIT $4";
 const TALLIES: &str = "SELECT partner, since_us, SUM(unconfirmed)::bigint FROM claim_tally \
      WHERE replica <> $1 AND since_us >= $2 GROUP BY partner, since_us";
 
 /// Marks that share a seq.
 const BATCH: usize = 1_000;
-/// Batches read in one statement.
-const PAGE: i64 = 32;
+/// Marks read in one statement. Rows are counted, not seqs: the head grows for ever, and most of what lies below it is swept.
+const PAGE: i64 = 33_000;
 /// Pages read in one exchange: a replica that starts catches up over several, each in time.
-const PAGES_MAX: i64 = 8;
+const PAGES_MAX: usize = 8;
 /// The longest window, and an hour for clocks.
 const KEPT_FOR: Duration = Duration::from_hours(25);
 const MISSHAPEN: RegistryError = RegistryError::Damaged("news about claims");
@@ -133,9 +133,10 @@ async fn put_down(connection: &mut PgConnection, marks: &[MarkNews]) -> Result<(
     let partners: Vec<&str> = marks.iter().map(|news| news.partner.as_str()).collect();
     let windows: Vec<i64> = marks.iter().map(|news| news.window_began.as_microsecond()).collect();
     let these: Vec<i64> = marks.iter().map(|news| news.mark.cast_signed()).collect();
+    let told: Vec<i64> = marks.iter().map(|news| news.told_at.as_microsecond()).collect();
     let mut transaction = connection.begin().await?;
     let seq: i64 = sqlx::query_scalar(ADVANCE).fetch_one(&mut *transaction).await?;
-    let put = sqlx::query(PUT_DOWN).bind(partners).bind(windows).bind(these).bind(seq);
+    let put = sqlx::query(PUT_DOWN).bind(partners).bind(windows).bind(these).bind(told).bind(seq);
     put.execute(&mut *transaction).await?;
     transaction.commit().await
 }
@@ -146,29 +147,61 @@ async fn read(
     after: i64,
     kept_from: i64,
 ) -> Result<Heard, RegistryError> {
+    // Before the marks: whoever counts a claim has put its mark down already, so no count comes without its numbers.
+    let tallies = tallies(connection, replica, kept_from).await?;
     let head: i64 = sqlx::query_scalar(HEAD).fetch_one(&mut *connection).await.trying_to("read")?;
     // A restore or a promotion took some of them back: all are read anew.
-    let mut from = if after > head { 0 } else { after };
-    let mut news = ClaimNews::default();
-    let stop_at = from.saturating_add(PAGE * PAGES_MAX).min(head);
-    while from < stop_at {
-        let to = stop_at.min(from.saturating_add(PAGE));
-        let page = sqlx::query(MARKS).bind(from).bind(to).bind(kept_from);
-        let rows = page.fetch_all(&mut *connection).await.trying_to("read")?;
-        for row in &rows {
-            let (Some(partner), window_began) = (partner(row)?, moment(row)?) else { continue };
-            let mark: i64 = row.try_get(2).trying_to("read")?;
-            news.marks.push(MarkNews { partner, window_began, mark: mark.cast_unsigned() });
+    let mut up_to = if after > head { 0 } else { after };
+    let mut marks = Vec::new();
+    for _ in 0..PAGES_MAX {
+        if up_to == head {
+            break;
         }
-        from = to;
+        up_to = page(connection, &mut marks, (up_to, head), kept_from).await?;
     }
-    let tallies = sqlx::query(TALLIES).bind(replica).bind(kept_from);
-    for row in tallies.fetch_all(&mut *connection).await.trying_to("read")? {
-        let (Some(partner), since) = (partner(&row)?, moment(&row)?) else { continue };
+    Ok(Heard { news: ClaimNews { marks, tallies }, up_to: up_to.cast_unsigned(), is_all: up_to == head })
+}
+
+async fn tallies(
+    connection: &mut PgConnection,
+    replica: &str,
+    kept_from: i64,
+) -> Result<Vec<TallyNews>, RegistryError> {
+    let mut tallies = Vec::new();
+    let rows = sqlx::query(TALLIES).bind(replica).bind(kept_from).fetch_all(connection).await;
+    for row in rows.trying_to("read")? {
+        let (Some(partner), since) = (partner(&row)?, moment(&row, 1)?) else { continue };
         let unconfirmed: i64 = row.try_get(2).trying_to("read")?;
-        news.tallies.push(TallyNews { partner, since, unconfirmed: unconfirmed.cast_unsigned() });
+        tallies.push(TallyNews { partner, since, unconfirmed: unconfirmed.cast_unsigned() });
     }
-    Ok(Heard { news, up_to: from.cast_unsigned() })
+    Ok(tallies)
+}
+
+/// Reads the marks after `from`, up to `head` or as many as a page has. Returns up to where.
+async fn page(
+    connection: &mut PgConnection,
+    marks: &mut Vec<MarkNews>,
+    (from, head): (i64, i64),
+    kept_from: i64,
+) -> Result<i64, RegistryError> {
+    let page = sqlx::query(MARKS).bind(from).bind(head).bind(kept_from).bind(PAGE);
+    let rows = page.fetch_all(connection).await.trying_to("read")?;
+    let last = rows.last().filter(|_| rows.len() as u64 == PAGE.cast_unsigned());
+    // Of the last seq on a full page some rows may be missing. A page holds more than one seq does.
+    let up_to = last.map_or(Ok(head), |row| seq(row).map(|last| last - 1))?;
+    for row in &rows {
+        let (Some(partner), window_began) = (partner(row)?, moment(row, 1)?) else { continue };
+        let mark: i64 = row.try_get(2).trying_to("read")?;
+        if seq(row)? <= up_to {
+            let (mark, told_at) = (mark.cast_unsigned(), moment(row, 3)?);
+            marks.push(MarkNews { partner, window_began, mark, told_at });
+        }
+    }
+    Ok(up_to)
+}
+
+fn seq(row: &PgRow) -> Result<i64, RegistryError> {
+    row.try_get(4).trying_to("read")
 }
 
 /// Reads whose news it is; `None`: an id this version does not know.
@@ -176,8 +209,8 @@ fn partner(row: &PgRow) -> Result<Option<PartnerId>, RegistryError> {
     Ok(row.try_get::<&str, _>(0).trying_to("read")?.parse().ok())
 }
 
-fn moment(row: &PgRow) -> Result<Timestamp, RegistryError> {
-    Timestamp::from_microsecond(row.try_get(1).trying_to("read")?).map_err(|_| MISSHAPEN)
+fn moment(row: &PgRow, column: usize) -> Result<Timestamp, RegistryError> {
+    Timestamp::from_microsecond(row.try_get(column).trying_to("read")?).map_err(|_| MISSHAPEN)
 }
 
 #[cfg(test)]

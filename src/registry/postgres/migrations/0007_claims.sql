@@ -16,10 +16,13 @@ CREATE TABLE claim_mark (
     window_us bigint NOT NULL,
     -- Eight bytes of the number's keyed pseudonym.
     mark bigint NOT NULL,
+    -- When it was told of, in microseconds since 1970.
+    told_us bigint NOT NULL,
     seq bigint NOT NULL CHECK (seq >= 1),
     PRIMARY KEY (partner, window_us, mark)
 );
 
+-- Marks are read in this order, so many at a time.
 CREATE INDEX claim_mark_by_seq ON claim_mark (seq);
 CREATE INDEX claim_mark_by_window ON claim_mark (window_us);
 
