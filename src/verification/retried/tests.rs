@@ -9,6 +9,7 @@ use jiff::ToSpan as _;
 use super::*;
 use crate::audit::keys::LogSecret;
 use crate::domain::claim::{Claim, ConsentEvidence};
+use crate::domain::decision::Decision;
 use crate::domain::disclosure::{Field, FieldSet};
 use crate::domain::licence::{
     Change, ChangeKind, DocumentKind, FullName, History, LicenceNumber, NumberRules, Stops, VehicleClass,
@@ -24,10 +25,11 @@ use crate::limits::{LimitOptions, LocalLimits};
 use crate::retries::{KeptAnswers, RetryOptions, Unobserved};
 use crate::verification::ports::{
     AnswerToRecord, EntryAt, EvidenceLog, EvidenceUnavailable, FactSource, Facts, Later, Pseudonyms,
-    Recalled, RequestDigests as _, Soon, SubjectRef, Turn,
+    Recalled, RequestDigests as _, Retries as _, Soon, SubjectRef, Turn,
 };
 
 const FLOOR: Duration = Duration::from_millis(25);
+const AGE_MAX: Duration = Duration::from_secs(2);
 const NAME: &str = "测试甲";
 
 /// Stands still until told; its floor passes on the runtime's clock.
@@ -169,7 +171,7 @@ fn house() -> House {
         retries: Arc::clone(&kept) as _,
         clock: Arc::clone(&clock) as _,
         rules: Arc::new(Rules::default()),
-        age_max: Duration::from_secs(2),
+        age_max: AGE_MAX,
         unconfirmed_floor: FLOOR,
     };
     House {
@@ -316,6 +318,11 @@ async fn a_retry_is_given_the_answer_again_and_not_charged() {
     for _ in 0..3 {
         let again = house.ask(&request(NAME)).await;
         assert!(again.replayed && !again.charged);
+        assert_eq!(
+            again.leaves_by,
+            Some(house.clock.since_boot() + AGE_MAX),
+            "as long as what allows it is fresh"
+        );
         assert_eq!(said(&again), said(&first));
     }
     assert_eq!(house.charges(), [true], "no other entry");
@@ -323,6 +330,21 @@ async fn a_retry_is_given_the_answer_again_and_not_charged() {
     assert!(
         matches!(house.verify(&request(NAME)).await, Err(NoAnswer::RequestIdSpent(spent)) if spent == place(0))
     );
+}
+
+/// Goal: whoever was told of no answer is told none of before. Method: an answer is held back, the licence changes, and the request comes again.
+#[tokio::test]
+async fn an_answer_that_was_held_back_is_not_given_to_its_retry() {
+    let house = house();
+    let held_back = house.ask(&request(NAME)).await;
+    assert_eq!(held_back.ruling.decision, Decision::Qualified);
+    house.kept.let_go(&house.contract.partner, "request-1", &held_back.entry);
+    house.becomes(Some(record(Stops::default(), &[ChangeKind::ClassRemoved { class: VehicleClass::C1 }])));
+    let anew = house.ask(&request(NAME)).await;
+    assert!(!anew.replayed && !anew.charged);
+    assert_eq!((anew.ruling.decision, &anew.entry), (Decision::NotQualified, &place(1)));
+    assert!(house.ask(&request(NAME)).await.replayed, "and the new one is kept");
+    assert_eq!(house.charges(), [true, false]);
 }
 
 #[tokio::test]
