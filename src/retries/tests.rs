@@ -388,7 +388,7 @@ async fn an_answer_that_never_left_is_let_go_of_and_its_place_is_not() {
         panic!("it is known to be on record")
     };
     assert_eq!(place.index, 5);
-    let _at_once = other.first("request-1").await;
+    drop(other.first("request-1").await);
     retry.answered(&answer_at(7));
     assert_eq!(one.told("request-1").await, "answered 7");
     assert_eq!(one.told("request-2").await, "answered 6", "another request");
