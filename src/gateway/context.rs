@@ -29,8 +29,8 @@ pub(super) struct CallContext {
     pub(super) purpose: OnceLock<Purpose>,
     /// The decision, once there is one.
     pub(super) decision: OnceLock<Decision>,
-    /// Up to when, since boot, the answer may be handed over; not set: at any time.
-    pub(super) leaves_by: OnceLock<Duration>,
+    /// How long the answer may be handed over; not set: at any time.
+    pub(super) leaving: OnceLock<Leaving>,
     /// Why there is no answer.
     pub(super) refusal: OnceLock<Refusal>,
 }
@@ -42,6 +42,14 @@ impl CallContext {
         let _first_wins = self.refusal.set(refusal);
         tonic::Status::unknown("")
     }
+}
+
+/// The end of an answer's time.
+pub(super) struct Leaving {
+    /// The last moment, since boot, at which it may be handed over.
+    pub(super) by: Duration,
+    /// Called when that moment had passed, before the caller is told; `None`: nobody keeps the answer.
+    pub(super) held_back: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// Names a call: random, so that two of them tell nothing about the calls in between.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::context::CallContext;
+use super::context::{CallContext, Leaving};
 use super::convert::{
     RequestRules, answer_message, claims_message, contract_message, limits_message, parse_receipt_request,
     parse_request, receipt_message,
@@ -128,13 +128,26 @@ impl Handlers {
         match self.verification.verify(caller, &request, deadline).await {
             Ok(answer) => {
                 let _set_once = call.decision.set(answer.ruling.decision);
-                if let Some(leaves_by) = answer.leaves_by {
-                    let _set_once = call.leaves_by.set(leaves_by);
+                if let Some(by) = answer.leaves_by {
+                    let held_back = self.held_back(&contract, &request, &answer);
+                    let _set_once = call.leaving.set(Leaving { by, held_back });
                 }
                 Ok(Response::new(answer_message(&answer, self.environment)))
             }
             Err(cause) => Err(call.refuse(self.refusal_with_levels(cause.into(), &contract))),
         }
+    }
+
+    /// An answer that did not leave is not given to a retry either: what allowed it may have ended by then.
+    fn held_back(
+        &self,
+        contract: &Arc<Contract>,
+        request: &verification::Request,
+        answer: &verification::Answer,
+    ) -> Option<Box<dyn Fn() + Send + Sync>> {
+        let (id, place) = (request.request_id.clone()?, answer.entry.clone());
+        let (retries, contract) = (Arc::clone(&self.verification.retries), Arc::clone(contract));
+        Some(Box::new(move || retries.let_go(&contract.partner, &id, &place)))
     }
 
     /// A quota refusal says what is left of every window, as a rate refusal does.

@@ -16,8 +16,8 @@ use super::{RetryObserver, RetryOptions, TakeUp, codec};
 use crate::domain::partner::PartnerId;
 use crate::domain::time::Clock;
 use crate::verification::ports::{
-    Answer, Deadline, NotShared, QuestionDigest, Recalled, RequestDigests, RequestName, Retries, Retry,
-    RetryKey, SharedNotes, Soon, TakenUp,
+    Answer, Deadline, EntryAt, NotShared, QuestionDigest, Recalled, RequestDigests, RequestName, Retries,
+    Retry, RetryKey, SharedNotes, Soon, TakenUp,
 };
 
 /// How soon a claim of another replica is looked at again; doubled each time.
@@ -128,6 +128,16 @@ impl Retries for KeptAnswers {
                 let taken = inner.settle(looked, &coming, deadline).await;
                 inner.told(taken)
             })),
+        }
+    }
+
+    /// The note for other replicas goes whatever is kept here: they would give the answer again.
+    fn let_go(&self, partner: &PartnerId, id: &str, place: &EntryAt) {
+        let inner = &self.0;
+        let request = inner.digests.request(partner, id);
+        inner.shelf(partner).let_go_of_answer(&request, place, &inner.bytes);
+        if let Some(others) = &inner.others {
+            others.take_away(RequestName { partner, id });
         }
     }
 }

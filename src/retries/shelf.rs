@@ -177,6 +177,12 @@ impl Shelf {
         freed > 0
     }
 
+    /// Lets go of the answer of a request, if it is the one that stands at `place`; the id stays.
+    pub(super) fn let_go_of_answer(&self, request: &RequestDigest, place: &EntryAt, total: &AtomicUsize) {
+        let freed = self.locked().let_go_of_answer(request, place);
+        self.account(Change { added: 0, freed }, total);
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -274,6 +280,13 @@ impl State {
             }
         }
         self.let_go_of_an_id()
+    }
+
+    fn let_go_of_answer(&mut self, request: &RequestDigest, place: &EntryAt) -> usize {
+        let row = self.known.get_mut(request).filter(|row| row.place == *place);
+        let Some(kept) = row.and_then(|row| row.kept.take()) else { return 0 };
+        self.answers -= 1;
+        kept.sealed.size()
     }
 
     fn let_go_of_an_answer(&mut self) -> usize {

@@ -370,6 +370,34 @@ async fn kept_of(house: &House, count: u64) -> Vec<String> {
     kept
 }
 
+/// Goal: an answer that never left is given to nobody, here or elsewhere, and where it stands is not forgotten.
+#[tokio::test]
+async fn an_answer_that_never_left_is_let_go_of_and_its_place_is_not() {
+    let (board, clock) = (Arc::new(Board::default()), Arc::new(FakeClock(Mutex::default())));
+    let [one, other] =
+        std::array::from_fn(|_| replica(RetryOptions::default(), Some(&board), Arc::clone(&clock)));
+    one.answer("request-1", 5).await;
+    one.answer("request-2", 6).await;
+    let held = one.kept.held().bytes;
+    one.kept.let_go(&one.partner, "request-1", &answer_at(4).entry);
+    assert_eq!(one.told("request-1").await, "answered 5", "another answer did not leave");
+
+    one.kept.let_go(&one.partner, "request-1", &answer_at(5).entry);
+    assert!(one.kept.held().bytes < held);
+    let TakenUp::Recorded { place, about: None, retry } = one.ask("request-1").await else {
+        panic!("it is known to be on record")
+    };
+    assert_eq!(place.index, 5);
+    drop(other.first("request-1").await);
+    retry.answered(&answer_at(7));
+    assert_eq!(one.told("request-1").await, "answered 7");
+    assert_eq!(one.told("request-2").await, "answered 6", "another request");
+
+    clock.advance(Duration::from_hours(24));
+    assert_eq!(one.told("request-1").await, "first");
+    assert_eq!(one.kept.held(), Held { bytes: 0, twins_waiting: 0 });
+}
+
 fn recalled(house: &House, id: &str, age: Duration, index: u64) -> Recalled {
     Recalled {
         at: house.clock.now() - age,

@@ -37,8 +37,8 @@ pub struct Answer {
     pub replayed: bool,
     /// Under which number its facts were looked up. Never shown.
     pub number: NumberPseudonym,
-    /// Up to when, since boot, it may leave: its facts are older than the freshness bound then. `None`: given again, as what was on
-    /// record before.
+    /// Up to when, since boot, it may leave: the facts it rests on, or that allow it to be given again, are older than the freshness
+    /// bound then. `None` only while it is kept.
     pub leaves_by: Option<Duration>,
 }
 

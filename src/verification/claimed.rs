@@ -3,9 +3,11 @@
 use super::answer::{Answer, NoAnswer};
 use super::digest::digest_content;
 use super::judge::Whom;
-use super::ports::{AboutToRecord, Admission, ConsentUsed, Deadline, RequestKey, Soon, StoreUnavailable};
+use super::ports::{
+    AboutToRecord, Admission, ConsentUsed, Deadline, Fact, RequestKey, Soon, StoreUnavailable,
+};
 use super::record::Decided;
-use super::verify::{Asking, Caller, Verification};
+use super::verify::{Asking, Before, Caller, Verification};
 use crate::domain::claim::{Claim, Ground};
 use crate::domain::partner::Standing;
 use crate::domain::policy::{AuthorisedBy, Permit, authorise_claim};
@@ -38,7 +40,7 @@ impl Verification {
         let key = request.request_id.as_deref().map(|id| RequestKey {
             id,
             content,
-            answered_before: asking.answered_before,
+            answered_before: asking.before.is_some(),
         });
         let quota = self.quotas.reserve(asking.partner(), &caller.contract.allowance, key)?;
         self.demand_time_for_the_floor(asking.arrived, asking.deadline)?;
@@ -50,6 +52,7 @@ impl Verification {
 
         let (fact, finding, known_true_at) = self.find(asking, &permit, number, Whom::Claimed(claim)).await?;
         Self::demand_standing(asking)?;
+        self.demand_same_subject(asking, number, &fact).await?;
         if let Some(record) = fact.record.as_deref() {
             self.claims.found(asking.partner(), terms, number, &record.subject);
         }
@@ -101,6 +104,25 @@ impl Verification {
         }
         self.wait_for_floor(*arrived).await;
         Err(self.claims.spent(asking.partner(), terms).into())
+    }
+
+    /// Refuses another subject under the id of a request of which only the log knows: there it stands under the subject's id, or the
+    /// number's pseudonym if nobody had the number. Whoever else the number leads to, and if to nobody, it counts as a claim that came to
+    /// nothing, and the refusal waits for the floor: neither tells which.
+    async fn demand_same_subject(
+        &self,
+        asking: &Asking<'_>,
+        number: NumberPseudonym,
+        fact: &Fact,
+    ) -> Result<(), NoAnswer> {
+        let Some(Before { about: Some(about) }) = asking.before else { return Ok(()) };
+        let subject = fact.record.as_deref().map(|record| record.subject);
+        if *number.as_bytes() == about || subject.is_some_and(|subject| *subject.as_bytes() == about) {
+            return Ok(());
+        }
+        self.claims.unconfirmed(asking.partner(), &asking.caller.contract.claims);
+        self.wait_for_floor(asking.arrived).await;
+        Err(NoAnswer::OtherContent)
     }
 
     /// Keeps the consent a confirmed claim is answered on, so that the driver can see it and take it back. It costs nothing when it is

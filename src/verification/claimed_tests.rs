@@ -1,13 +1,16 @@
 //! The bounds on claims: what is counted, what is refused, and that neither tells whether there is such a person.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::ports::{Admission, ClaimRefused};
+use super::ports::{Admission, ClaimRefused, Deadline, EntryAt, Retries, RetryKey, Soon, TakenUp};
 use super::testing::*;
 use super::tests::boot;
-use super::{NoAnswer, Request};
+use super::{Answer, Caller, NoAnswer, Request, Verification};
 use crate::domain::catalogue::TestDriver;
-use crate::domain::partner::Standing;
+use crate::domain::partner::{Contract, PartnerId, Standing};
+use crate::domain::policy::AuthoriseRefusal;
+use crate::domain::time::Clock as _;
 
 fn claim(driver: &TestDriver, name: &str) -> Request {
     claimed(driver, name, consent(now()))
@@ -113,4 +116,78 @@ async fn whom_the_log_names_is_admitted_by_a_look_up_and_nobody_else_is_told_fro
         assert!(boot() - began >= FLOOR, "at the floor, both");
     }
     assert_eq!(world.written.lock().unwrap().len(), 1);
+}
+
+/// After a restart: of every request the log knows that it was answered, and whom it was about.
+struct Recalls([u8; 16]);
+
+impl Retries for Recalls {
+    fn take_up<'a>(&'a self, _key: RetryKey<'a>, _deadline: Deadline) -> Soon<'a, TakenUp> {
+        let place = EntryAt { origin: "log".into(), index: 77 };
+        Soon::Now(TakenUp::Recorded { place, about: Some(self.0), retry: Box::new(NeverKept) })
+    }
+
+    fn let_go(&self, _partner: &PartnerId, _id: &str, _place: &EntryAt) {}
+}
+
+/// Asks under the id of a request that was answered about `about` before the restart.
+async fn ask_again(
+    world: &Arc<World>,
+    desk: &Contract,
+    about: &TestDriver,
+    (request, time): (&Request, Duration),
+) -> Result<Answer, NoAnswer> {
+    let retries = Arc::new(Recalls(*world.subject_of(about).as_bytes()));
+    let verification = Verification { retries, ..world.verification() };
+    let caller = Caller { contract: desk, standing: &|| Standing::Active };
+    let deadline = Deadline { since_boot: world.since_boot() + time };
+    verification.verify(caller, request, deadline).await
+}
+
+const SOON: Duration = Duration::from_secs(1);
+
+/// Goal: an id that only the log knows is no free look-up of other numbers. Method: a confirmed one and every kind of unconfirmed ones under
+/// it are counted, refused at the floor and otherwise alike.
+#[tokio::test]
+async fn another_number_under_a_recalled_id_counts_and_is_refused_at_the_floor_whoever_it_is() {
+    let world = World::new();
+    let (known, other) = (driver(1, ""), driver(5, ""));
+    let mut requests = nobody_s(&world).to_vec();
+    requests.push(claim(&other, other.name));
+    for request in &requests {
+        let began = boot();
+        let refused = ask_again(&world, &rental_desk(), &known, (request, SOON)).await;
+        assert!(matches!(refused, Err(NoAnswer::OtherContent)), "{refused:?}");
+        assert!(boot() - began >= FLOOR, "{:?}", boot() - began);
+        assert_eq!(world.happened(), ["quota", "question", "look up", "unconfirmed"]);
+    }
+    assert_eq!((world.written.lock().unwrap().len(), world.charged()), (0, 0));
+
+    let own = claim(&known, known.name);
+    assert!(ask_again(&world, &rental_desk(), &known, (&own, SOON)).await.unwrap().confirmed.is_some());
+    assert!(!world.happened().contains(&"unconfirmed"));
+}
+
+#[tokio::test]
+async fn what_bounds_claims_bounds_those_under_a_recalled_id_before_any_look_up() {
+    let world = World::new();
+    let (known, other) = (driver(1, ""), driver(5, ""));
+    let request = claim(&other, other.name);
+    let desk = rental_desk();
+    let elsewhere = Contract { purposes: Vec::new(), ..rental_desk() };
+
+    let refused = ask_again(&world, &elsewhere, &known, (&request, SOON)).await;
+    assert!(
+        matches!(refused, Err(NoAnswer::NotAuthorised(AuthoriseRefusal::PurposeNotPermitted))),
+        "{refused:?}"
+    );
+    let refused = ask_again(&world, &desk, &known, (&request, FLOOR)).await;
+    assert!(matches!(refused, Err(NoAnswer::DeadlineTooShort)), "{refused:?}");
+    *world.admission.lock().unwrap() = Some(Err(SPENT));
+    let refused = ask_again(&world, &desk, &known, (&request, SOON)).await;
+    assert!(matches!(refused, Err(NoAnswer::SubjectsSpent { .. })), "{refused:?}");
+    *world.admission.lock().unwrap() = Some(Err(ClaimRefused::Stopped));
+    let refused = ask_again(&world, &desk, &known, (&request, SOON)).await;
+    assert!(matches!(refused, Err(NoAnswer::StandingLost(Standing::ClaimsSuspended))), "{refused:?}");
+    assert!(!world.happened().contains(&"look up"));
 }

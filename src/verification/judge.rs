@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::answer::NoAnswer;
-use super::ports::{Fact, SubjectToRecord};
+use super::ports::{Deadline, Fact, SubjectToRecord, Turn};
 use super::verify::{Asking, Verification};
 use crate::domain::claim::{Claim, Ground};
 use crate::domain::decision::{Ruling, confirm, confirm_shown, decide_over};
@@ -24,6 +24,15 @@ pub(super) enum Whom<'a> {
     Claimed(&'a Claim),
     /// Who showed it.
     Shown,
+}
+
+/// Which facts are read, and how.
+pub(super) struct Reading<'a> {
+    pub(super) number: NumberPseudonym,
+    /// See [`Facts::look_up`](super::ports::Facts::look_up).
+    pub(super) max_age: Option<Duration>,
+    pub(super) deadline: Deadline,
+    pub(super) turn: Turn<'a>,
 }
 
 impl Whom<'_> {
@@ -45,16 +54,33 @@ impl Verification {
         number: NumberPseudonym,
         whom: Whom<'_>,
     ) -> Result<(Fact, Finding, Duration), NoAnswer> {
+        let reading = Reading {
+            number,
+            max_age: asking.request.max_age,
+            deadline: asking.deadline,
+            turn: asking.turn(),
+        };
+        self.read_and_judge(reading, |fact| self.judge(asking, permit, whom, fact)).await
+    }
+
+    /// Reads facts and judges them, anew for as long as they change under it. Returns with both the moment (since boot) as of which the
+    /// facts are known to be true.
+    pub(super) async fn read_and_judge<T>(
+        &self,
+        reading: Reading<'_>,
+        judge: impl Fn(&Fact) -> T,
+    ) -> Result<(Fact, T, Duration), NoAnswer> {
+        let Reading { number, max_age, deadline, turn } = reading;
         for _ in 0..READINGS_MAX {
             let fact = self
                 .facts
-                .look_up(number, asking.request.max_age, asking.deadline, asking.turn())
+                .look_up(number, max_age, deadline, turn)
                 .wait()
                 .await
                 .map_err(NoAnswer::NoFacts)?;
-            let finding = self.judge(asking, permit, whom, &fact);
+            let judged = judge(&fact);
             if let Some(known_true_at) = self.facts.known_true_at(number, &fact) {
-                return Ok((fact, finding, known_true_at));
+                return Ok((fact, judged, known_true_at));
             }
         }
         Err(NoAnswer::NotFreshEnough)

@@ -4,9 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::answer::{Answer, NoAnswer};
 use super::digest::{digest_question, digest_request};
+use super::judge::Reading;
 use super::ports::{Deadline, Fact, LookUpError, QuestionDigest, Retry, RetryKey, TakenUp};
 use super::request::{About, Request};
-use super::verify::{Caller, Verification, turn_of};
+use super::verify::{Before, Caller, Verification, turn_of};
 use crate::domain::claim::{Claim, Ground};
 use crate::domain::licence::{AsOf, Known, Record};
 use crate::domain::partner::{PartnerId, Standing};
@@ -37,7 +38,7 @@ impl Verification {
         let arrived = self.clock.since_boot();
         let question = digest_question(&request.question, request.known_at, request.known_position);
         let answer = match request.request_id.as_deref() {
-            None => self.answer(&caller, request, question, deadline, false).await?,
+            None => self.answer(&caller, request, question, deadline, None).await?,
             Some(id) => self.answer_once(&caller, request, (id, question), deadline).await?,
         };
         if answer.confirmed.is_none() {
@@ -64,11 +65,11 @@ impl Verification {
         for _ in 0..LOOKS_MAX {
             match self.retries.take_up(key, deadline).wait().await {
                 TakenUp::First(retry) => {
-                    return self.answer_and_keep(caller, request, (question, deadline), retry, false).await;
+                    return self.answer_and_keep(caller, request, (question, deadline), retry, None).await;
                 }
                 TakenUp::Recorded { about, retry, .. } => {
-                    self.demand_same_subject(caller, request, about, deadline).await?;
-                    return self.answer_and_keep(caller, request, (question, deadline), retry, true).await;
+                    let before = Some(Before { about });
+                    return self.answer_and_keep(caller, request, (question, deadline), retry, before).await;
                 }
                 TakenUp::Answered(kept) => match self.give_again(caller, request, *kept, deadline).await? {
                     Some(answer) => return Ok(answer),
@@ -95,16 +96,17 @@ impl Verification {
         request: &Request,
         (question, deadline): (QuestionDigest, Deadline),
         retry: Box<dyn Retry>,
-        answered_before: bool,
+        before: Option<Before>,
     ) -> Result<Answer, NoAnswer> {
-        let answer = self.answer(caller, request, question, deadline, answered_before).await?;
+        let answer = self.answer(caller, request, question, deadline, before).await?;
         retry.answered(&answer);
         Ok(answer)
     }
 
     /// Gives a kept answer again; `None`: something that is known now stands against it, and the question is to be answered anew.
     ///
-    /// It discloses what was on record before it first left, to whom it was disclosed then: it is no new entry.
+    /// It discloses what was on record before it first left, to whom it was disclosed then: it is no new entry. What allows it is what is
+    /// looked up here, so it leaves before that is too old.
     async fn give_again(
         &self,
         caller: &Caller<'_>,
@@ -123,15 +125,17 @@ impl Verification {
         .map_err(NoAnswer::NotAuthorised)?;
         self.demand_time_for_the_floor(self.clock.since_boot(), deadline)?;
         // Whatever the kept answer says: how long this takes must not tell it.
-        let turn = turn_of(caller, request);
-        let looked_up = self.facts.look_up(kept.number, None, deadline, turn).wait().await;
-        let fact = looked_up.map_err(NoAnswer::NoFacts)?;
+        let reading =
+            Reading { number: kept.number, max_age: None, deadline, turn: turn_of(caller, request) };
+        let partner = &caller.contract.partner;
+        let judge = |fact: &Fact| self.may_be_given_again(&kept, partner, request, fact, now);
+        let (_, may_be_given, known_true_at) = self.read_and_judge(reading, judge).await?;
         match (caller.standing)() {
             Standing::Active => {}
             lost => return Err(NoAnswer::StandingLost(lost)),
         }
-        let may_be_given = self.may_be_given_again(&kept, &caller.contract.partner, request, &fact, now);
-        Ok(may_be_given.then_some(Answer { charged: false, replayed: true, leaves_by: None, ..kept }))
+        let leaves_by = Some(known_true_at + self.age_max);
+        Ok(may_be_given.then_some(Answer { charged: false, replayed: true, leaves_by, ..kept }))
     }
 
     /// Says whether nothing that is known of the subject now forbids what was said of it: erased, protected, somebody else's record, a
@@ -152,27 +156,6 @@ impl Verification {
             && !current.erased
             && !is_stopped(record, partner, request)
             && self.pseudonyms.subject_ref(&record.subject, partner) == confirmed.subject_ref
-    }
-
-    /// Refuses another subject under the id of a request of which only the log knows: there it stands under the subject's id, or
-    /// the number's pseudonym if nobody had the number.
-    async fn demand_same_subject(
-        &self,
-        caller: &Caller<'_>,
-        request: &Request,
-        about: Option<[u8; 16]>,
-        deadline: Deadline,
-    ) -> Result<(), NoAnswer> {
-        // What was shown is held to its own redemption, which is of one request alone.
-        let (Some(about), About::Claimed(claim)) = (about, &request.about) else { return Ok(()) };
-        let number = self.pseudonyms.pseudonym(claim.document, &claim.number);
-        if *number.as_bytes() == about {
-            return Ok(());
-        }
-        let looked_up = self.facts.look_up(number, None, deadline, turn_of(caller, request)).wait().await;
-        let fact = looked_up.map_err(NoAnswer::NoFacts)?;
-        let is_same = fact.record.is_some_and(|record| *record.subject.as_bytes() == about);
-        if is_same { Ok(()) } else { Err(NoAnswer::OtherContent) }
     }
 }
 

@@ -47,7 +47,7 @@ impl Verification {
         // The edge lets nothing shown in without it; were there none, every attempt would be another request.
         let id = request.request_id.as_deref().ok_or(NoAnswer::NotAuthorised(NO_REQUEST_ID))?;
         let allowance = &caller.contract.allowance;
-        let key = RequestKey { id, content, answered_before: asking.answered_before };
+        let key = RequestKey { id, content, answered_before: asking.before.is_some() };
         let quota = self.quotas.reserve(asking.partner(), allowance, Some(key))?;
         self.admit_question(asking, number)?;
         if let Some(scanner) = scanner {

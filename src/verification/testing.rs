@@ -594,6 +594,8 @@ impl Retries for NeverKept {
     fn take_up<'a>(&'a self, _key: RetryKey<'a>, _deadline: Deadline) -> Soon<'a, TakenUp> {
         Soon::Now(TakenUp::First(Box::new(NeverKept)))
     }
+
+    fn let_go(&self, _partner: &PartnerId, _id: &str, _place: &EntryAt) {}
 }
 
 impl Retry for NeverKept {

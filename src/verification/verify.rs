@@ -69,10 +69,17 @@ pub(super) struct Asking<'a> {
     pub(super) question_digest: QuestionDigest,
     pub(super) deadline: Deadline,
     /// It was answered before, as far as others remember: answering it anew costs nothing.
-    pub(super) answered_before: bool,
+    pub(super) before: Option<Before>,
     /// Since boot.
     pub(super) arrived: Duration,
     pub(super) now: Timestamp,
+}
+
+/// What is remembered of the answer a request had before.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    /// Whom it was about, where only the log knows: see [`TakenUp::Recorded`](super::ports::TakenUp::Recorded).
+    pub(super) about: Option<[u8; 16]>,
 }
 
 impl Asking<'_> {
@@ -105,14 +112,14 @@ impl Verification {
         request: &Request,
         question_digest: QuestionDigest,
         deadline: Deadline,
-        answered_before: bool,
+        before: Option<Before>,
     ) -> Result<Answer, NoAnswer> {
         let asking = Asking {
             caller,
             request,
             question_digest,
             deadline,
-            answered_before,
+            before,
             arrived: self.clock.since_boot(),
             now: self.clock.now(),
         };

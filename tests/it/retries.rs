@@ -78,6 +78,34 @@ fn a_retry_is_given_the_same_answer() {
     assert_eq!(counted(&deployment), (2, 2));
 }
 
+/// Goal: an answer too old to leave is given to no retry. Method: a floor beyond the freshness bound holds every unconfirmed answer back;
+/// its retry is answered anew, on record once more, charged once.
+#[test]
+fn an_answer_that_was_held_back_is_answered_anew() {
+    let deployment = Deployment::new();
+    deployment.configure(|config| {
+        for (table, key, value) in [("cache", "freshness_ms", 500), ("bounds", "unconfirmed_floor_ms", 1_500)]
+        {
+            let table = config.entry(table).or_insert_with(|| toml::Table::new().into());
+            table.as_table_mut().expect("a table").insert(key.to_owned(), value.into());
+        }
+    });
+    let gateway = deployment.serve();
+    let request = asked("另一个人", ID);
+    for _ in 0..2 {
+        let held_back = block_on(ask(&gateway, &request)).expect_err("it is too old");
+        assert_eq!(reason_of(&held_back), (Code::Unavailable, "FRESHNESS_UNAVAILABLE".to_owned()));
+    }
+    let (_, metrics) = gateway.page("/metrics");
+    for line in
+        [r#"drivegate_retries_total{result="first"} 1"#, r#"drivegate_retries_total{result="renewed"} 1"#]
+    {
+        assert!(metrics.contains(line), "{line} is missing in {metrics}");
+    }
+    assert!(gateway.stop());
+    assert_eq!(counted(&deployment), (2, 1));
+}
+
 /// Goal: a process that died is no reason to pay twice. Method: an answer, SIGKILL, a new process in the same folder; the same request is
 /// answered anew and uncharged, another one under its id is refused, and what was asked longer ago than answers are kept is spent.
 #[test]

@@ -93,7 +93,7 @@ impl ObserveOptions {
             contract: OnceLock::new(),
             purpose: OnceLock::new(),
             decision: OnceLock::new(),
-            leaves_by: OnceLock::new(),
+            leaving: OnceLock::new(),
             refusal: OnceLock::new(),
         });
         let parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
@@ -158,15 +158,18 @@ impl End {
     /// Has an answer leave while it is fresh, or not at all. One that does not is told of when that is known, as a stream's end is: the
     /// call itself has ended by then.
     fn hold_to_its_age(&self, response: &mut Response<Body>) {
-        let Some(leaves_by) = self.call.leaves_by.get() else { return };
+        let Some(leaves_by) = self.call.leaving.get().map(|leaving| leaving.by) else { return };
         let (options, call) = (Arc::clone(&self.options), Arc::clone(&self.call));
         let too_old = Box::new(move || {
+            if let Some(held_back) = call.leaving.get().and_then(|leaving| leaving.held_back.as_ref()) {
+                held_back();
+            }
             let refusal = Refusal::FreshnessUnavailable;
             options.observer.stream_ended(&finished(&options, &call, Some(&refusal), true));
             refusal.status(&call.id.to_string())
         });
         let message = std::mem::take(response.body_mut());
-        *response.body_mut() = Fresh::body(message, *leaves_by, Arc::clone(&self.options.clock), too_old);
+        *response.body_mut() = Fresh::body(message, leaves_by, Arc::clone(&self.options.clock), too_old);
     }
 }
 

@@ -15,6 +15,10 @@ pub use crate::verification::{Answer, Confirmed};
 pub trait Retries: Send + Sync + 'static {
     /// Takes a request up; waits for a twin that is under way, until the deadline.
     fn take_up<'a>(&'a self, key: RetryKey<'a>, deadline: Deadline) -> Soon<'a, TakenUp>;
+
+    /// Lets go of an answer that never left, but not of where it stands: the request is answered anew, uncharged. An answer of the same
+    /// request that stands elsewhere stays. Nobody waits for it.
+    fn let_go(&self, partner: &PartnerId, id: &str, place: &EntryAt);
 }
 
 /// Names a request.
@@ -40,8 +44,8 @@ pub enum TakenUp {
     First(Box<dyn Retry>),
     /// It was answered a moment ago.
     Answered(Box<Answer>),
-    /// It was put on record a moment ago, but that answer cannot be given again: lost in a restart, pushed out, or observed too
-    /// long ago for this caller. It may be answered anew, uncharged.
+    /// It was put on record a moment ago, but that answer cannot be given again: lost in a restart, pushed out, never sent, or
+    /// observed too long ago for this caller. It may be answered anew, uncharged.
     Recorded {
         /// Where the answer stands.
         place: EntryAt,

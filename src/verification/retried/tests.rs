@@ -24,10 +24,11 @@ use crate::limits::{LimitOptions, LocalLimits};
 use crate::retries::{KeptAnswers, RetryOptions, Unobserved};
 use crate::verification::ports::{
     AnswerToRecord, EntryAt, EvidenceLog, EvidenceUnavailable, FactSource, Facts, Later, Pseudonyms,
-    Recalled, RequestDigests as _, Soon, SubjectRef, Turn,
+    Recalled, RequestDigests as _, Retries as _, Soon, SubjectRef, Turn,
 };
 
 const FLOOR: Duration = Duration::from_millis(25);
+const AGE_MAX: Duration = Duration::from_secs(2);
 const NAME: &str = "测试甲";
 
 /// Stands still until told; its floor passes on the runtime's clock.
@@ -169,7 +170,7 @@ fn house() -> House {
         retries: Arc::clone(&kept) as _,
         clock: Arc::clone(&clock) as _,
         rules: Arc::new(Rules::default()),
-        age_max: Duration::from_secs(2),
+        age_max: AGE_MAX,
         unconfirmed_floor: FLOOR,
     };
     House {
@@ -316,6 +317,11 @@ async fn a_retry_is_given_the_answer_again_and_not_charged() {
     for _ in 0..3 {
         let again = house.ask(&request(NAME)).await;
         assert!(again.replayed && !again.charged);
+        assert_eq!(
+            again.leaves_by,
+            Some(house.clock.since_boot() + AGE_MAX),
+            "as long as what allows it is fresh"
+        );
         assert_eq!(said(&again), said(&first));
     }
     assert_eq!(house.charges(), [true], "no other entry");
@@ -323,6 +329,20 @@ async fn a_retry_is_given_the_answer_again_and_not_charged() {
     assert!(
         matches!(house.verify(&request(NAME)).await, Err(NoAnswer::RequestIdSpent(spent)) if spent == place(0))
     );
+}
+
+/// Whoever was told of no answer is told none of before.
+#[tokio::test]
+async fn an_answer_that_was_held_back_is_not_given_to_its_retry() {
+    let house = house();
+    let held_back = house.ask(&request(NAME)).await;
+    house.kept.let_go(&house.contract.partner, "request-1", &held_back.entry);
+    house.clock.advance(30);
+    let anew = house.ask(&request(NAME)).await;
+    assert!(!anew.replayed && !anew.charged && anew.observed_at > held_back.observed_at);
+    assert_eq!(anew.entry, place(1));
+    assert!(house.ask(&request(NAME)).await.replayed, "and the new one is kept");
+    assert_eq!(house.charges(), [true, false]);
 }
 
 #[tokio::test]
