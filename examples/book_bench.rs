@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use drivegate::app::SystemClock;
-use drivegate::domain::presentation::{PresentationId, PresentationKind};
+use drivegate::domain::presentation::PresentationId;
 use drivegate::domain::time::Clock as _;
 use drivegate::registry::{EmbeddedRegistry, RegistryKeys, RegistryOptions};
 use drivegate::verification::ports::{QuestionDigest, Redeemed, Redemption, Redemptions as _};
@@ -133,7 +133,7 @@ async fn spend_one_by_one(
         begun.set(begun.get() + 1);
         let now = clock.now();
         let redemption = Redemption {
-            id: PresentationId::new(PresentationKind::Qr, rand::random()),
+            id: PresentationId::of_qr(now, rand::random()),
             uses_max: 1,
             issued_at: now,
             expires_at: now + lives,

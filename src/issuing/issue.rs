@@ -18,8 +18,7 @@ use super::{Agreed, AgreementFault, Holders, KnownHolder, NoHolder};
 use crate::domain::elicence::{ELicence, NotShown, Shown, may_be_shown};
 use crate::domain::partner::Standing;
 use crate::domain::presentation::{
-    Audience, Holder, Presentation, PresentationId, PresentationKind, QR_LIFETIME_MAX, SHARE_CODE_SYMBOLS,
-    ShareCode,
+    Audience, Holder, Presentation, PresentationId, QR_LIFETIME_MAX, SHARE_CODE_SYMBOLS, ShareCode,
 };
 use crate::domain::rules::Rules;
 use crate::domain::time::civil_day;
@@ -173,9 +172,9 @@ impl Issuing {
         deadline: Deadline,
     ) -> Result<IssuedQr, NotIssued> {
         let ready = self.prepare(wallet, &request.holder, &request.agreed, deadline).await?;
-        let mut id = [0; 16];
-        self.randomness.fill(&mut id)?;
-        let id = PresentationId::new(PresentationKind::Qr, id);
+        let mut random = [0; 10];
+        self.randomness.fill(&mut random)?;
+        let id = PresentationId::of_qr(self.holders.clock.now(), random);
         let presentation = ready.presentation(id, &request.agreed, 1, self.qr_lifetime);
         Ok(IssuedQr {
             text: self.writer.write(&presentation)?,
