@@ -1,4 +1,7 @@
 //! Whoever wants to write stands in line; one thread serves everybody who stands there with one sync ([`super::writer`]).
+//!
+//! Who only wants something noted ([`Line::leave`]) stands there too, in order, and waits for nobody: whoever comes after finds it noted,
+//! and the sync is that of the next who waits.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +22,7 @@ const LENGTH_MAX: usize = 16_384;
 /// Who is served with one sync, at most: nobody waits for more than this many others.
 const TOGETHER_MAX: usize = 2_048;
 
-/// When nobody came for this long, the tree is written out.
+/// When nobody came for this long, what was left to be noted is, and the tree is written out.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
 const GAVE_UP: RegistryError = RegistryError::Damaged("the engine gave up on the book");
@@ -35,9 +38,14 @@ pub(super) type Work = Box<dyn FnOnce(&mut Tables<'_>) -> Result<bool, RegistryE
 pub(in crate::registry::embedded) struct Job {
     work: Mutex<Option<Work>>,
     fate: AtomicU8,
+    is_awaited: bool,
 }
 
 impl Job {
+    fn new(work: Work, is_awaited: bool) -> Arc<Self> {
+        Arc::new(Self { work: Mutex::new(Some(work)), fate: AtomicU8::new(WAITS), is_awaited })
+    }
+
     /// Takes the work, once.
     pub(super) fn take(&self) -> Option<Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -73,10 +81,41 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<Arc<Job>>,
-    /// The thread is asleep: waking costs a system call.
-    is_idle: bool,
+    standing: Vec<Arc<Job>>,
+    /// Of those, how many wait to be told.
+    awaited: usize,
+    thread: Thread,
     is_closed: bool,
+}
+
+/// What the thread does: waking it costs a system call.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Thread {
+    #[default]
+    Serves,
+    /// Asleep, for [`REST_AFTER`] at most.
+    Naps,
+    /// Asleep until somebody wakes it.
+    Sleeps,
+}
+
+impl State {
+    /// Says whether to serve now: somebody waits, or as many stand here as are served together.
+    fn is_pressing(&self) -> bool {
+        self.awaited > 0 || self.standing.len() >= TOGETHER_MAX
+    }
+
+    /// Takes the first who stand here.
+    fn take_first(&mut self) -> Vec<Arc<Job>> {
+        let count = self.standing.len().min(TOGETHER_MAX);
+        let first: Vec<_> = self.standing.drain(..count).collect();
+        self.awaited -= first.iter().filter(|job| job.is_awaited).count();
+        first
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_closed && self.standing.len() < LENGTH_MAX
+    }
 }
 
 impl Line {
@@ -104,12 +143,13 @@ impl Line {
             *here.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
             Ok(is_changed)
         });
-        let job = Arc::new(Job { work: Mutex::new(Some(work)), fate: AtomicU8::new(WAITS) });
+        let job = Job::new(work, true);
         let mut state = self.queue.lock();
-        if state.is_closed || state.waiting.len() >= LENGTH_MAX {
+        if !state.has_room() {
             return Box::pin(std::future::ready(Err(StoreUnavailable)));
         }
-        state.waiting.push(Arc::clone(&job));
+        state.standing.push(Arc::clone(&job));
+        state.awaited += 1;
         drop(state);
         if !self.queue.waiters.asked() {
             self.queue.hand_over();
@@ -121,6 +161,30 @@ impl Line {
                 told.filter(|_| job.fate.load(Ordering::SeqCst) == DONE).ok_or(StoreUnavailable)
             })
         }))
+    }
+
+    /// Stands in line with work that nobody waits for. Whoever stands here afterwards finds it done; it is durable with the next that is
+    /// asked for, or when nobody came for a while ([`REST_AFTER`]).
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`] if it was not taken. Of work that was taken and failed the log tells.
+    pub(super) fn leave(
+        &self,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<bool, RegistryError> + Send + 'static,
+    ) -> Result<(), StoreUnavailable> {
+        let job = Job::new(Box::new(work), false);
+        let mut state = self.queue.lock();
+        if !state.has_room() {
+            return Err(StoreUnavailable);
+        }
+        state.standing.push(job);
+        // Who naps looks here when it has rested. Who sleeps would never.
+        let is_wanted = state.thread == Thread::Sleeps;
+        drop(state);
+        if is_wanted {
+            self.queue.wake.notify_one();
+        }
+        Ok(())
     }
 
     /// Returns the task that hands over what a core asks for once per turn, and wakes those who wait for it together.
@@ -148,7 +212,7 @@ impl Queue {
 
     fn hand_over(&self) {
         let state = self.lock();
-        let is_wanted = state.is_idle && !state.waiting.is_empty();
+        let is_wanted = state.thread != Thread::Serves && state.is_pressing();
         drop(state);
         if is_wanted {
             self.wake.notify_one();
@@ -186,25 +250,25 @@ impl Queue {
     fn take(&self, tells_of_rest: bool) -> Option<Vec<Arc<Job>>> {
         let mut state = self.lock();
         loop {
-            if !state.waiting.is_empty() {
-                let count = state.waiting.len().min(TOGETHER_MAX);
-                return Some(state.waiting.drain(..count).collect());
+            if state.is_pressing() {
+                return Some(state.take_first());
             }
             if state.is_closed {
-                return None;
+                return (!state.standing.is_empty()).then(|| state.take_first());
             }
-            state.is_idle = true;
-            if tells_of_rest {
-                let waited =
+            if tells_of_rest || !state.standing.is_empty() {
+                state.thread = Thread::Naps;
+                let napped =
                     self.wake.wait_timeout(state, REST_AFTER).unwrap_or_else(PoisonError::into_inner);
-                state = waited.0;
-                state.is_idle = false;
-                if waited.1.timed_out() && state.waiting.is_empty() && !state.is_closed {
-                    return Some(Vec::new());
+                state = napped.0;
+                state.thread = Thread::Serves;
+                if napped.1.timed_out() && !state.is_closed {
+                    return Some(state.take_first());
                 }
             } else {
+                state.thread = Thread::Sleeps;
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.is_idle = false;
+                state.thread = Thread::Serves;
             }
         }
     }

@@ -97,6 +97,14 @@ impl Book {
         self.line.ask(work)
     }
 
+    /// Notes something in the book that nobody waits for: whoever changes the book afterwards finds it noted.
+    pub(super) fn note(
+        &self,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<bool, RegistryError> + Send + 'static,
+    ) -> Result<(), StoreUnavailable> {
+        self.line.leave(work)
+    }
+
     /// Reads the book where it may block: beside the caller's runtime, or right here if there is none.
     pub(super) fn read<T: Send + 'static>(
         &self,

@@ -44,7 +44,8 @@ impl Redemptions for EmbeddedRegistry {
         use_number: u16,
         place: EntryAt,
     ) -> Later<'_, Result<(), StoreUnavailable>> {
-        self.book.change(move |tables| Ok(((), tables.settle(id, use_number, place)?)))
+        let noted = self.book.note(move |tables| tables.settle(id, use_number, place));
+        Box::pin(std::future::ready(noted))
     }
 }
 
