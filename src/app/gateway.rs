@@ -472,7 +472,8 @@ fn start_acceptor(accept: AcceptLoop, drain: &CancellationToken) -> Result<JoinH
         .map_err(|source| StartError::System { what, source })
 }
 
-/// Starts the thread of one core: its own runtime, its wake-ups from the journal and the registry, its connections.
+/// Starts the thread of one core: its own runtime, its wake-ups from the journal and the registry, its connection to Redis, its
+/// partners' connections.
 fn start_core<H: tonic_health::pb::health_server::Health>(
     index: usize,
     incoming: CoreIncoming,
@@ -487,16 +488,20 @@ fn start_core<H: tonic_health::pb::health_server::Health>(
         .map_err(|source| StartError::System { what, source })?;
     let from_journal = parts.journal.core_task();
     let from_registry = parts.embedded.as_ref().map(|registry| registry.core_task());
+    let to_redis = parts.facts.core_task();
     let gateway = Arc::clone(gateway);
     let drain = drain.clone();
     std::thread::Builder::new()
         .name(format!("core-{index}"))
         .spawn(move || {
             runtime.block_on(async {
-                let mut wake_ups = JoinSet::new();
-                wake_ups.spawn(from_journal);
+                let mut beside = JoinSet::new();
+                beside.spawn(from_journal);
                 if let Some(from_registry) = from_registry {
-                    wake_ups.spawn(from_registry);
+                    beside.spawn(from_registry);
+                }
+                if let Some(to_redis) = to_redis {
+                    beside.spawn(to_redis);
                 }
                 gateway.serve(incoming, drain).await;
             });

@@ -75,6 +75,16 @@ impl FactCache {
         self.levels.redis.as_ref().map(RedisLevel::is_whole)
     }
 
+    /// Returns the task that keeps a core's own connection to Redis; `None` when there is none. Spawn one on each core's own runtime.
+    pub fn core_task(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        self.levels.redis.as_ref().map(RedisLevel::core_task)
+    }
+
+    #[cfg(test)]
+    pub(super) fn redis(&self) -> Option<&RedisLevel> {
+        self.levels.redis.as_ref()
+    }
+
     async fn load_in_time(
         &self,
         pseudonym: NumberPseudonym,

@@ -42,7 +42,7 @@ impl Server {
         let port = self.port.to_string();
         let mut command = Command::new("redis-server");
         command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
-        if !self.arguments.iter().any(|argument| argument == "--tls-port") {
+        if !self.arguments.iter().any(|argument| argument == "--port") {
             command.args(["--port", &port]);
         }
         command.args(&self.arguments).arg("--dir").arg(self.folder.path());
@@ -109,6 +109,8 @@ impl Drop for Server {
 /// Three masters, and a replica of each.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Server>,
+    /// Where each also speaks TLS, if it does.
+    tls_ports: Vec<u16>,
 }
 
 /// After this long without an answer the others hold a master for dead.
@@ -118,25 +120,22 @@ const NODES: usize = 6;
 impl Cluster {
     /// Starts six servers and makes a Cluster of them.
     pub(crate) fn start() -> Self {
-        let nodes: Vec<Server> = (0..NODES)
-            .map(|_| {
-                let bus = free_port().to_string();
-                Server::start(&[
-                    "--cluster-enabled",
-                    "yes",
-                    "--cluster-port",
-                    &bus,
-                    "--cluster-node-timeout",
-                    NODE_TIMEOUT_MS,
-                    "--cluster-require-full-coverage",
-                    "no",
-                    "--cluster-replica-validity-factor",
-                    "0",
-                    "--repl-diskless-sync-delay",
-                    "0",
-                ])
-            })
-            .collect();
+        Self::with((0..NODES).map(|_| Server::start(&member(&free_port().to_string()))).collect(), Vec::new())
+    }
+
+    /// Starts one whose nodes speak TLS among each other, and with everybody but the tests' own consoles. `arguments`: certificates.
+    pub(crate) fn start_over_tls(arguments: &[&str]) -> Self {
+        let tls_ports: Vec<u16> = (0..NODES).map(|_| free_port()).collect();
+        let node = |port: &u16| {
+            let (port, bus) = (port.to_string(), free_port().to_string());
+            let tls = ["--tls-port", &port, "--tls-cluster", "yes", "--tls-replication", "yes"];
+            Server::start(&[&member(&bus)[..], &tls, arguments].concat())
+        };
+        let nodes = tls_ports.iter().map(node).collect();
+        Self::with(nodes, tls_ports)
+    }
+
+    fn with(nodes: Vec<Server>, tls_ports: Vec<u16>) -> Self {
         let made = Command::new("redis-cli")
             .args(["--cluster", "create"])
             .args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)))
@@ -145,7 +144,7 @@ impl Cluster {
             .output()
             .expect("redis-cli is installed with redis-server");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
-        let cluster = Self { nodes };
+        let cluster = Self { nodes, tls_ports };
         assert!(comes_true(|| cluster.is_well()), "the Cluster does not come together");
         cluster
     }
@@ -168,6 +167,11 @@ impl Cluster {
         self.nodes.iter().map(Server::url).collect()
     }
 
+    /// Returns its nodes' addresses over TLS.
+    pub(crate) fn tls_urls(&self) -> Vec<String> {
+        self.tls_ports.iter().map(|port| format!("rediss://127.0.0.1:{port}")).collect()
+    }
+
     /// Returns the place among the nodes of the one that is master of a slot now, as a node that is up says.
     pub(crate) fn master_of(&self, slot: u16, asked: usize) -> usize {
         let ranges: Vec<Vec<redis::Value>> = self.nodes[asked].run(&["CLUSTER", "SLOTS"]);
@@ -187,6 +191,24 @@ impl Cluster {
         keys.dedup();
         keys
     }
+}
+
+/// Returns what a node is started with; `bus`: the port it speaks with the others on.
+fn member(bus: &str) -> [&str; 12] {
+    [
+        "--cluster-enabled",
+        "yes",
+        "--cluster-port",
+        bus,
+        "--cluster-node-timeout",
+        NODE_TIMEOUT_MS,
+        "--cluster-require-full-coverage",
+        "no",
+        "--cluster-replica-validity-factor",
+        "0",
+        "--repl-diskless-sync-delay",
+        "0",
+    ]
 }
 
 /// Waits for something; says whether it came.

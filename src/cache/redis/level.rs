@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::link::{Link, VALUE_BYTES_MAX};
 use super::notes::RedisNotes;
+use super::own;
 use super::seal::Sealer;
 use super::writer::{ToWrite, Writer};
 use super::{RedisOptions, RedisSecrets};
@@ -15,7 +16,7 @@ use crate::cache::{CacheObserver, RedisFault};
 use crate::domain::licence::Record;
 use crate::domain::subject::{NumberPseudonym, Position};
 use crate::domain::time::Clock;
-use crate::redis_link::RedisAddressFault;
+use crate::redis_link::{RedisAddressFault, RedisClient};
 use crate::verification::ports::SharedNotes;
 
 /// Encodes records. The registry has such an encoding; the application hands it in.
@@ -43,6 +44,9 @@ pub struct RedisLevel {
     observer: Arc<dyn CacheObserver>,
     writer: Writer,
     keeper: AbortHandle,
+    /// What a core connects with.
+    client: RedisClient,
+    options: RedisOptions,
     notes: Arc<RedisNotes>,
 }
 
@@ -62,22 +66,33 @@ impl RedisLevel {
         let client = options.address.client()?;
         let link = Arc::new(Link::new(&options, client.has_slots(), clock, Arc::clone(&observer)));
         let sealer = Arc::new(Sealer::new(secrets));
-        let keeper = link.keep(client, options.clone(), runtime);
+        let keeper = link.keep(client.clone(), options.clone(), runtime);
         let notes = RedisNotes::new(&link, &sealer, &observer, &options, runtime);
         let writer = Writer::start(
             Arc::clone(&link),
             Arc::clone(&sealer),
             Arc::clone(&codec),
             Arc::clone(&observer),
-            options,
+            options.clone(),
             runtime,
         );
-        Ok(Self { link, sealer, codec, observer, writer, keeper, notes: Arc::new(notes) })
+        Ok(Self { link, sealer, codec, observer, writer, keeper, client, options, notes: Arc::new(notes) })
+    }
+
+    /// Returns the task that keeps a core's own connection. Spawn one on each core's own runtime; other threads share one.
+    pub(in crate::cache) fn core_task(&self) -> impl Future<Output = ()> + Send + 'static {
+        own::keep(Arc::clone(&self.link), self.client.clone(), self.options.clone())
     }
 
     /// Returns the notes replicas leave each other over the same connection.
     pub fn notes(&self) -> Arc<dyn SharedNotes> {
         Arc::clone(&self.notes) as _
+    }
+
+    /// Says whether this thread asks over a connection of its own.
+    #[cfg(test)]
+    pub(super) fn asks_by_itself(&self) -> bool {
+        own::of_this_thread(&self.link).is_some()
     }
 
     /// Says whether all of Redis is asked now: not before the first connection, and not while a breaker is open.

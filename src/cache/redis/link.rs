@@ -1,7 +1,8 @@
-//! One multiplexed connection, to a server or a Cluster, and the keeper that brings it back.
+//! A multiplexed connection, to a server or a Cluster, and the keeper that brings it back.
 //!
 //! The keeper runs on the background runtime: it connects, probes and reconnects, so that no request ever does. A request that finds no
-//! connection, or an open breaker, goes on to the registry at once.
+//! connection, or an open breaker, goes on to the registry at once. Cores have connections beside the keeper's ([`own`]); breakers and
+//! probes are for all of them.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::RedisOptions;
+use super::own::{self, Generation};
 use super::parts::Parts;
 use crate::cache::{CacheObserver, RedisFault};
 use crate::domain::time::Clock;
@@ -22,7 +24,9 @@ use crate::redis_link::{Connection, RedisClient, slot};
 use crate::verification::ports::Deadline;
 
 pub(super) struct Link {
+    /// The keeper's. Changed by [`Link::renew`] alone.
     connection: ArcSwapOption<Connection>,
+    pub(super) generation: Generation,
     parts: Parts,
     trouble: Notify,
     places: Semaphore,
@@ -35,7 +39,7 @@ pub(super) struct Link {
 pub(super) const VALUE_BYTES_MAX: usize = 64 << 10;
 /// Reads at least this fraction of the full budget count for the breaker; a shorter one says more about the caller.
 const TELLING_FRACTION: u32 = 4;
-const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Between two rounds of probes for failures that turn out to be none.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,6 +53,7 @@ impl Link {
     ) -> Self {
         Self {
             connection: ArcSwapOption::empty(),
+            generation: Generation::default(),
             parts: Parts::new(options, has_slots, Arc::clone(&observer)),
             trouble: Notify::new(),
             places: Semaphore::new(options.reads_in_flight_max),
@@ -95,7 +100,26 @@ impl Link {
     }
 
     fn connection_to(&self, part: usize) -> Option<Connection> {
-        self.parts.is_closed(part).then(|| self.connection.load().as_deref().cloned()).flatten()
+        if !self.parts.is_closed(part) {
+            return None;
+        }
+        own::of_this_thread(self).or_else(|| self.connection.load().as_deref().cloned())
+    }
+
+    /// Says whether the keeper has a connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.load().is_some()
+    }
+
+    /// Replaces the keeper's connection, and with it those of the cores.
+    fn renew(&self, connection: Option<Connection>) {
+        self.connection.store(connection.map(Arc::new));
+        self.generation.renew();
+    }
+
+    /// Tells the operator of a fault.
+    pub(super) fn tell(&self, fault: RedisFault) {
+        self.observer.redis_failed(fault);
     }
 
     /// Returns what commands must have in common to go out in one pipeline: a Cluster takes one slot's at a time.
@@ -167,8 +191,10 @@ impl Link {
         if error.is_unrecoverable_error() {
             self.parts.open(part);
             // The connection to a Cluster outlives those to its nodes.
-            if !self.parts.are_slots() {
-                self.connection.store(None);
+            if self.parts.are_slots() {
+                self.generation.renew();
+            } else {
+                self.renew(None);
             }
             self.trouble.notify_one();
         } else {
@@ -179,7 +205,12 @@ impl Link {
     /// Counts a failure. In a Cluster the first one makes the keeper look at all parts: what hangs behind the neighbours' breakers
     /// opens them before they have counted for themselves.
     fn count_failure(&self, part: usize) {
-        if self.parts.failed(part, self.clock.since_boot()) || self.parts.are_slots() {
+        let opened = self.parts.failed(part, self.clock.since_boot());
+        if opened {
+            // It may be a core's own that hangs, and no probe would find it out.
+            self.generation.renew();
+        }
+        if opened || self.parts.are_slots() {
             self.trouble.notify_one();
         }
     }
@@ -203,9 +234,9 @@ impl Link {
 async fn keep(link: &Link, client: &RedisClient, options: &RedisOptions) {
     let mut pause = RECONNECT_PAUSE;
     loop {
-        match connect(link, client, options).await {
+        match connect_and_probe(link, client, options).await {
             Ok((connection, answered)) => {
-                link.connection.store(Some(Arc::new(connection.clone())));
+                link.renew(Some(connection.clone()));
                 link.parts.probed(&answered);
                 pause = RECONNECT_PAUSE;
                 stay(link, connection, options).await;
@@ -248,7 +279,7 @@ async fn stay(link: &Link, connection: Connection, options: &RedisOptions) {
             Ok(answered) => link.parts.probed(&answered),
             Err(_none_answered) => {
                 // It is not used again: what is still queued on it dies with it.
-                link.connection.store(None);
+                link.renew(None);
                 link.parts.open_all();
                 return;
             }
@@ -261,14 +292,18 @@ async fn stay(link: &Link, connection: Connection, options: &RedisOptions) {
     }
 }
 
-async fn connect(
+/// Connects on the calling runtime, within a bound.
+pub(super) async fn connect(client: &RedisClient, time_max: Duration) -> Result<Connection, RedisFault> {
+    let connected = timeout(time_max, client.connect()).await.map_err(|_elapsed| RedisFault::Timeout)?;
+    connected.map_err(|error| cause(&error))
+}
+
+async fn connect_and_probe(
     link: &Link,
     client: &RedisClient,
     options: &RedisOptions,
 ) -> Result<(Connection, Vec<bool>), RedisFault> {
-    let connecting = timeout(options.connect_time_max, client.connect());
-    let connected = connecting.await.map_err(|_elapsed| RedisFault::Timeout)?;
-    let connection = connected.map_err(|error| cause(&error))?;
+    let connection = connect(client, options.connect_time_max).await?;
     let answered = link.probe(&connection, probe_time_max(options)).await?;
     Ok((connection, answered))
 }

@@ -8,6 +8,7 @@ mod level;
 mod link;
 mod notes;
 mod options;
+mod own;
 mod parts;
 mod seal;
 mod writer;

@@ -29,6 +29,7 @@ fn slot_of(n: u64) -> u16 {
 async fn connected(source: &Arc<ScriptedSource>, cluster: &Cluster) -> Replica {
     let replica = Replica::over(source, options(cluster));
     replica.becomes(BreakerState::Closed).await;
+    replica.asks_by_itself().await;
     replica
 }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod faults;
 mod notes;
+mod own;
 mod rotation;
 mod tls;
 mod values;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use super::{CodecFault, RecordCodec, RedisLevel, RedisOptions, RedisSecrets, SealingKey};
@@ -56,11 +58,12 @@ fn secrets() -> RedisSecrets {
     }
 }
 
-/// One replica: its own in-process level, its own view of the feed.
+/// One replica: its own in-process level, its own view of the feed, and a core with a connection of its own.
 struct Replica {
     facts: Arc<FactCache>,
     freshness: Arc<SlotTable>,
     notes: Arc<Notes>,
+    core: JoinSet<()>,
 }
 
 impl Replica {
@@ -91,12 +94,19 @@ impl Replica {
             observer,
             Handle::current(),
         );
-        Self { facts, freshness, notes }
+        let mut core = JoinSet::new();
+        core.spawn(facts.core_task().unwrap());
+        Self { facts, freshness, notes, core }
+    }
+
+    async fn asks_by_itself(&self) {
+        eventually("the core has its own", || self.facts.redis().unwrap().asks_by_itself()).await;
     }
 
     async fn connected(source: &Arc<ScriptedSource>, server: &Server) -> Self {
         let replica = Self::over(source, RedisOptions::new(server.url()));
         replica.becomes(BreakerState::Closed).await;
+        replica.asks_by_itself().await;
         replica
     }
 

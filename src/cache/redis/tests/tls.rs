@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use tempfile::TempDir;
 
 use super::*;
-use crate::redis_link::RedisClientIdentity;
+use crate::redis_link::testing::Cluster;
+use crate::redis_link::{RedisAddress, RedisClientIdentity, RedisPlace};
 
 /// Goal: the gateway reaches Redis over verified TLS, shows its certificate, and is let in as a user who may do no more than it needs.
 #[tokio::test]
@@ -55,6 +56,51 @@ async fn tls_both_ways_and_a_user_with_few_rights_suffice_and_nothing_less_does(
         assert!(refused.notes.breaker.lock().unwrap().iter().all(|state| *state != BreakerState::Closed));
         assert_eq!(refused.ask(0).await.source, FactSource::Registry);
     }
+}
+
+/// Goal: every node of a Cluster is reached over verified TLS, also those that are only heard of. Method: one node is named; facts of
+/// drivers on all masters are written and found; another authority's word lets nobody in.
+#[tokio::test]
+async fn a_cluster_is_reached_over_tls_node_by_node() {
+    const DRIVERS: u64 = 30;
+    let (authority, files) = certificates();
+    std::fs::write(files.path().join("ca.pem"), &authority).unwrap();
+    let path = |name: &str| files.path().join(name).display().to_string();
+    let (ca, certificate, key) = (path("ca.pem"), path("server.pem"), path("server.key"));
+    let shown = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+    let cluster = Cluster::start_over_tls(&shown);
+    let read = |name: &str| std::fs::read(files.path().join(name)).unwrap();
+    let identity =
+        RedisClientIdentity { certificate_pem: read("server.pem"), key_pem: read("server.key").into() };
+    let options = |authority: &[u8]| RedisOptions {
+        address: RedisAddress {
+            authority_pem: Some(authority.to_vec()),
+            identity: Some(identity.clone()),
+            ..RedisAddress::at(RedisPlace::Cluster(cluster.tls_urls()[..1].to_vec()))
+        },
+        ..RedisOptions::new(String::new())
+    };
+    let source = registry_of(DRIVERS);
+    let connected = async || {
+        let replica = Replica::over(&source, options(&authority));
+        replica.becomes(BreakerState::Closed).await;
+        replica.asks_by_itself().await;
+        replica
+    };
+    let filling = connected().await;
+    for n in 0..DRIVERS {
+        filling.ask(n).await;
+    }
+    let all = usize::try_from(DRIVERS).unwrap();
+    eventually("the Cluster holds the facts", || cluster.keys(FACTS).len() == all).await;
+    let other = connected().await;
+    for n in 0..DRIVERS {
+        assert_eq!(other.ask(n).await.source, FactSource::Redis, "driver {n}");
+    }
+
+    let refused = Replica::over(&source, options(&certificates().0));
+    eventually("refused", || !refused.notes.redis_faults.lock().unwrap().is_empty()).await;
+    assert_eq!(refused.ask(0).await.source, FactSource::Registry);
 }
 
 /// An authority's PEM, and a folder with a server certificate of it.
