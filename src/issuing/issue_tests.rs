@@ -13,7 +13,7 @@ use crate::domain::licence::{
     Change, ChangeKind, DocumentKind, History, LicenceNumber, NumberRules, Record, Stops,
 };
 use crate::domain::partner::{PartnerId, PartnerKind};
-use crate::domain::presentation::{PartnerMark, QR_LIFETIME_MAX};
+use crate::domain::presentation::{PartnerMark, PresentationKind, QR_LIFETIME_MAX};
 use crate::domain::question::Purpose;
 use crate::domain::subject::{Position, SubjectId, SubjectSecret};
 use crate::domain::time::{Effective, start_of};
@@ -244,7 +244,7 @@ async fn a_qr_code_says_what_was_agreed_and_is_good_for_one_request() {
     let issued = world.qr(&holder, for_recruiter()).await.unwrap();
     let mark = PartnerMark::of(&"recruiter-demo".parse().unwrap());
     let expected = Presentation {
-        id: PresentationId::new(PresentationKind::Qr, [1; 16]),
+        id: PresentationId::of_qr(noon(), [1; 10]),
         number: world.registry.pseudonym(holder.document, &holder.number),
         audience: Audience::Partner(mark),
         purpose: Some(Purpose::Recruitment),
@@ -254,10 +254,7 @@ async fn a_qr_code_says_what_was_agreed_and_is_good_for_one_request() {
         expires_at: noon() + SignedDuration::from_secs(60),
     };
     assert_eq!(*world.outside.sealed.lock().unwrap(), [expected]);
-    assert_eq!(
-        (issued.text.as_str(), issued.id),
-        ("DG1:TEXT", PresentationId::new(PresentationKind::Qr, [1; 16]))
-    );
+    assert_eq!((issued.text.as_str(), issued.id), ("DG1:TEXT", PresentationId::of_qr(noon(), [1; 10])));
     let again = world.qr(&holder, untold()).await.unwrap();
     assert_ne!(again.id, issued.id);
     assert_eq!(again.subject_ref, issued.subject_ref);
