@@ -212,12 +212,13 @@ impl Levels {
 
     /// Makes a fact of what was held or loaded, if it is usable now.
     fn admit(&self, pseudonym: NumberPseudonym, held: Held, source: FactSource) -> Option<Fact> {
-        // Taken before the judgement, so that what is claimed is never younger than what was judged.
+        // Taken before the judgement, so that what is claimed is never younger than what was judged; and the wall clock first of all: a
+        // process that is stopped in between claims too little.
+        let now = self.clock.now();
         let known_until = self.freshness.known_until();
         let usability = self.judge(pseudonym, &held);
         match (StaleCause::of(usability), known_until) {
-            (None, Some(known_until)) => {
-                let (now, lag) = (self.clock.now(), self.clock.since_boot().saturating_sub(known_until));
+            (None, Some((known_until, lag))) => {
                 let lag = jiff::SignedDuration::try_from(lag).unwrap_or(jiff::SignedDuration::MAX);
                 let observed_at = now.checked_sub(lag).unwrap_or(Timestamp::MIN);
                 Some(fact(held, observed_at, known_until, source))
@@ -332,7 +333,7 @@ impl Facts for FactCache {
         let Levels { freshness, registry, clock, .. } = &*self.levels;
         freshness.enter_epoch(registry.source.epoch());
         // Taken before the judgement: a process that is stopped in between must not count from where it goes on.
-        let known_until = freshness.known_until();
+        let known_until = freshness.known_until().map(|(known_until, _)| known_until);
         let subject = fact.record.as_ref().map(|record| &record.subject);
         match freshness.judge(pseudonym, subject, fact.position) {
             Usability::Usable => known_until,

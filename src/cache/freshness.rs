@@ -138,10 +138,11 @@ impl SlotTable {
         self.watermark.age(self.clock.as_ref()).filter(|age| *age <= self.watermark_age_max)
     }
 
-    /// Returns up to when (time since boot) every change is known; `None`: longer ago than allowed. Never later than it is.
-    pub(super) fn known_until(&self) -> Option<Duration> {
+    /// Returns up to when (time since boot) every change is known, and how long ago that is; `None`: longer ago than allowed. Never
+    /// later than it is.
+    pub(super) fn known_until(&self) -> Option<(Duration, Duration)> {
         let now = self.clock.since_boot();
-        self.lag().map(|lag| now.saturating_sub(lag))
+        self.lag().map(|lag| (now.saturating_sub(lag), lag))
     }
 
     /// Returns how old the knowledge of a tailed feed is; `None` where the registry lives in this process.

@@ -37,6 +37,8 @@ pub(super) struct Link {
 
 /// The longest value that is read or written; a record of some hundred changes has a few kilobytes.
 pub(super) const VALUE_BYTES_MAX: usize = 64 << 10;
+/// The same as a word: it goes out with every read.
+const LAST_BYTE_READ: &str = "65536";
 /// Reads at least this fraction of the full budget count for the breaker; a shorter one says more about the caller.
 const TELLING_FRACTION: u32 = 4;
 pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -314,7 +316,7 @@ fn probe_time_max(options: &RedisOptions) -> Duration {
 
 /// Reads at most one byte more than a value may have: what somebody else left under our key must not fill our memory.
 async fn read_range(connection: &mut Connection, key: &[u8]) -> Result<Vec<u8>, RedisError> {
-    redis::cmd("GETRANGE").arg(key).arg(0).arg(VALUE_BYTES_MAX).query_async(connection).await
+    redis::cmd("GETRANGE").arg(key).arg("0").arg(LAST_BYTE_READ).query_async(connection).await
 }
 
 /// Returns a time to live as Redis takes it: none is not one.

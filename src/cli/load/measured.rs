@@ -29,6 +29,17 @@ pub struct Measured {
     latency_ns: Histogram<u64>,
     decisions: [u64; 4],
     failures: BTreeMap<String, u64>,
+    /// What ended within the window, whenever it was due.
+    ended: Within,
+}
+
+/// What ended within a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Within {
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Requests that failed.
+    pub failed: u64,
 }
 
 impl Measured {
@@ -41,7 +52,22 @@ impl Measured {
             latency_ns: Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, DIGITS)?,
             decisions: [0; 4],
             failures: BTreeMap::new(),
+            ended: Within::default(),
         })
+    }
+
+    /// Notes that a request ended within the window. Who asks for more than is answered builds up a line: what is due within the window is
+    /// then not what is done in it.
+    pub const fn ended(&mut self, ended: &Ended) {
+        match ended {
+            Ended::Answered(_) => self.ended.answered += 1,
+            Ended::Failed(_) => self.ended.failed += 1,
+        }
+    }
+
+    /// Returns what ended within the window.
+    pub const fn within(&self) -> Within {
+        self.ended
     }
 
     /// Counts a request. A failure's latency is not mixed with that of answers: refusing is quicker.
@@ -73,14 +99,16 @@ impl Measured {
         for (kind, count) in &other.failures {
             self.count_failure(kind.clone(), *count);
         }
+        self.ended.answered += other.ended.answered;
+        self.ended.failed += other.ended.failed;
     }
 
-    /// Returns how many requests were answered.
+    /// Returns how many of the requests that were due in the window were answered.
     pub fn answered(&self) -> u64 {
         self.latency_ns.len()
     }
 
-    /// Returns how many requests failed.
+    /// Returns how many of them failed.
     pub fn failed(&self) -> u64 {
         self.failures.values().sum()
     }

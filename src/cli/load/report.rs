@@ -35,9 +35,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Returns the answers per second.
+    /// Returns the answers per second: those given within the window, whenever they were due.
     pub fn answers_per_second(&self) -> f64 {
-        count(self.measured.answered()) / self.window.as_secs_f64().max(f64::MIN_POSITIVE)
+        count(self.measured.within().answered) / self.window.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
     /// Returns the processor time the server spent on a request, in microseconds; failures are requests too.
@@ -46,7 +46,8 @@ impl Report {
     }
 
     fn per_request(&self, spent: Option<Duration>) -> Option<f64> {
-        let requests = self.measured.answered() + self.measured.failed();
+        let ended = self.measured.within();
+        let requests = ended.answered + ended.failed;
         spent.filter(|_| requests > 0).map(|spent| spent.as_secs_f64() * 1e6 / count(requests))
     }
 
@@ -146,10 +147,15 @@ mod tests {
     #[test]
     fn a_report_counts_rates_and_processor_time_per_request() {
         let mut measured = Measured::new().unwrap();
+        let failure = Ended::Failed("Unavailable OVERLOADED".to_owned());
         for _ in 0..99 {
+            measured.ended(&Ended::Answered(1));
             measured.record(2_000_000, Ended::Answered(1));
         }
-        measured.record(0, Ended::Failed("Unavailable OVERLOADED".to_owned()));
+        measured.ended(&failure);
+        measured.record(0, failure);
+        // Due before the window, or answered after it.
+        measured.record(3_000_000, Ended::Answered(1));
         let report = Report {
             measured,
             window: Duration::from_millis(500),
@@ -164,7 +170,7 @@ mod tests {
         assert!((report.server_us_per_request().unwrap() - 15.0).abs() < 1e-9);
         let shown = report.render(Terminal::plain());
         for part in
-            ["198 answers/s", "QUALIFIED 99", "server CPU   15.00", "1 Unavailable OVERLOADED", "p99 2.0"]
+            ["198 answers/s", "QUALIFIED 100", "server CPU   15.00", "1 Unavailable OVERLOADED", "p99 2.0"]
         {
             assert!(shown.contains(part), "{part} in {shown}");
         }

@@ -155,6 +155,9 @@ impl Worker {
             Ended::Failed(_) => &self.live.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if (self.load.measure_from..self.load.end).contains(&now) {
+            self.lock().ended(&ended);
+        }
         if from >= self.load.measure_from {
             let latency = u64::try_from(now.saturating_sub(from).as_nanos()).unwrap_or(u64::MAX);
             self.lock().record(latency, ended);
