@@ -3,7 +3,8 @@
 //! ```text
 //! cargo run --release --example look_up              # 100,000 drivers
 //! cargo run --release --example look_up 10000        # so many
-//! cargo run --release --example look_up 100000 once  # each once, in the order they were read, and no more: for counting instructions
+//! cargo run --release --example look_up 10000 20     # each twenty times in the order they were read, and no figure: whoever counts
+//!                                                    # instructions takes the difference of two such runs
 //! ```
 //!
 //! The drivers lie in a registry in memory. All are looked up once; then each round asks about a million of them in random order, on one
@@ -73,8 +74,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let deadline = Deadline { since_boot: clock.since_boot() + Duration::from_secs(5) };
         runtime.block_on(facts.look_up(*number, None, deadline, CLAIM).wait())?;
     }
-    if std::env::args().nth(2).is_some_and(|word| word == "once") {
-        people.iter().for_each(|number| look_up(&facts, *number));
+    if let Some(times) = std::env::args().nth(2) {
+        for _ in 0..times.parse()? {
+            people.iter().for_each(|number| look_up(&facts, *number));
+        }
         return Ok(());
     }
     people.shuffle(&mut StdRng::seed_from_u64(1));

@@ -142,7 +142,11 @@ impl RunningGateway {
         let registry = opened.store();
         let bridge = Arc::new(MetricsBridge(Arc::clone(&metrics)));
         let slots = SlotTable::new(
-            FreshnessOptions { watermark_age_max: config.freshness(), ..FreshnessOptions::default() },
+            FreshnessOptions {
+                watermark_age_max: config.freshness(),
+                partitions: opened.partitions(),
+                ..FreshnessOptions::default()
+            },
             opened.watermark(),
             Arc::clone(&clock),
         );

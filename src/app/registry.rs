@@ -158,6 +158,14 @@ impl Registry {
         }
     }
 
+    /// Returns how many partitions its feed has.
+    pub(super) fn partitions(&self) -> u16 {
+        match self {
+            Self::Embedded(..) => 1,
+            Self::Postgres(registry) => registry.partitions(),
+        }
+    }
+
     /// Returns the standing record all replicas share; `None` where there is one replica and its files say everything.
     pub(super) fn standing(&self) -> Option<Arc<dyn StandingRecords>> {
         match self {

@@ -15,9 +15,11 @@
 //!   is inserted after slot `p + 1` was raised is held, and refused.
 //!
 //! # Partitions
-//! Sequences of different partitions are not comparable. The slot of a number or subject is therefore found with the partition of the
-//! position: a change at a position of partition `p` raises the slots for `p`, and a fact is judged by those of the partition it was read at.
-//! Two that share a slot by chance refuse too much, never too little. The registry sees to it that whatever would outdate a
+//! Sequences of different partitions are not comparable. So each partition has slots of its own, an equal part of the table: a change at a
+//! position of partition `p` raises slots of `p`, and a fact is judged by those of the partition it was read at. Two that share a slot by
+//! chance refuse too much, never too little, and not for long: a reading begun now is at its partition's head, and no slot of that
+//! partition lies above it. (Were slots shared by partitions, a driver beside one of a partition that is further on could never be
+//! answered about.) The registry sees to it that whatever would outdate a
 //! reading is told in the partition of the reading's position, a number that comes into being included.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,9 +33,10 @@ use crate::verification::ports::{ChangeObserver, FeedFollower, Freshness, Usabil
 
 /// The slots, the epoch in force, and the watermark.
 pub struct SlotTable {
-    /// Each: generation (16 bits), then the highest sequence (48 bits).
+    /// Each: generation (16 bits), then the highest sequence (48 bits). One part for each partition.
     slots: Box<[AtomicU64]>,
-    shift: u32,
+    /// Base-2 logarithm of the number of slots of a partition.
+    part_log2: u32,
     /// The epoch in force (low 32 bits) and the generation it is known by in the slots (16 bits above). A generation counts the
     /// epochs this process has seen: slots of earlier ones compare lower by themselves and need not be cleared.
     era: AtomicU64,
@@ -71,20 +74,23 @@ const SEQ_MAX: u64 = (1 << SEQ_BITS) - 1;
 /// The last generation is never used up: a process that saw so many epochs bypasses its caches until it restarts.
 const GENERATION_MAX: u64 = u16::MAX as u64;
 const NOT_YET: u64 = u64::MAX;
-/// More partitions than any registry has: what is read elsewhere is never held.
-const PARTITIONS_MAX: usize = 256;
+/// The fewest slots of a partition: a change makes one in a few hundred of its facts be read anew then.
+const PART_LOG2_MIN: u32 = 10;
 const NUMBER_SALT: u64 = 0x9e37_79b9_7f4a_7c15;
 const SUBJECT_SALT: u64 = 0xd6e8_feb8_6659_fd93;
 
 impl SlotTable {
     /// Builds an empty table. Give it to the registry as its observer before the first reading.
     pub fn new(options: FreshnessOptions, watermark: Watermark, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let partitions = options.partitions.max(1).checked_next_power_of_two().unwrap_or(1 << 15);
         let slots_log2 = u32::from(options.slots_log2.clamp(10, 26));
+        let part_log2 = slots_log2.saturating_sub(partitions.ilog2()).max(PART_LOG2_MIN);
         Arc::new(Self {
-            slots: (0..1_usize << slots_log2).map(|_| AtomicU64::new(0)).collect(),
-            shift: u64::BITS - slots_log2,
+            slots: (0..usize::from(partitions) << part_log2).map(|_| AtomicU64::new(0)).collect(),
+            part_log2,
             era: AtomicU64::new(0),
-            told_from: (0..PARTITIONS_MAX).map(|_| AtomicU64::new(NOT_YET)).collect(),
+            // What is read in a partition that is not there cannot be judged.
+            told_from: (0..options.partitions.max(1)).map(|_| AtomicU64::new(NOT_YET)).collect(),
             moving: Mutex::new(()),
             watermark,
             watermark_age_max: options.watermark_age_max,
@@ -162,11 +168,11 @@ impl SlotTable {
     fn slot(&self, bytes: &[u8; 16], salt: u64, partition: u16) -> &AtomicU64 {
         let word = u128::from_le_bytes(*bytes);
         #[allow(clippy::cast_possible_truncation, reason = "both halves are wanted, one after the other")]
-        let mixed = ((word as u64) ^ salt ^ u64::from(partition).rotate_right(16)).wrapping_mul(NUMBER_SALT)
-            ^ (word >> 64) as u64;
-        let index = mixed.wrapping_mul(salt) >> self.shift;
-        // 64 − shift bits are left: always within the table.
-        &self.slots[usize::try_from(index).unwrap_or(0)]
+        let mixed = ((word as u64) ^ salt).wrapping_mul(NUMBER_SALT) ^ (word >> 64) as u64;
+        let place = mixed.wrapping_mul(salt) >> (u64::BITS - self.part_log2);
+        let index = u64::from(partition) << self.part_log2 | place;
+        // Of a partition that is not there: nothing is judged by it.
+        self.slots.get(usize::try_from(index).unwrap_or(usize::MAX)).unwrap_or(&self.slots[0])
     }
 }
 
@@ -260,7 +266,8 @@ mod tests {
     use crate::cache::testing::{ManualClock, at, number, subject};
 
     fn table() -> Arc<SlotTable> {
-        let table = SlotTable::new(FreshnessOptions::default(), Watermark::InProcess, ManualClock::new());
+        let options = FreshnessOptions { partitions: 16, ..FreshnessOptions::default() };
+        let table = SlotTable::new(options, Watermark::InProcess, ManualClock::new());
         table.told_from(at(1, 0));
         table
     }
@@ -360,9 +367,35 @@ mod tests {
         assert_eq!(table.judge(number(2), None, at(1, 0)), Usability::Usable);
         // A number that comes into being low in one partition must not look old beside a high sequence of another.
         assert_eq!(table.judge(number(1), None, at(1, 900)), Usability::Usable, "its home was elsewhere");
-        let beyond = Position { epoch: 1, partition: 256, seq: 1 };
+        let beyond = Position { epoch: 1, partition: 16, seq: 1 };
         table.told_from(beyond);
+        table.changed(&subject(1), &[number(1)], beyond);
         assert_eq!(table.judge(number(1), None, beyond), Usability::Outdated);
+    }
+
+    /// Goal: nobody is refused for ever because of whom he shares a slot with. Method: a small table, partitions that are not equally far,
+    /// and more changes than there are slots; a reading at its partition's head is usable, whoever it is about.
+    #[test]
+    fn a_reading_at_the_head_of_its_partition_is_always_usable() {
+        const PARTITIONS: u16 = 16;
+        let options =
+            FreshnessOptions { slots_log2: 10, partitions: PARTITIONS, ..FreshnessOptions::default() };
+        let table = SlotTable::new(options, Watermark::InProcess, ManualClock::new());
+        let head = |partition: u16| u64::from(partition + 1) * 1_000;
+        for partition in 0..PARTITIONS {
+            let there = |seq| Position { epoch: 1, partition, seq };
+            table.told_from(there(0));
+            for seq in 1..=head(partition) {
+                let who = u64::from(partition) << 32 | seq;
+                table.changed(&subject(who), &[number(who)], there(seq));
+            }
+        }
+        for who in 0..20_000_u64 {
+            let partition = u16::try_from(who % 16).unwrap();
+            let at_head = Position { epoch: 1, partition, seq: head(partition) };
+            let judged = table.judge(number(who), Some(&subject(who)), at_head);
+            assert_eq!(judged, Usability::Usable, "{who} of {partition}");
+        }
     }
 
     #[test]
@@ -398,7 +431,8 @@ mod tests {
 
     #[test]
     fn numbers_and_subjects_spread_over_the_table() {
-        let table = table();
+        let options = FreshnessOptions::default();
+        let table = SlotTable::new(options, Watermark::InProcess, ManualClock::new());
         let mut taken: Vec<*const AtomicU64> = (0..10_000_u64)
             .map(|n| std::ptr::from_ref(table.slot(number(n).as_bytes(), NUMBER_SALT, 0)))
             .collect();

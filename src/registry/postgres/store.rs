@@ -190,6 +190,11 @@ impl PostgresRegistry {
         self.shared.id
     }
 
+    /// Returns how many partitions its feed has.
+    pub fn partitions(&self) -> u16 {
+        self.shared.layout.partitions()
+    }
+
     /// Returns how far this machine's clock is from the server's, as measured while the feed is followed.
     pub fn clock_offset(&self) -> Arc<ClockOffset> {
         Arc::clone(&self.shared.clock_offset)
