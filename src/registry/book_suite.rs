@@ -46,6 +46,11 @@ pub(super) fn qr(number: u64) -> PresentationId {
     PresentationId::new(PresentationKind::Qr, bytes)
 }
 
+/// Where an answer stands.
+pub(super) fn place(index: u64) -> EntryAt {
+    EntryAt { origin: "replica-1".into(), index }
+}
+
 fn code(fill: u8, uses_max: u16) -> Presentation {
     Presentation {
         id: PresentationId::new(PresentationKind::ShareCode, [fill; 16]),
@@ -124,7 +129,6 @@ pub(super) fn what_may_not_be_spent_is_only_looked_for(store: &dyn Store) {
 
 pub(super) fn of_two_answers_the_first_is_kept(store: &dyn Store) {
     let asked = redemption(qr(1), "rental-demo", "r-1");
-    let place = |index| EntryAt { origin: "replica-1".into(), index };
     wait(store.settle(qr(1), 1, place(9))).unwrap();
     assert_eq!(redeem(store, &asked), Redeemed::Now { use_number: 1 }, "nothing can be settled unspent");
     wait(store.settle(qr(1), 1, place(4))).unwrap();

@@ -7,7 +7,7 @@ use super::store::{About, BOOK_LOG, Book};
 use super::tables::{ABOUT, ABOUT_REGISTRY_ID, USES, use_key};
 use super::uses::use_of;
 use crate::registry::book::{QR_USE_KEPT, UNREADABLE};
-use crate::registry::book_suite::{qr, redeem, redemption};
+use crate::registry::book_suite::{place, qr, redeem, redemption};
 use crate::registry::embedded::{BOOK_FILE, EmbeddedRegistry, RegistryError, RegistryOptions};
 use crate::registry::keys::RegistryKeys;
 use crate::registry::store::wait;
@@ -75,6 +75,35 @@ fn a_copy_made_in_the_middle_holds_everything_acknowledged_before_it() {
             }
         }
     });
+}
+
+/// Goal: where an answer stands is told at once, and is durable with the next use, or when the store is closed, or has rested. Method:
+/// nobody waits for the note; the store is killed, closed, and left alone.
+#[test]
+fn a_note_that_nobody_waits_for_is_told_at_once_and_becomes_durable() {
+    let (here, keys) = (tempfile::tempdir().unwrap(), Arc::new(RegistryKeys::ephemeral().unwrap()));
+    let store = open(here.path(), &keys).unwrap();
+    let (first, second) = (redemption(qr(1), "rental-demo", "r-1"), redemption(qr(2), "rental-demo", "r-2"));
+    let stands = |store: &EmbeddedRegistry, asked| {
+        matches!(redeem(store, asked), Redeemed::Before { place: Some(_), .. })
+    };
+    redeem(&store, &first);
+    wait(store.settle(qr(1), 1, place(7))).unwrap();
+    assert!(stands(&store, &first), "told at once");
+    redeem(&store, &second);
+    assert!(
+        stands(&open(killed(&store, here.path()).path(), &keys).unwrap(), &first),
+        "durable with the next"
+    );
+
+    wait(store.settle(qr(2), 1, place(8))).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert!(stands(&open(killed(&store, here.path()).path(), &keys).unwrap(), &second), "it has rested");
+
+    redeem(&store, &redemption(qr(3), "rental-demo", "r-3"));
+    wait(store.settle(qr(3), 1, place(9))).unwrap();
+    drop(store);
+    assert!(stands(&open(here.path(), &keys).unwrap(), &redemption(qr(3), "rental-demo", "r-3")), "closed");
 }
 
 /// Copies a store's files as a kill would leave them.
