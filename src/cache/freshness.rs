@@ -171,8 +171,12 @@ impl SlotTable {
         let mixed = ((word as u64) ^ salt).wrapping_mul(NUMBER_SALT) ^ (word >> 64) as u64;
         let place = mixed.wrapping_mul(salt) >> (u64::BITS - self.part_log2);
         let index = u64::from(partition) << self.part_log2 | place;
-        // Of a partition that is not there: nothing is judged by it.
-        self.slots.get(usize::try_from(index).unwrap_or(usize::MAX)).unwrap_or(&self.slots[0])
+        // Within the partition's part, which is there: whoever asks has looked.
+        &self.slots[usize::try_from(index).unwrap_or(0)]
+    }
+
+    fn has(&self, partition: u16) -> bool {
+        usize::from(partition) < self.told_from.len()
     }
 }
 
@@ -226,6 +230,9 @@ impl ChangeObserver for SlotTable {
         let era = self.era.load(Ordering::Acquire);
         if epoch_of(era) != u64::from(position.epoch) {
             return; // Of an earlier epoch, whose facts are refused anyway.
+        }
+        if !self.has(position.partition) {
+            return; // What is read there is never usable.
         }
         let changed_at = mark(era, position.seq);
         let partition = position.partition;

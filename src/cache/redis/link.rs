@@ -38,7 +38,7 @@ pub(super) struct Link {
 /// The longest value that is read or written; a record of some hundred changes has a few kilobytes.
 pub(super) const VALUE_BYTES_MAX: usize = 64 << 10;
 /// The same as a word: it goes out with every read.
-const LAST_BYTE_READ: &str = "65536";
+pub(super) const LAST_BYTE_READ: &str = "65536";
 /// Reads at least this fraction of the full budget count for the breaker; a shorter one says more about the caller.
 const TELLING_FRACTION: u32 = 4;
 pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);

@@ -4,8 +4,14 @@ use redis::Commands as _;
 
 use super::*;
 use crate::cache::StaleCause;
+use crate::cache::redis::link::{LAST_BYTE_READ, VALUE_BYTES_MAX};
 use crate::cache::redis::seal::Sealer;
 use crate::verification::ports::Soon;
+
+#[test]
+fn one_byte_more_than_a_value_has_is_asked_for() {
+    assert_eq!(LAST_BYTE_READ, VALUE_BYTES_MAX.to_string());
+}
 
 #[tokio::test]
 async fn what_one_replica_read_another_finds_in_redis() {
