@@ -45,7 +45,7 @@ pub trait Redemptions: Send + Sync + 'static {
     fn redeem(&self, redemption: Redemption) -> Later<'_, Result<Redeemed, StoreUnavailable>>;
 
     /// Notes where the answer of a redemption stands: every redemption after this completes is told so. Of two answers of one
-    /// redemption the first is kept. It may become durable a second later: the entry is on record, and the use is this request's.
+    /// redemption the first is kept. It may become durable some milliseconds later: the entry is on record, and the use is this request's.
     fn settle(
         &self,
         id: PresentationId,

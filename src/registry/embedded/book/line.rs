@@ -1,7 +1,7 @@
 //! Whoever wants to write stands in line; one thread serves everybody who stands there with one sync ([`super::writer`]).
 //!
 //! Who only wants something noted ([`Line::leave`]) stands there too, in order, and waits for nobody: whoever comes after finds it noted,
-//! and the sync is that of the next who waits.
+//! and the sync is that of the next who waits, or soon comes by itself.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,8 +22,10 @@ const LENGTH_MAX: usize = 16_384;
 /// Who is served with one sync, at most: nobody waits for more than this many others.
 const TOGETHER_MAX: usize = 2_048;
 
-/// When nobody came for this long, what was left to be noted is, and the tree is written out.
+/// When nobody came for this long, the tree is written out.
 const REST_AFTER: Duration = Duration::from_secs(1);
+/// When nobody who waits came for this long, what was left to be noted is synced by itself.
+const NOTED_AFTER: Duration = Duration::from_millis(20);
 
 const GAVE_UP: RegistryError = RegistryError::Damaged("the engine gave up on the book");
 
@@ -84,19 +86,9 @@ struct State {
     standing: Vec<Arc<Job>>,
     /// Of those, how many wait to be told.
     awaited: usize,
-    thread: Thread,
+    /// The thread is asleep: waking costs a system call.
+    is_idle: bool,
     is_closed: bool,
-}
-
-/// What the thread does: waking it costs a system call.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Thread {
-    #[default]
-    Serves,
-    /// Asleep, for [`REST_AFTER`] at most.
-    Naps,
-    /// Asleep until somebody wakes it.
-    Sleeps,
 }
 
 impl State {
@@ -164,7 +156,7 @@ impl Line {
     }
 
     /// Stands in line with work that nobody waits for. Whoever stands here afterwards finds it done; it is durable with the next that is
-    /// asked for, or when nobody came for a while ([`REST_AFTER`]).
+    /// asked for, or when nobody was for a while ([`NOTED_AFTER`]).
     ///
     /// # Errors
     /// [`StoreUnavailable`] if it was not taken. Of work that was taken and failed the log tells.
@@ -177,9 +169,9 @@ impl Line {
         if !state.has_room() {
             return Err(StoreUnavailable);
         }
+        // It may sleep for longer than a note may lie here. Once woken for one it knows of those after it.
+        let is_wanted = state.is_idle && state.standing.is_empty();
         state.standing.push(job);
-        // Who naps looks here when it has rested. Who sleeps would never.
-        let is_wanted = state.thread == Thread::Sleeps;
         drop(state);
         if is_wanted {
             self.queue.wake.notify_one();
@@ -212,7 +204,7 @@ impl Queue {
 
     fn hand_over(&self) {
         let state = self.lock();
-        let is_wanted = state.thread != Thread::Serves && state.is_pressing();
+        let is_wanted = state.is_idle && state.is_pressing();
         drop(state);
         if is_wanted {
             self.wake.notify_one();
@@ -256,19 +248,19 @@ impl Queue {
             if state.is_closed {
                 return (!state.standing.is_empty()).then(|| state.take_first());
             }
-            if tells_of_rest || !state.standing.is_empty() {
-                state.thread = Thread::Naps;
-                let napped =
-                    self.wake.wait_timeout(state, REST_AFTER).unwrap_or_else(PoisonError::into_inner);
-                state = napped.0;
-                state.thread = Thread::Serves;
-                if napped.1.timed_out() && !state.is_closed {
-                    return Some(state.take_first());
-                }
+            let has_notes = !state.standing.is_empty();
+            state.is_idle = true;
+            let is_rested;
+            (state, is_rested) = if has_notes || tells_of_rest {
+                let for_long = if has_notes { NOTED_AFTER } else { REST_AFTER };
+                let napped = self.wake.wait_timeout(state, for_long).unwrap_or_else(PoisonError::into_inner);
+                (napped.0, napped.1.timed_out())
             } else {
-                state.thread = Thread::Sleeps;
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.thread = Thread::Serves;
+                (self.wake.wait(state).unwrap_or_else(PoisonError::into_inner), false)
+            };
+            state.is_idle = false;
+            if is_rested && !state.is_closed {
+                return Some(state.take_first());
             }
         }
     }
