@@ -2,6 +2,7 @@
 
 use crate::admin::SocketError;
 use crate::audit;
+use crate::cache::RedisStartError;
 use crate::config::rules::RulesFault;
 use crate::identity::IdentityError;
 use crate::redis_link::RedisAddressFault;
@@ -44,6 +45,9 @@ pub enum StartError {
     /// Redis, as configured.
     #[error("cannot use Redis as configured")]
     Redis(#[from] RedisAddressFault),
+    /// The facts' level in Redis.
+    #[error("cannot use Redis as configured")]
+    RedisLevel(#[from] RedisStartError),
     /// A key for what is kept in memory.
     #[error("cannot keep answers for retries")]
     Retries(#[from] retries::NoKey),

@@ -14,15 +14,14 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::access::{AsOf, RegistryAccess, Whose};
-use super::flight::{Flights, Landing, Schedule};
+use super::flight::{Flights, Landing};
+use super::freshness::Sight;
 use super::in_process::{Held, InProcess};
 use super::{CacheObserver, CacheOptions, RedisLevel, SlotTable, StaleCause};
 use crate::admission::line::Place;
 use crate::domain::subject::NumberPseudonym;
 use crate::domain::time::Clock;
-use crate::verification::ports::{
-    Deadline, Fact, FactSource, Facts, Freshness as _, LookUpError, Soon, Turn, Usability,
-};
+use crate::verification::ports::{Deadline, Fact, FactSource, Facts, LookUpError, Soon, Turn, Usability};
 
 /// Facts in process and in Redis over a registry.
 pub struct FactCache {
@@ -42,7 +41,7 @@ struct Levels {
     observer: Arc<dyn CacheObserver>,
 }
 
-type Loaded = Result<(Held, FactSource), LookUpError>;
+type Loaded = Result<Held, LookUpError>;
 
 impl FactCache {
     /// Builds the levels. The registry must already tell `freshness` of its changes. `runtime` takes over loads whose callers left.
@@ -92,28 +91,38 @@ impl FactCache {
         deadline: Deadline,
         whose: Whose,
     ) -> Result<Fact, LookUpError> {
-        let remaining = deadline.since_boot.saturating_sub(self.levels.clock.since_boot());
+        let levels = &self.levels;
+        let now = levels.clock.since_boot();
+        let mut remaining = deadline.since_boot.saturating_sub(now);
         if remaining.is_zero() {
             return Err(LookUpError::DeadlineExceeded);
         }
-        tokio::time::timeout(remaining, self.load(pseudonym, max_age, deadline, &whose))
+        if let Some(redis) = &levels.redis {
+            // It may take half of what is left: the registry must still be able to answer in time.
+            if let Some(fact) = levels.ask_redis(redis, pseudonym, max_age, (now, remaining / 2)).await {
+                return Ok(fact);
+            }
+            remaining = deadline.since_boot.saturating_sub(levels.clock.since_boot());
+        }
+        tokio::time::timeout(remaining, self.load(pseudonym, max_age, &whose))
             .await
             .unwrap_or(Err(LookUpError::DeadlineExceeded))
-            .inspect_err(|error| self.levels.observer.failed(error))
+            .inspect_err(|error| levels.observer.failed(error))
     }
 
     async fn load(
         &self,
         pseudonym: NumberPseudonym,
         max_age: Option<Duration>,
-        deadline: Deadline,
         whose: &Whose,
     ) -> Result<Fact, LookUpError> {
         for _ in 0..self.readings_max {
-            let fact = match self.levels.freshness.lag() {
+            let fact = match self.levels.freshness.sight() {
                 None => self.bypass(pseudonym, whose).await?,
-                Some(lag) if !accepts(max_age, lag) => self.read_for_this_caller(pseudonym, whose).await?,
-                Some(_) => self.load_shared(pseudonym, deadline, whose).await?,
+                Some(sight) if !accepts(max_age, sight) => {
+                    self.read_for_this_caller(pseudonym, whose).await?
+                }
+                Some(_) => self.load_shared(pseudonym, whose).await?,
             };
             if let Some(fact) = fact {
                 return Ok(fact);
@@ -127,29 +136,20 @@ impl FactCache {
     async fn load_shared(
         &self,
         pseudonym: NumberPseudonym,
-        deadline: Deadline,
         whose: &Whose,
     ) -> Result<Option<Fact>, LookUpError> {
         let levels = &self.levels;
         let now = levels.clock.since_boot();
-        let remaining = deadline.since_boot.saturating_sub(now);
-        // Redis may take half of what is left: the registry must still be able to answer in time.
-        let detour = levels.redis.as_ref().map_or(Duration::ZERO, |redis| redis.budget(remaining / 2));
-        let schedule = Schedule { now, detour, detour_accepted_until: now + remaining / 2 };
-        let load = |landing| Arc::clone(levels).fill(landing, pseudonym, detour, whose.clone());
-        let (joined, mut outcome) = self.flights.board(pseudonym, schedule, load).await;
+        let load = |landing| Arc::clone(levels).fill(landing, pseudonym, whose.clone());
+        let (joined, mut outcome) = self.flights.board(pseudonym, now, load).await;
         if joined {
             levels.observer.joined();
-            if matches!(outcome, Some(Err(LookUpError::Overloaded))) {
+            if matches!(outcome, Err(LookUpError::Overloaded)) {
                 // Whose load it was had to go. Those who had joined it load together again, in the turn of one of them.
-                outcome = self.flights.board(pseudonym, schedule, load).await.1;
+                outcome = self.flights.board(pseudonym, now, load).await.1;
             }
         }
-        let (held, source) = match outcome {
-            Some(outcome) => outcome?,
-            None => (levels.read(pseudonym, whose).await?, FactSource::Registry),
-        };
-        Ok(levels.admit(pseudonym, held, source))
+        Ok(levels.admit(pseudonym, outcome?, None, FactSource::Registry))
     }
 
     /// Reads the registry although the feed is stalled, through a bulkhead.
@@ -178,15 +178,15 @@ impl FactCache {
         let observed_at = self.levels.clock.now();
         let held = self.levels.read_on(place, pseudonym, AsOf::Now).await?;
         // With a stalled feed no later change can be known of: the reading is as of its start, and says so.
-        let usable =
-            matches!(self.levels.judge(pseudonym, &held), Usability::Usable | Usability::FeedStalled);
+        let usability = self.levels.judge(self.levels.freshness.sight(), pseudonym, &held);
+        let usable = matches!(usability, Usability::Usable | Usability::FeedStalled);
         Ok(usable.then(|| fact(held, observed_at, began, FactSource::Registry)))
     }
 }
 
-/// Whether a caller accepts a fact known to be current `lag` ago.
-fn accepts(max_age: Option<Duration>, lag: Duration) -> bool {
-    max_age.is_none_or(|max_age| !max_age.is_zero() && lag <= max_age)
+/// Whether a caller accepts a fact known to be current as far as that.
+fn accepts(max_age: Option<Duration>, sight: Sight) -> bool {
+    max_age.is_none_or(|max_age| !max_age.is_zero() && sight.lag <= max_age)
 }
 
 fn fact(held: Held, observed_at: Timestamp, observed_since_boot: Duration, source: FactSource) -> Fact {
@@ -201,24 +201,28 @@ impl Levels {
             self.observer.missed(FactSource::InProcess);
             return None;
         };
-        if self.freshness.lag().is_some_and(|lag| !accepts(max_age, lag)) {
-            self.observer.refused(FactSource::InProcess, StaleCause::TooOldForCaller);
-            return None;
-        }
-        let fact = self.admit(pseudonym, held, FactSource::InProcess)?;
+        let fact = self.admit(pseudonym, held, max_age, FactSource::InProcess)?;
         self.observer.hit(FactSource::InProcess, fact.record.is_none());
         Some(fact)
     }
 
-    /// Makes a fact of what was held or loaded, if it is usable now.
-    fn admit(&self, pseudonym: NumberPseudonym, held: Held, source: FactSource) -> Option<Fact> {
-        // Taken before the judgement, so that what is claimed is never younger than what was judged; and the wall clock first of all: a
-        // process that is stopped in between claims too little.
+    /// Makes a fact of what was held or loaded, if it is usable now and young enough for the caller.
+    fn admit(
+        &self,
+        pseudonym: NumberPseudonym,
+        held: Held,
+        max_age: Option<Duration>,
+        source: FactSource,
+    ) -> Option<Fact> {
+        // The wall clock first of all: a process that is stopped in between claims too little.
         let now = self.clock.now();
-        let known_until = self.freshness.known_until();
-        let usability = self.judge(pseudonym, &held);
-        match (StaleCause::of(usability), known_until) {
-            (None, Some((known_until, lag))) => {
+        let sight = self.freshness.sight();
+        let cause = match sight {
+            Some(sight) if !accepts(max_age, sight) => Some(StaleCause::TooOldForCaller),
+            sight => StaleCause::of(self.judge(sight, pseudonym, &held)),
+        };
+        match (cause, sight) {
+            (None, Some(Sight { known_until, lag })) => {
                 let lag = jiff::SignedDuration::try_from(lag).unwrap_or(jiff::SignedDuration::MAX);
                 let observed_at = now.checked_sub(lag).unwrap_or(Timestamp::MIN);
                 Some(fact(held, observed_at, known_until, source))
@@ -230,32 +234,38 @@ impl Levels {
         }
     }
 
-    fn judge(&self, pseudonym: NumberPseudonym, held: &Held) -> Usability {
-        self.freshness.judge(pseudonym, held.record.as_ref().map(|record| &record.subject), held.position)
+    fn judge(&self, sight: Option<Sight>, pseudonym: NumberPseudonym, held: &Held) -> Usability {
+        let subject = held.record.as_ref().map(|record| &record.subject);
+        self.freshness.judge_in(sight, pseudonym, subject, held.position)
     }
 
-    /// One shared load: Redis within its budget, else the registry. It lands, and is off the list, when this ends or is dropped.
+    /// One shared load. It lands, and is off the list, when this ends or is dropped.
     fn fill(
         self: Arc<Self>,
         landing: Landing<Loaded>,
         pseudonym: NumberPseudonym,
-        detour: Duration,
         whose: Whose,
     ) -> BoxFuture<'static, Loaded> {
         Box::pin(async move {
-            if let Some(held) = self.ask_redis(pseudonym, detour).await {
-                return Ok((held, FactSource::Redis));
-            }
             landing.waits(true);
             let place = self.registry.place(&whose).await?;
             landing.waits(false);
-            Ok((self.read_on(place, pseudonym, AsOf::Known).await?, FactSource::Registry))
+            self.read_on(place, pseudonym, AsOf::Known).await
         })
     }
 
-    async fn ask_redis(&self, pseudonym: NumberPseudonym, budget: Duration) -> Option<Held> {
-        let began = self.clock.since_boot();
-        let Some((record, position)) = self.redis.as_ref()?.fetch(pseudonym, budget).await else {
+    /// Answers with what Redis holds, if it may: `asked` at a time since boot, and granted so much. Not at all while the feed is
+    /// stalled, or known less far than the caller accepts: those look-ups go past every cache.
+    async fn ask_redis(
+        &self,
+        redis: &RedisLevel,
+        pseudonym: NumberPseudonym,
+        max_age: Option<Duration>,
+        (asked, granted): (Duration, Duration),
+    ) -> Option<Fact> {
+        self.freshness.sight().filter(|sight| accepts(max_age, *sight))?;
+        let budget = redis.budget(granted);
+        let Some((record, position)) = redis.fetch(pseudonym, budget).await else {
             if budget.is_zero() {
                 self.observer.bypassed(FactSource::Redis);
             } else {
@@ -264,20 +274,11 @@ impl Levels {
             return None;
         };
         let held = Held { record: record.map(Arc::new), position };
-        if let Some(cause) = StaleCause::of(self.judge(pseudonym, &held)) {
-            self.observer.refused(FactSource::Redis, cause);
-            return None;
-        }
-        self.in_process.hold(pseudonym, &held);
-        self.observer.hit(FactSource::Redis, held.record.is_none());
-        self.loaded(FactSource::Redis, &held, began);
-        Some(held)
-    }
-
-    /// Reads the registry, which may take as much of the feed for granted as is known here.
-    async fn read(&self, pseudonym: NumberPseudonym, whose: &Whose) -> Result<Held, LookUpError> {
-        let place = self.registry.place(whose).await?;
-        self.read_on(place, pseudonym, AsOf::Known).await
+        let fact = self.admit(pseudonym, held, max_age, FactSource::Redis)?;
+        self.in_process.hold(pseudonym, fact.record.as_ref(), position);
+        self.observer.hit(FactSource::Redis, fact.record.is_none());
+        self.loaded(FactSource::Redis, fact.record.is_none(), asked);
+        Some(fact)
     }
 
     /// Reads the registry on a place. Unless a change overtook the reading, fills both levels with it.
@@ -291,19 +292,19 @@ impl Levels {
         let reading = self.registry.read(place, pseudonym, as_of, self.observer.as_ref()).await?;
         self.freshness.read_at(reading.position);
         let held = Held { record: reading.record, position: reading.position };
-        if self.judge(pseudonym, &held) == Usability::Usable {
-            self.in_process.hold(pseudonym, &held);
+        if self.judge(self.freshness.sight(), pseudonym, &held) == Usability::Usable {
+            self.in_process.hold(pseudonym, held.record.as_ref(), held.position);
             if let Some(redis) = &self.redis {
                 redis.offer(pseudonym, held.record.clone(), held.position);
             }
         }
-        self.loaded(FactSource::Registry, &held, began);
+        self.loaded(FactSource::Registry, held.record.is_none(), began);
         Ok(held)
     }
 
-    fn loaded(&self, from: FactSource, held: &Held, began: Duration) {
+    fn loaded(&self, from: FactSource, is_unknown: bool, began: Duration) {
         let took = self.clock.since_boot().saturating_sub(began);
-        self.observer.loaded(from, held.record.is_none(), took);
+        self.observer.loaded(from, is_unknown, took);
     }
 
     fn bypassed(&self) {
@@ -332,11 +333,10 @@ impl Facts for FactCache {
     fn known_true_at(&self, pseudonym: NumberPseudonym, fact: &Fact) -> Option<Duration> {
         let Levels { freshness, registry, clock, .. } = &*self.levels;
         freshness.enter_epoch(registry.source.epoch());
-        // Taken before the judgement: a process that is stopped in between must not count from where it goes on.
-        let known_until = freshness.known_until().map(|(known_until, _)| known_until);
+        let sight = freshness.sight();
         let subject = fact.record.as_ref().map(|record| &record.subject);
-        match freshness.judge(pseudonym, subject, fact.position) {
-            Usability::Usable => known_until,
+        match freshness.judge_in(sight, pseudonym, subject, fact.position) {
+            Usability::Usable => sight.map(|sight| sight.known_until),
             Usability::Outdated | Usability::OtherEpoch => None,
             Usability::FeedStalled => {
                 let age = clock.since_boot().saturating_sub(fact.observed_since_boot);

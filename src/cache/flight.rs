@@ -1,6 +1,8 @@
 //! Many misses of one number, one load.
 //!
-//! A load is a shared future that its callers drive themselves: the registry's reader thread (or the Redis driver) wakes whoever
+//! Loads are of the registry. What Redis holds each caller asks for itself: that costs less than finding out who else asks.
+//!
+//! A load is a shared future that its callers drive themselves: the registry's reader thread wakes whoever
 //! waits, on the waiter's own core. A cold look-up thus costs no task and no hop over a foreign runtime. It is as safe as a
 //! spawned load:
 //! - *A caller leaves:* every waiter is woken when the load can go on, and any one of them may drive it. The first who
@@ -44,8 +46,6 @@ struct Listed<T> {
 struct Mark {
     id: u64,
     began: Duration,
-    /// Until when the load may be held up by the second level.
-    detour_until: Duration,
     adopted: AtomicBool,
     /// It stands in line: nothing is under way that could fill the cache.
     waits: AtomicBool,
@@ -56,22 +56,6 @@ pub(super) struct Landing<T: Clone> {
     flights: Arc<Flights<T>>,
     pseudonym: NumberPseudonym,
     mark: Arc<Mark>,
-}
-
-/// How a caller came to its load.
-pub(super) enum Boarding<T: Clone> {
-    /// Nobody was loading.
-    Started(Load<T>),
-    /// Somebody was.
-    Joined(Load<T>),
-}
-
-/// When a load begins, and how long a caller will accept a detour over the second level.
-#[derive(Clone, Copy)]
-pub(super) struct Schedule {
-    pub(super) now: Duration,
-    pub(super) detour: Duration,
-    pub(super) detour_accepted_until: Duration,
 }
 
 const SHARDS: usize = 16;
@@ -87,57 +71,40 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         })
     }
 
-    /// Joins the load of this number, or starts one. `None`: one is under way that the caller cannot wait for, because
-    /// its detour takes too long.
+    /// Joins the load of this number, or starts one. Says whether it was joined, and what it brought.
     pub(super) async fn board(
         self: &Arc<Self>,
         pseudonym: NumberPseudonym,
-        schedule: Schedule,
+        now: Duration,
         load: impl FnOnce(Landing<T>) -> BoxFuture<'static, T>,
-    ) -> (bool, Option<T>) {
-        let (boarding, mark) = match self.find(pseudonym, schedule, load) {
-            Ok(found) => found,
-            Err(TooSlow) => return (false, None),
-        };
-        let joined = matches!(boarding, Boarding::Joined(_));
-        let (Boarding::Started(load) | Boarding::Joined(load)) = boarding;
+    ) -> (bool, T) {
+        let (joined, load, mark) = self.find(pseudonym, now, load);
         let mut seat = Seat { flights: self, load: Some(load.clone()), mark };
         let outcome = load.await;
         seat.load = None;
-        (joined, Some(outcome))
+        (joined, outcome)
     }
 
     fn find(
         self: &Arc<Self>,
         pseudonym: NumberPseudonym,
-        schedule: Schedule,
+        now: Duration,
         load: impl FnOnce(Landing<T>) -> BoxFuture<'static, T>,
-    ) -> Result<(Boarding<T>, Arc<Mark>), TooSlow> {
+    ) -> (bool, Load<T>, Arc<Mark>) {
         // A load that is not joined may be held by us alone: it must be dropped after the lock, because its landing takes it.
         let mut not_joined = None;
         let mut listed = self.shard(pseudonym);
         if let Some(flight) = listed.get(&pseudonym)
             && let Some(running) = flight.load.upgrade()
         {
-            let lost = schedule.now.saturating_sub(flight.mark.began) > self.load_time_max;
-            if !lost && flight.mark.detour_until <= schedule.detour_accepted_until {
-                return Ok((Boarding::Joined(running), Arc::clone(&flight.mark)));
+            if now.saturating_sub(flight.mark.began) <= self.load_time_max {
+                return (true, running, Arc::clone(&flight.mark));
             }
             not_joined = Some(running);
-            if !lost {
-                drop(listed);
-                drop(not_joined);
-                return Err(TooSlow);
-            }
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let mark = Arc::new(Mark {
-            id,
-            began: schedule.now,
-            detour_until: schedule.now + schedule.detour,
-            adopted: AtomicBool::new(false),
-            waits: AtomicBool::new(false),
-        });
+        let mark =
+            Arc::new(Mark { id, began: now, adopted: AtomicBool::new(false), waits: AtomicBool::new(false) });
         let landing = Landing { flights: Arc::clone(self), pseudonym, mark: Arc::clone(&mark) };
         let started = load(landing).shared();
         if let Some(weak) = started.downgrade() {
@@ -145,7 +112,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         }
         drop(listed);
         drop(not_joined);
-        Ok((Boarding::Started(started), mark))
+        (false, started, mark)
     }
 
     fn shard(&self, pseudonym: NumberPseudonym) -> MutexGuard<'_, HashMap<NumberPseudonym, Listed<T>>> {
@@ -174,8 +141,6 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         self.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
     }
 }
-
-struct TooSlow;
 
 impl<T: Clone> Landing<T> {
     /// Says whether the load stands in line now: then it ends with its last caller.
@@ -216,11 +181,7 @@ mod tests {
     use super::*;
     use crate::cache::testing::number;
 
-    const SOON: Schedule = Schedule {
-        now: Duration::ZERO,
-        detour: Duration::ZERO,
-        detour_accepted_until: Duration::from_secs(1),
-    };
+    const SOON: Duration = Duration::ZERO;
 
     fn flights(abandoned: usize) -> Arc<Flights<usize>> {
         Flights::new(abandoned, Duration::from_secs(5), Handle::current())
@@ -247,10 +208,10 @@ mod tests {
         let board = || async { flights.board(number(1), SOON, load(&begun, &gate)).await };
         let open = async { gate.add_permits(1) };
         let (first, second, third, ()) = tokio::join!(board(), board(), board(), open);
-        assert_eq!((first, second, third), ((false, Some(0)), (true, Some(0)), (true, Some(0))));
+        assert_eq!((first, second, third), ((false, 0), (true, 0), (true, 0)));
         assert_eq!(flights.len(), 0);
         gate.add_permits(1);
-        assert_eq!(board().await, (false, Some(1)), "a later miss loads anew");
+        assert_eq!(board().await, (false, 1), "a later miss loads anew");
     }
 
     #[tokio::test]
@@ -269,7 +230,7 @@ mod tests {
         first.abort();
         tokio::task::yield_now().await;
         gate.add_permits(1);
-        assert_eq!(second.await.unwrap(), (true, Some(0)));
+        assert_eq!(second.await.unwrap(), (true, 0));
         assert_eq!(begun.load(Ordering::SeqCst), 1);
     }
 
@@ -291,17 +252,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_joins_a_load_that_hangs_or_whose_detour_is_too_long() {
+    async fn nobody_joins_a_load_that_hangs() {
         let (flights, begun, gate) = (flights(4), Arc::default(), Arc::new(Semaphore::new(0)));
-        let slow = Schedule { detour: Duration::from_secs(2), ..SOON };
-        let mut hanging = Box::pin(flights.board(number(1), slow, load(&begun, &gate)));
+        let mut hanging = Box::pin(flights.board(number(1), SOON, load(&begun, &gate)));
         assert!(futures_util::poll!(&mut hanging).is_pending());
-        assert_eq!(flights.board(number(1), SOON, load(&begun, &gate)).await, (false, None));
-        let later = Schedule { now: Duration::from_secs(6), ..SOON };
         gate.add_permits(2);
-        let (joined, outcome) = flights.board(number(1), later, load(&begun, &gate)).await;
-        assert_eq!((joined, outcome), (false, Some(1)));
-        assert_eq!(hanging.await, (false, Some(0)));
+        let later = SOON + Duration::from_secs(6);
+        assert_eq!(flights.board(number(1), later, load(&begun, &gate)).await, (false, 1));
+        assert_eq!(hanging.await, (false, 0));
         assert_eq!(flights.len(), 0);
     }
 }

@@ -69,6 +69,16 @@ impl FeedAge {
     }
 }
 
+/// How far the feed is known at one moment. Taken before the slots are read, so that no fact is claimed to be younger than what
+/// judged it, wherever the process may be stopped in between.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sight {
+    /// Up to when (time since boot) every change is known. Never later than it is.
+    pub(super) known_until: Duration,
+    /// How long before the moment of looking that is.
+    pub(super) lag: Duration,
+}
+
 const SEQ_BITS: u32 = 48;
 const SEQ_MAX: u64 = (1 << SEQ_BITS) - 1;
 /// The last generation is never used up: a process that saw so many epochs bypasses its caches until it restarts.
@@ -139,22 +149,52 @@ impl SlotTable {
         }
     }
 
-    /// Returns how long ago a usable fact was known to be current; `None`: longer than allowed.
-    pub(super) fn lag(&self) -> Option<Duration> {
-        self.watermark.age(self.clock.as_ref()).filter(|age| *age <= self.watermark_age_max)
+    /// Looks how far the feed is known; `None`: not to within the bound.
+    pub(super) fn sight(&self) -> Option<Sight> {
+        let now = self.clock.since_boot();
+        let known_until = self.watermark.known_until(now)?;
+        let lag = now.saturating_sub(known_until);
+        (lag <= self.watermark_age_max).then_some(Sight { known_until, lag })
     }
 
-    /// Returns up to when (time since boot) every change is known, and how long ago that is; `None`: longer ago than allowed. Never
-    /// later than it is.
-    pub(super) fn known_until(&self) -> Option<(Duration, Duration)> {
-        let now = self.clock.since_boot();
-        self.lag().map(|lag| (now.saturating_sub(lag), lag))
+    /// Judges a fact read at `position` while the feed is in sight.
+    pub(super) fn judge_in(
+        &self,
+        sight: Option<Sight>,
+        pseudonym: NumberPseudonym,
+        subject: Option<&SubjectId>,
+        position: Position,
+    ) -> Usability {
+        if sight.is_none() {
+            return Usability::FeedStalled;
+        }
+        let era = self.era.load(Ordering::Acquire);
+        if epoch_of(era) != u64::from(position.epoch) || generation_of(era) == GENERATION_MAX {
+            return Usability::OtherEpoch;
+        }
+        let told_from = self.told_from.get(usize::from(position.partition));
+        let told_from = told_from.map_or(NOT_YET, |told_from| told_from.load(Ordering::Acquire));
+        if position.seq < told_from || position.seq >= SEQ_MAX {
+            return Usability::Outdated;
+        }
+        let read_at = mark(era, position.seq);
+        let lies_after = |slot: &AtomicU64| slot.load(Ordering::Acquire) > read_at;
+        let partition = position.partition;
+        if lies_after(self.slot(pseudonym.as_bytes(), NUMBER_SALT, partition))
+            || subject
+                .is_some_and(|subject| lies_after(self.slot(subject.as_bytes(), SUBJECT_SALT, partition)))
+        {
+            return Usability::Outdated;
+        }
+        Usability::Usable
     }
 
     /// Returns how old the knowledge of a tailed feed is; `None` where the registry lives in this process.
     pub fn feed_age(&self) -> Option<FeedAge> {
         let Watermark::Tailed(_) = &self.watermark else { return None };
-        Some(match self.watermark.age(self.clock.as_ref()) {
+        let now = self.clock.since_boot();
+        let age = self.watermark.known_until(now).map(|known_until| now.saturating_sub(known_until));
+        Some(match age {
             Some(age) if age <= self.watermark_age_max => FeedAge::Young(age),
             age => FeedAge::Stalled(age),
         })
@@ -199,28 +239,7 @@ impl Freshness for SlotTable {
         subject: Option<&SubjectId>,
         position: Position,
     ) -> Usability {
-        if self.lag().is_none() {
-            return Usability::FeedStalled;
-        }
-        let era = self.era.load(Ordering::Acquire);
-        if epoch_of(era) != u64::from(position.epoch) || generation_of(era) == GENERATION_MAX {
-            return Usability::OtherEpoch;
-        }
-        let told_from = self.told_from.get(usize::from(position.partition));
-        let told_from = told_from.map_or(NOT_YET, |told_from| told_from.load(Ordering::Acquire));
-        if position.seq < told_from || position.seq >= SEQ_MAX {
-            return Usability::Outdated;
-        }
-        let read_at = mark(era, position.seq);
-        let lies_after = |slot: &AtomicU64| slot.load(Ordering::Acquire) > read_at;
-        let partition = position.partition;
-        if lies_after(self.slot(pseudonym.as_bytes(), NUMBER_SALT, partition))
-            || subject
-                .is_some_and(|subject| lies_after(self.slot(subject.as_bytes(), SUBJECT_SALT, partition)))
-        {
-            return Usability::Outdated;
-        }
-        Usability::Usable
+        self.judge_in(self.sight(), pseudonym, subject, position)
     }
 }
 
@@ -357,7 +376,7 @@ mod tests {
         feed.publish(clock.since_boot());
         clock.advance(Duration::from_secs(2));
         assert_eq!(table.judge(number(1), None, at(1, 0)), Usability::Usable);
-        assert_eq!(table.lag(), Some(Duration::from_secs(2)));
+        assert_eq!(table.sight().map(|sight| sight.lag), Some(Duration::from_secs(2)));
         clock.advance(Duration::from_nanos(1));
         assert_eq!(table.judge(number(1), None, at(1, 0)), Usability::FeedStalled);
     }

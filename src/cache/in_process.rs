@@ -74,23 +74,25 @@ impl InProcess {
     }
 
     /// Holds a reading, unless a later one is held. Two readings that race may leave the earlier: it is judged when used.
-    pub(super) fn hold(&self, pseudonym: NumberPseudonym, held: &Held) {
-        let later = |position: Position| position > held.position;
-        if self.known.peek(&pseudonym).is_some_and(|known| later(known.position))
-            || self.unknown.peek(&pseudonym).is_some_and(later)
-        {
+    pub(super) fn hold(&self, pseudonym: NumberPseudonym, record: Option<&Arc<Record>>, position: Position) {
+        let is_later = |held: Position| held > position;
+        let (known, unknown) = (self.known.peek(&pseudonym), self.unknown.peek(&pseudonym));
+        if known.as_ref().is_some_and(|known| is_later(known.position)) || unknown.is_some_and(is_later) {
             return;
         }
-        match &held.record {
+        match record {
             Some(record) => {
-                let known =
-                    Known { record: Arc::clone(record), position: held.position, bytes: bytes_of(record) };
-                self.known.insert(pseudonym, known);
-                self.unknown.remove(&pseudonym);
+                let held = Known { record: Arc::clone(record), position, bytes: bytes_of(record) };
+                self.known.insert(pseudonym, held);
+                if unknown.is_some() {
+                    self.unknown.remove(&pseudonym);
+                }
             }
             None => {
-                self.unknown.insert(pseudonym, held.position);
-                self.known.remove(&pseudonym);
+                self.unknown.insert(pseudonym, position);
+                if known.is_some() {
+                    self.known.remove(&pseudonym);
+                }
             }
         }
     }
@@ -130,15 +132,15 @@ mod tests {
         })
     }
 
-    fn known(n: u64, seq: u64) -> Held {
-        Held { record: Some(Arc::new(record(n, 4))), position: at(1, seq) }
+    fn hold_known(level: &InProcess, n: u64, seq: u64) {
+        level.hold(number(n), Some(&Arc::new(record(n, 4))), at(1, seq));
     }
 
     #[test]
     fn bytes_are_bounded() {
         let level = small();
         for n in 0..20_000 {
-            level.hold(number(n), &known(n, 1));
+            hold_known(&level, n, 1);
         }
         assert!(level.known.weight() <= 1 << 20, "{}", level.known.weight());
         assert!(level.known.len() > 100);
@@ -148,10 +150,10 @@ mod tests {
     fn unknown_numbers_do_not_push_known_ones_out() {
         let level = small();
         for n in 0..200 {
-            level.hold(number(n), &known(n, 1));
+            hold_known(&level, n, 1);
         }
         for n in 1_000..50_000 {
-            level.hold(number(n), &Held { record: None, position: at(1, 1) });
+            level.hold(number(n), None, at(1, 1));
         }
         assert!((0..200).all(|n| level.recall(number(n)).is_some_and(|held| held.record.is_some())));
         assert!(level.unknown.weight() <= 64 << 10);
@@ -160,12 +162,12 @@ mod tests {
     #[test]
     fn a_later_reading_replaces_an_earlier_one_and_never_the_other_way_round() {
         let level = small();
-        level.hold(number(1), &Held { record: None, position: at(1, 5) });
-        level.hold(number(1), &known(1, 7));
+        level.hold(number(1), None, at(1, 5));
+        hold_known(&level, 1, 7);
         assert!(level.recall(number(1)).is_some_and(|held| held.record.is_some()));
-        level.hold(number(1), &Held { record: None, position: at(1, 6) });
+        level.hold(number(1), None, at(1, 6));
         assert!(level.recall(number(1)).is_some_and(|held| held.position == at(1, 7)));
-        level.hold(number(1), &Held { record: None, position: at(2, 1) });
+        level.hold(number(1), None, at(2, 1));
         assert!(level.recall(number(1)).is_some_and(|held| held.record.is_none()));
     }
 }

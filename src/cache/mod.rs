@@ -23,5 +23,7 @@ pub use facts::FactCache;
 pub use freshness::{FeedAge, SlotTable};
 pub use observer::{BreakerState, CacheObserver, RedisFault, StaleCause, Unobserved};
 pub use options::{CacheOptions, FreshnessOptions};
-pub use redis::{CodecFault, RecordCodec, RedisLevel, RedisOptions, RedisSecrets, SealingKey};
+pub use redis::{
+    CodecFault, RecordCodec, RedisLevel, RedisOptions, RedisSecrets, RedisStartError, SealingKey,
+};
 pub use watermark::{FeedWatermark, Watermark};

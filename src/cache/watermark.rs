@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::domain::time::Clock;
-
 /// How changes reach this process, and so how far its knowledge lags.
 #[derive(Clone, Debug)]
 pub enum Watermark {
@@ -17,11 +15,11 @@ pub enum Watermark {
 }
 
 impl Watermark {
-    /// Returns how long ago every change was known; `None`: never yet.
-    pub(super) fn age(&self, clock: &dyn Clock) -> Option<Duration> {
+    /// Returns up to when (time since boot) every change is known, `now` at most; `None`: never yet.
+    pub(super) fn known_until(&self, now: Duration) -> Option<Duration> {
         match self {
-            Self::InProcess => Some(Duration::ZERO),
-            Self::Tailed(feed) => feed.age(clock),
+            Self::InProcess => Some(now),
+            Self::Tailed(feed) => feed.known_until().map(|published| published.min(now)),
         }
     }
 }
@@ -40,10 +38,10 @@ impl FeedWatermark {
         self.nanoseconds.fetch_max(nanoseconds, Ordering::Release);
     }
 
-    fn age(&self, clock: &dyn Clock) -> Option<Duration> {
+    fn known_until(&self) -> Option<Duration> {
         match self.nanoseconds.load(Ordering::Acquire) {
             0 => None,
-            published => Some(clock.since_boot().saturating_sub(Duration::from_nanos(published))),
+            published => Some(Duration::from_nanos(published)),
         }
     }
 }

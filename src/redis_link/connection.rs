@@ -60,6 +60,20 @@ impl RedisClient {
     }
 }
 
+impl Connection {
+    /// Asks one thing, which nothing is kept on the heap for, as the trait's way must.
+    ///
+    /// # Errors
+    /// The connection is lost, or the answer is none. What the server says against the command is a value: take it out with
+    /// [`Value::extract_error`].
+    pub async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+        match &mut self.0 {
+            Behind::Server(connection) => connection.send_packed_command(command).await,
+            Behind::Cluster(connection) => connection.req_packed_command(command).await,
+        }
+    }
+}
+
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match &mut self.0 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
+use zeroize::Zeroizing;
 
 use super::link::{Link, VALUE_BYTES_MAX};
 use super::notes::RedisNotes;
@@ -36,6 +37,17 @@ pub trait RecordCodec: Send + Sync + 'static {
 #[error("bytes do not decode to a record")]
 pub struct CodecFault;
 
+/// Why the level cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisStartError {
+    /// The address cannot work whatever Redis does.
+    #[error(transparent)]
+    Address(#[from] RedisAddressFault),
+    /// The cipher library is out of memory.
+    #[error("no cipher could be made of the key")]
+    Cipher,
+}
+
 /// Sealed facts in one Redis, a server or a Cluster.
 pub struct RedisLevel {
     link: Arc<Link>,
@@ -54,7 +66,7 @@ impl RedisLevel {
     /// Starts the level. Redis need not be there: it is connected to in the background, on `runtime`.
     ///
     /// # Errors
-    /// [`RedisAddressFault`] if the address cannot work whatever Redis does.
+    /// [`RedisStartError`], whatever Redis does.
     pub fn start(
         options: RedisOptions,
         secrets: &RedisSecrets,
@@ -62,10 +74,10 @@ impl RedisLevel {
         clock: Arc<dyn Clock>,
         observer: Arc<dyn CacheObserver>,
         runtime: &Handle,
-    ) -> Result<Self, RedisAddressFault> {
+    ) -> Result<Self, RedisStartError> {
         let client = options.address.client()?;
         let link = Arc::new(Link::new(&options, client.has_slots(), clock, Arc::clone(&observer)));
-        let sealer = Arc::new(Sealer::new(secrets));
+        let sealer = Arc::new(Sealer::new(secrets).map_err(|_unspecified| RedisStartError::Cipher)?);
         let keeper = link.keep(client.clone(), options.clone(), runtime);
         let notes = RedisNotes::new(&link, &sealer, &observer, &options, runtime);
         let writer = Writer::start(
@@ -111,14 +123,18 @@ impl RedisLevel {
         pseudonym: NumberPseudonym,
         budget: Duration,
     ) -> Option<(Option<Record>, Position)> {
-        let name = self.sealer.name(pseudonym);
-        let value = self.link.read(&name, budget).await?;
-        let opened = if value.len() <= VALUE_BYTES_MAX { self.sealer.open(&name, &value).ok() } else { None };
+        let name = self.sealer.name(pseudonym)?;
+        // Opened where it lies, and overwritten when it is done with.
+        let mut value = Zeroizing::new(self.link.read(&name, budget).await?);
+        let opened = match value.len() {
+            ..=VALUE_BYTES_MAX => self.sealer.open(&name, &mut value).ok(),
+            _ => None,
+        };
         let Some(opened) = opened else {
             self.observer.redis_failed(RedisFault::Unsealable);
             return None;
         };
-        let Some(encoded) = opened.record() else { return Some((None, opened.position)) };
+        let Some(encoded) = opened.record else { return Some((None, opened.position)) };
         match self.codec.decode(encoded) {
             Ok(record) => Some((Some(record), opened.position)),
             Err(CodecFault) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::join_all;
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::RedisOptions;
 use super::own::{self, Generation};
 use super::parts::Parts;
+use super::seal::RedisKey;
 use crate::cache::{CacheObserver, RedisFault};
 use crate::domain::time::Clock;
 use crate::redis_link::{Connection, RedisClient, slot};
@@ -39,6 +40,8 @@ pub(super) struct Link {
 pub(super) const VALUE_BYTES_MAX: usize = 64 << 10;
 /// The same as a word: it goes out with every read.
 pub(super) const LAST_BYTE_READ: &str = "65536";
+/// What the words of a read take.
+const READ_BYTES: usize = "GETRANGE".len() + size_of::<RedisKey>() + "0".len() + LAST_BYTE_READ.len();
 /// Reads at least this fraction of the full budget count for the breaker; a shorter one says more about the caller.
 const TELLING_FRACTION: u32 = 4;
 pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -316,7 +319,9 @@ fn probe_time_max(options: &RedisOptions) -> Duration {
 
 /// Reads at most one byte more than a value may have: what somebody else left under our key must not fill our memory.
 async fn read_range(connection: &mut Connection, key: &[u8]) -> Result<Vec<u8>, RedisError> {
-    redis::cmd("GETRANGE").arg(key).arg("0").arg(LAST_BYTE_READ).query_async(connection).await
+    let mut command = Cmd::with_capacity(4, READ_BYTES);
+    command.arg("GETRANGE").arg(key).arg("0").arg(LAST_BYTE_READ);
+    Ok(redis::from_redis_value(connection.ask(&command).await?.extract_error()?)?)
 }
 
 /// Returns a time to live as Redis takes it: none is not one.

@@ -16,6 +16,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use level::{CodecFault, RecordCodec, RedisLevel};
+pub use level::{CodecFault, RecordCodec, RedisLevel, RedisStartError};
 pub use options::RedisOptions;
 pub use seal::{RedisSecrets, SealingKey};

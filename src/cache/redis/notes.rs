@@ -88,14 +88,14 @@ impl SharedNotes for RedisNotes {
         Box::pin(async move {
             let value = value.ok_or(NotShared)?;
             let there = self.link.write_or_read(&name, &value, kept_for, budget).await.ok_or(NotShared)?;
-            let Some(there) = there else { return Ok(None) };
+            let Some(mut there) = there else { return Ok(None) };
             // Between the two halves of the question it may have gone.
             if there.is_empty() {
                 return Err(NotShared);
             }
-            let opened = (there.len() <= VALUE_BYTES_MAX).then(|| self.sealer.open_bytes(&name, &there));
+            let opened = (there.len() <= VALUE_BYTES_MAX).then(|| self.sealer.open_bytes(&name, &mut there));
             match opened {
-                Some(Ok(note)) => Ok(Some(note)),
+                Some(Ok(note)) => Ok(Some(note.to_vec())),
                 _ => {
                     self.observer.redis_failed(RedisFault::Unsealable);
                     Err(NotShared)

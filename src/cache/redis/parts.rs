@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::RedisOptions;
 use super::breaker::Breaker;
+use super::seal::FACT_PREFIX;
 use crate::cache::{BreakerState, CacheObserver};
 use crate::redis_link::{SLOTS, slot};
 
@@ -27,7 +28,6 @@ struct Part {
 
 /// 256 stretches of 64 slots: of three masters' slots two stretches, less than one call in a hundred, may lie on two.
 const STRETCHES: u16 = 256;
-const PROBE_PREFIX: &str = "dg:1:probe";
 
 impl Parts {
     /// Returns the parts of one server or of a Cluster, none of them asked yet.
@@ -36,7 +36,7 @@ impl Parts {
             breaker: Breaker::new(options.failures_max, options.failing_time_max),
             probe_key,
         };
-        let keys = if has_slots { probe_keys() } else { vec![PROBE_PREFIX.to_owned()] };
+        let keys = if has_slots { probe_keys() } else { vec![probe_key("")] };
         Self { all: keys.into_iter().map(part).collect(), told: Mutex::new(None), observer }
     }
 
@@ -138,12 +138,17 @@ fn stretch(key: &[u8]) -> u16 {
     slot(key) / (SLOTS / STRETCHES)
 }
 
+/// Like a fact's: what an ACL allows for one it allows for the other.
+fn probe_key(which: &str) -> String {
+    format!("{FACT_PREFIX}probe{which}")
+}
+
 /// Finds a key in each stretch, by trying.
 fn probe_keys() -> Vec<String> {
     let mut keys = vec![String::new(); usize::from(STRETCHES)];
     let mut missing = keys.len();
     for n in 0_u32.. {
-        let key = format!("{PROBE_PREFIX}:{n}");
+        let key = probe_key(&format!(":{n}"));
         let place = &mut keys[usize::from(stretch(key.as_bytes()))];
         if place.is_empty() {
             *place = key;

@@ -94,7 +94,10 @@ impl Writing {
     async fn write(&self, batch: &[ToWrite]) -> Result<(), RedisFault> {
         let mut pipelines = HashMap::new();
         for fact in batch {
-            let name = self.sealer.name(fact.pseudonym);
+            let Some(name) = self.sealer.name(fact.pseudonym) else {
+                self.observer.redis_not_written(RedisFault::Unwritable);
+                continue;
+            };
             let Some(connection) = self.link.connection(&name) else {
                 self.observer.redis_not_written(RedisFault::NotAsked);
                 continue;

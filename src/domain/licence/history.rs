@@ -12,14 +12,18 @@ use crate::domain::subject::{Position, SubjectId, SubjectSecret};
 use crate::domain::time::Effective;
 
 /// What a store holds about one subject, and what caches hold parsed.
+///
+/// In this order in memory: whether a cached record is still true is asked of its subject, and then who it is lies where the count of
+/// its holders does, one reach into memory and not two.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Record {
     /// Who.
     pub subject: SubjectId,
-    /// The subject's own secret, from which evidence pseudonyms and openings derive.
-    pub secret: SubjectSecret,
     /// Everything that was ever recorded.
     pub history: History,
+    /// The subject's own secret, from which evidence pseudonyms and openings derive.
+    pub secret: SubjectSecret,
     /// What the driver stopped.
     pub stops: Stops,
 }

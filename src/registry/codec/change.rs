@@ -342,8 +342,15 @@ fn write_file_number(number: &FileNumber, out: &mut Writer<'_>) -> Result<(), Un
 fn read_file_number(from: &mut Reader<'_>) -> Result<FileNumber, DecodeError> {
     let mut bytes = [0; 8];
     bytes[3..].copy_from_slice(&from.array::<5>()?);
-    let digits = format!("{:012}", u64::from_be_bytes(bytes));
-    FileNumber::parse(&digits).map_err(|_| DecodeError::Malformed("file number"))
+    let mut value = u64::from_be_bytes(bytes);
+    let mut digits = [b'0'; 12];
+    for digit in digits.iter_mut().rev() {
+        *digit += u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+    }
+    let text = std::str::from_utf8(&digits).ok().filter(|_| value == 0);
+    let number = text.and_then(|text| FileNumber::parse(text).ok());
+    number.ok_or(DecodeError::Malformed("file number"))
 }
 
 fn read_class(from: &mut Reader<'_>) -> Result<VehicleClass, DecodeError> {

@@ -159,7 +159,7 @@ fn lie(server: &crate::redis_testing::Server, lasts: Duration) {
     let until = now() + lasts;
     let mut past: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     for turn in 0_usize.. {
-        let keys: Vec<Vec<u8>> = console.keys("dg:1:*").expect("keys");
+        let keys: Vec<Vec<u8>> = console.keys("dg:2:*").expect("keys");
         let held: Vec<(Vec<u8>, Vec<u8>)> = keys
             .into_iter()
             .filter_map(|key| Some((key.clone(), console.get::<_, Option<Vec<u8>>>(&key).ok()??)))
@@ -192,7 +192,7 @@ fn play_on_cluster(fault: Fault, lasts: Duration, cluster: &mut crate::redis_tes
         Fault::SlotsMoved => {
             let until = now() + lasts;
             while now() < until {
-                let keys = cluster.keys("dg:1:*");
+                let keys = cluster.keys("dg:2:*");
                 let Some(key) = keys.first() else { continue };
                 let slot: u16 = cluster.nodes[up].run(&["CLUSTER", "KEYSLOT", key]);
                 move_slot(cluster, slot, up, Duration::from_millis(200));

@@ -23,7 +23,7 @@ fn options(cluster: &Cluster) -> RedisOptions {
 
 /// Where a driver's fact lies.
 fn slot_of(n: u64) -> u16 {
-    slot(&Sealer::new(&secrets()).name(number(n)))
+    slot(&Sealer::new(&secrets()).unwrap().name(number(n)).unwrap())
 }
 
 async fn connected(source: &Arc<ScriptedSource>, cluster: &Cluster) -> Replica {
@@ -64,7 +64,7 @@ async fn facts_lie_on_every_master_and_are_found_while_slots_move() {
     let to = *masters.iter().find(|master| **master != from).unwrap();
     let [from_id, to_id] = [from, to].map(|node| cluster.nodes[node].run::<String>(&["CLUSTER", "MYID"]));
     let moved = moved.to_string();
-    let key = String::from_utf8(Sealer::new(&secrets()).name(number(0)).to_vec()).unwrap();
+    let key = String::from_utf8(Sealer::new(&secrets()).unwrap().name(number(0)).unwrap().to_vec()).unwrap();
     let port = cluster.nodes[to].port.to_string();
     let done = |node: usize, words: &[&str]| assert_eq!(cluster.nodes[node].run::<String>(words), "OK");
     done(to, &["CLUSTER", "SETSLOT", &moved, "IMPORTING", &from_id]);

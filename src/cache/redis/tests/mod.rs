@@ -30,7 +30,7 @@ use crate::verification::ports::{ChangeObserver as _, Fact, FactSource, Facts as
 const DEADLINE: Duration = Duration::from_millis(400);
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
 /// What facts are found by.
-const FACTS: &str = "dg:1:*";
+const FACTS: &str = "dg:2:*";
 const MARKER: &[u8] = b"MARKED-IDENTIFIER";
 
 /// Subject, then the number of changes.

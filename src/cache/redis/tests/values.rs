@@ -51,7 +51,7 @@ async fn a_change_makes_the_value_in_redis_useless_at_once() {
     let source = registry_of(1);
     fill(&server, &source, 1).await;
     let mut console = server.console();
-    let key = console.keys::<_, Vec<String>>("dg:1:*").unwrap().remove(0);
+    let key = console.keys::<_, Vec<String>>(FACTS).unwrap().remove(0);
     let before: Vec<u8> = console.get(&key).unwrap();
 
     let replica = Replica::connected(&source, &server).await;
@@ -97,9 +97,9 @@ async fn a_redis_that_lies_is_a_miss() {
     let server = Server::start(&[]);
     let source = registry_of(8);
     fill(&server, &source, 8).await;
-    let sealer = Sealer::new(&secrets());
+    let sealer = Sealer::new(&secrets()).unwrap();
     let mut console = server.console();
-    let key = |n: u64| sealer.name(number(n)).to_vec();
+    let key = |n: u64| sealer.name(number(n)).unwrap().to_vec();
     let held = |console: &mut redis::Connection, n: u64| console.get::<_, Vec<u8>>(key(n)).unwrap();
 
     let (first, second) = (held(&mut console, 0), held(&mut console, 1));
@@ -113,7 +113,7 @@ async fn a_redis_that_lies_is_a_miss() {
     let () = console.set(key(4), vec![1_u8; 1 << 20]).unwrap();
     let () = console.del(key(5)).unwrap();
     let () = console.rpush(key(5), "a list").unwrap();
-    let undecodable = sealer.seal(&sealer.name(number(6)), at(1, 100), Some(b"no record")).unwrap();
+    let undecodable = sealer.seal(&sealer.name(number(6)).unwrap(), at(1, 100), Some(b"no record")).unwrap();
     let () = console.set(key(6), undecodable).unwrap();
 
     let replica = Replica::connected(&source, &server).await;
