@@ -1,4 +1,5 @@
-//! What replicas tell each other about claims: who was claimed, and how many claims came to nothing.
+//! What replicas tell each other about claims: who was claimed, how many claims came to nothing, and what was asked about whom more than
+//! once.
 
 use jiff::Timestamp;
 
@@ -12,6 +13,8 @@ pub struct ClaimNews {
     pub marks: Vec<MarkNews>,
     /// Unconfirmed claims.
     pub tallies: Vec<TallyNews>,
+    /// Different questions about one subject.
+    pub questions: Vec<QuestionNews>,
 }
 
 /// A number was claimed.
@@ -38,20 +41,36 @@ pub struct TallyNews {
     pub unconfirmed: u64,
 }
 
+/// One of several different questions about one subject.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct QuestionNews {
+    /// Who asked.
+    pub partner: PartnerId,
+    /// `key` is a subject under a case reference; else a subject and purpose.
+    pub is_case: bool,
+    /// Eight keyed bytes of whom, or of which case.
+    pub key: u64,
+    /// Four keyed bytes of what.
+    pub question: u32,
+    /// When it was asked first.
+    pub asked_at: Timestamp,
+}
+
 /// What the others had to tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// Every mark put down after the one heard last, our own included; the others' tallies as they stand.
+    /// Every mark and question put down after the one heard last, our own included; the others' tallies as they stand. Questions may be
+    /// told again.
     pub news: ClaimNews,
-    /// Up to where marks are known now.
+    /// Up to where marks and questions are known now.
     pub up_to: u64,
-    /// No mark that was put down lies beyond it; else the next exchange goes on from there.
+    /// Nothing that was put down lies beyond it; else the next exchange goes on from there.
     pub is_all: bool,
 }
 
 /// Where replicas tell each other about claims. Implemented by `registry` where the registry is shared.
 pub trait SharedClaims: Send + Sync + 'static {
-    /// Leaves our news, durably, and returns the others': marks put down after `after` (0: all there are), of windows that are open
+    /// Leaves our news, durably, and returns the others': what was put down after `after` (0: all there is), of windows that are open
     /// `now`.
     ///
     /// # Errors

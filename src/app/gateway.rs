@@ -214,7 +214,7 @@ impl RunningGateway {
             consents: Arc::clone(&book.consents),
             guesses: Arc::clone(&limits) as _,
             quotas: Arc::clone(&limits) as _,
-            budget: Arc::clone(&limits) as _,
+            budget: Arc::clone(&claims) as _,
             claims: Arc::clone(&claims) as _,
             evidence: Arc::clone(&journal) as _,
             retries: Arc::clone(&retries) as _,

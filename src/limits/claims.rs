@@ -1,5 +1,5 @@
-//! The bounds on claims, behind the port of verification: how many people a partner may claim to know, and the tripwire for those who
-//! guess.
+//! The bounds on claims, behind the ports of verification: how many people a partner may claim to know, how many different questions it may
+//! ask about one of them, and the tripwire for those who guess.
 //!
 //! Everything is in this process: no claim ever waits for another one's store. [`ClaimLimits::exchange_with`] tells the other replicas
 //! once a second, and what the log holds from before the start is handed to [`ClaimLimits::recall`].
@@ -12,13 +12,17 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::partners::{PerPartner, locked};
+use super::questions::{Questions, Told};
 use super::subjects::{Admitted, SubjectMark, Subjects};
 use super::tripwire::{Pace, Tripwire};
-use crate::admission::claims::{ClaimNews, ClaimsUnshared, MarkNews, SharedClaims, TallyNews};
-use crate::domain::partner::{ClaimTerms, PartnerId};
+use crate::admission::claims::{ClaimNews, ClaimsUnshared, MarkNews, QuestionNews, SharedClaims, TallyNews};
+use crate::domain::partner::{ClaimTerms, PartnerId, SUBJECTS_MAX};
+use crate::domain::question::Purpose;
 use crate::domain::subject::{NumberPseudonym, SubjectId};
 use crate::domain::time::Clock;
-use crate::verification::ports::{Admission, ClaimLevel, ClaimRefused, ClaimWatch};
+use crate::verification::ports::{
+    Admission, ClaimLevel, ClaimRefused, ClaimWatch, QuestionDigest, SubjectBudget, VariationExceeded,
+};
 
 /// The claims of every partner. Keyed by authenticated partner only.
 pub struct ClaimLimits {
@@ -26,6 +30,7 @@ pub struct ClaimLimits {
     /// There are other replicas to be told.
     shares: bool,
     partners: PerPartner<Mutex<Claims>>,
+    questions: PerPartner<Mutex<Questions>>,
     /// Up to where the others' news are known, for every partner that is not [`Hearing::Unheard`].
     heard: Mutex<u64>,
     unconfirmed: AtomicU64,
@@ -85,6 +90,7 @@ impl ClaimLimits {
             clock,
             shares,
             partners: PerPartner::new(),
+            questions: PerPartner::new(),
             heard: Mutex::default(),
             unconfirmed: AtomicU64::new(0),
         }
@@ -92,7 +98,8 @@ impl ClaimLimits {
 
     /// Forgets partners `keep` does not want: called after contracts were reloaded.
     pub fn retain(&self, keep: impl Fn(&PartnerId) -> bool) {
-        self.partners.retain(keep);
+        self.partners.retain(&keep);
+        self.questions.retain(&keep);
     }
 
     /// Makes room for a partner of the contracts: what other replicas say of a partner that is not known here would be lost.
@@ -164,7 +171,7 @@ impl ClaimLimits {
                 Ok(())
             }
             Err(unshared) => {
-                self.put_back(news.marks);
+                self.put_back(news);
                 Err(unshared)
             }
         }
@@ -211,6 +218,16 @@ impl ClaimLimits {
                 news.tallies.push(TallyNews { partner: partner.clone(), since, unconfirmed });
             }
         }
+        for (partner, questions) in self.questions.all().iter() {
+            let untold = locked(questions).take_untold(self.clock.since_boot());
+            news.questions.extend(untold.into_iter().map(|told| QuestionNews {
+                partner: partner.clone(),
+                is_case: told.is_case,
+                key: told.key,
+                question: told.question,
+                asked_at: now.saturating_sub(told.age).unwrap_or(Timestamp::MIN),
+            }));
+        }
         news
     }
 
@@ -236,9 +253,22 @@ impl ClaimLimits {
                 claims.tripwire.learn(since, unconfirmed);
             }
         }
+        for news in &news.questions {
+            // Of a partner that is not known here yet all is heard anew once it is.
+            if self.partners.find(&news.partner).is_some() {
+                let questions = self.questions_of(&news.partner);
+                locked(&questions).learn(&told_of(news, now), self.clock.since_boot());
+            }
+        }
     }
 
-    fn put_back(&self, marks: Vec<MarkNews>) {
+    fn put_back(&self, ClaimNews { marks, questions, .. }: ClaimNews) {
+        let now = self.clock.now();
+        for news in &questions {
+            if let Some(questions) = self.questions.find(&news.partner) {
+                locked(&questions).put_back(&told_of(news, now), self.clock.since_boot());
+            }
+        }
         let mut by_window: HashMap<(PartnerId, Timestamp), Vec<SubjectMark>> = HashMap::new();
         for MarkNews { partner, window_began, mark, .. } in marks {
             by_window.entry((partner, window_began)).or_default().push(SubjectMark(mark));
@@ -250,6 +280,10 @@ impl ClaimLimits {
         }
     }
 
+    fn questions_of(&self, partner: &PartnerId) -> Arc<Mutex<Questions>> {
+        self.questions.find_or(partner, || Mutex::new(Questions::new(SUBJECTS_REMEMBERED_MAX, self.shares)))
+    }
+
     /// Works on a partner's claims, in the window now open.
     fn with<R>(&self, partner: &PartnerId, terms: &ClaimTerms, work: impl FnOnce(&mut Claims) -> R) -> R {
         let now = self.clock.now();
@@ -258,6 +292,15 @@ impl ClaimLimits {
         claims.roll(terms, now);
         work(&mut claims)
     }
+}
+
+/// Subjects, and as many cases, remembered of one partner for the rule of questions: the largest budget of different numbers, at most 13 MB.
+/// Beyond it the oldest are forgotten and may be asked about anew.
+const SUBJECTS_REMEMBERED_MAX: usize = SUBJECTS_MAX as usize;
+
+fn told_of(news: &QuestionNews, now: Timestamp) -> Told {
+    let age = now.duration_since(news.asked_at).max(SignedDuration::ZERO).unsigned_abs();
+    Told { is_case: news.is_case, key: news.key, question: news.question, age }
 }
 
 impl Claims {
@@ -376,6 +419,21 @@ impl ClaimWatch for ClaimLimits {
             is_slowed: matches!(claims.pace(), Pace::Slowed(_)),
             is_stopped: claims.pace() == Pace::Tripped,
         })
+    }
+}
+
+impl SubjectBudget for ClaimLimits {
+    fn admit_question(
+        &self,
+        partner: &PartnerId,
+        purpose: Purpose,
+        pseudonym: NumberPseudonym,
+        question: QuestionDigest,
+        case_reference: &str,
+    ) -> Result<(), VariationExceeded> {
+        let questions = self.questions_of(partner);
+        let now = self.clock.since_boot();
+        locked(&questions).admit(purpose, pseudonym, question, case_reference, now)
     }
 }
 

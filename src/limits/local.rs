@@ -10,16 +10,12 @@ use super::guesses::Guesses;
 use super::lease::Lease;
 use super::meter::PartnerMeter;
 use super::partners::{PerPartner, locked};
-use super::questions::Questions;
 use super::quotas::Ledger;
 use crate::admission::{InFlight, LimitExceeded, LimitLevel, LimitMode, Meters};
 use crate::domain::partner::{Allowance, PartnerId};
-use crate::domain::question::Purpose;
-use crate::domain::subject::NumberPseudonym;
 use crate::domain::time::Clock;
 use crate::verification::ports::{
-    GuessBudget, GuessesExceeded, QuestionDigest, QuotaRefusal, QuotaReservation, Quotas, RequestKey,
-    SubjectBudget, VariationExceeded,
+    GuessBudget, GuessesExceeded, QuotaRefusal, QuotaReservation, Quotas, RequestKey,
 };
 
 /// Bounds of what is remembered.
@@ -28,9 +24,6 @@ pub struct LimitOptions {
     /// Charged request ids remembered per partner: 100,000, which is 166 answers a second over ten minutes and at most
     /// 5 MB. Beyond it a retry may be charged twice.
     pub request_ids_max: usize,
-    /// Subjects (and as many cases) remembered per partner for the question rule: 100,000, at most 12 MB.
-    /// Beyond it the oldest are forgotten and may be asked about anew.
-    pub subjects_max: usize,
     /// How many replicas may serve the deployment at once, when rates and quotas are leased (`LimitLeases`): each begins with its
     /// share. `None`: this process alone keeps them.
     pub replicas_max: Option<NonZeroU32>,
@@ -38,11 +31,11 @@ pub struct LimitOptions {
 
 impl Default for LimitOptions {
     fn default() -> Self {
-        Self { request_ids_max: 100_000, subjects_max: 100_000, replicas_max: None }
+        Self { request_ids_max: 100_000, replicas_max: None }
     }
 }
 
-/// Rates, places, quotas and question rules, kept in this process. Keyed by authenticated partner only.
+/// Rates, places, quotas and guessed share codes, kept in this process. Keyed by authenticated partner only.
 ///
 /// Counts live in memory: a restart opens the windows anew.
 pub struct LocalLimits {
@@ -50,7 +43,6 @@ pub struct LocalLimits {
     options: LimitOptions,
     meters: PerPartner<PartnerMeter>,
     ledgers: PerPartner<Ledger>,
-    questions: PerPartner<Mutex<Questions>>,
     guesses: PerPartner<Mutex<Guesses>>,
     leases: PerPartner<Lease>,
     /// Rung when a slice runs out.
@@ -65,7 +57,6 @@ impl LocalLimits {
             options,
             meters: PerPartner::new(),
             ledgers: PerPartner::new(),
-            questions: PerPartner::new(),
             guesses: PerPartner::new(),
             leases: PerPartner::new(),
             bell: Arc::default(),
@@ -76,7 +67,6 @@ impl LocalLimits {
     pub fn retain(&self, keep: impl Fn(&PartnerId) -> bool) {
         self.meters.retain(&keep);
         self.ledgers.retain(&keep);
-        self.questions.retain(&keep);
         self.guesses.retain(&keep);
         self.leases.retain(&keep);
     }
@@ -178,22 +168,6 @@ impl Quotas for LocalLimits {
     ) -> Result<Box<dyn QuotaReservation>, QuotaRefusal> {
         let reserved = self.ledger(partner).reserve(allowance, request)?;
         Ok(Box::new(reserved))
-    }
-}
-
-impl SubjectBudget for LocalLimits {
-    fn admit(
-        &self,
-        partner: &PartnerId,
-        purpose: Purpose,
-        pseudonym: NumberPseudonym,
-        question: QuestionDigest,
-        case_reference: &str,
-    ) -> Result<(), VariationExceeded> {
-        let questions =
-            self.questions.find_or(partner, || Mutex::new(Questions::new(self.options.subjects_max)));
-        let now = self.clock.since_boot();
-        locked(&questions).admit(purpose, pseudonym, question, case_reference, now)
     }
 }
 
@@ -306,22 +280,6 @@ mod tests {
         assert!(limits.meters.find(&partner()).is_none());
         drop(held);
         assert_eq!(remaining(&limits, &allowance(), LimitWindow::InFlight), 4);
-    }
-
-    #[test]
-    fn the_fourth_question_about_a_subject_is_refused_for_this_partner_only() {
-        let (limits, clock) = limits();
-        let ask = |partner: &PartnerId, asked: u8| {
-            let pseudonym = NumberPseudonym::from_bytes([7; 16]);
-            limits.admit(partner, Purpose::Rental, pseudonym, QuestionDigest([asked; 16]), "case")
-        };
-        for asked in 1..=3 {
-            ask(&partner(), asked).unwrap();
-        }
-        clock.advance(Duration::from_hours(1));
-        let refused = VariationExceeded { retry_after: Duration::from_hours(23) };
-        assert_eq!(ask(&partner(), 4), Err(refused));
-        assert_eq!(ask(&"rental-demo".parse().unwrap(), 4), Ok(()));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Quotas for World {
 }
 
 impl SubjectBudget for World {
-    fn admit(
+    fn admit_question(
         &self,
         _: &PartnerId,
         _: Purpose,

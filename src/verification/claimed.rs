@@ -157,7 +157,7 @@ impl Verification {
     ) -> Result<(), NoAnswer> {
         let request = asking.request;
         self.budget
-            .admit(
+            .admit_question(
                 asking.partner(),
                 request.question.purpose(),
                 number,

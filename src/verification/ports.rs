@@ -251,7 +251,7 @@ pub trait SubjectBudget: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`VariationExceeded`] when this partner asked too many different questions about this number.
-    fn admit(
+    fn admit_question(
         &self,
         partner: &PartnerId,
         purpose: Purpose,

@@ -515,7 +515,7 @@ impl QuotaReservation for Reservation {
 }
 
 impl SubjectBudget for World {
-    fn admit(
+    fn admit_question(
         &self,
         _partner: &PartnerId,
         _purpose: Purpose,

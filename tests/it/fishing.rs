@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use drivegate::gateway::proto::verify_request::Question;
 use drivegate::gateway::proto::{ClaimLevel, DescribeContractRequest, GetLimitsRequest, VerifyRequest};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -16,6 +17,8 @@ const PROTECTED: &str = "000000199001012937";
 /// Numbers nobody has.
 const NOBODY_S: [&str; 2] = ["000000199001012929", "000000197001010019"];
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Gateways tell each other once a second.
+const TOLD_WITHIN: Duration = Duration::from_secs(4);
 
 fn bound(deployment: &Deployment, terms: &[(&str, i64)]) {
     deployment.contract("rental-demo", |document| {
@@ -175,7 +178,7 @@ fn too_many_misses_suspend_claims_until_an_operator_lets_go() {
     assert_eq!(listed().1.len(), 0);
 }
 
-/// Goal: replicas are no way around the bounds. Method: two gateways on one PostgreSQL, asked in turn.
+/// Goal: replicas are no way around the bounds. Method: two gateways on one PostgreSQL, asked in turn; then questions that differ in tenure.
 #[test]
 fn replicas_hold_one_budget_and_one_tripwire() {
     let server = testing::Server::start();
@@ -216,5 +219,23 @@ fn replicas_hold_one_budget_and_one_tripwire() {
             eventually(partner, |level| !level.suspended).await;
             assert!(ask(partner, NUMBER).await.expect("let go everywhere"));
         }
+        one.verify(with_tenure(6)).await.expect("the second question, and the other gateway is told of both");
+        tokio::time::sleep(TOLD_WITHIN).await;
+        two.verify(with_tenure(24)).await.expect("the third");
+        tokio::time::sleep(TOLD_WITHIN).await;
+        for partner in [&mut one, &mut two] {
+            let refused = partner.verify(with_tenure(36)).await.expect_err("the fourth, whoever is asked");
+            assert_eq!(reason(&refused), "QUESTION_VARIATION_EXCEEDED");
+            partner.verify(with_tenure(24)).await.expect("asked before, here or there");
+        }
     });
+}
+
+/// The question about one driver with another tenure.
+fn with_tenure(months: u32) -> VerifyRequest {
+    let mut question = about(NUMBER);
+    if let Some(Question::Rental(rental)) = &mut question.question {
+        rental.min_tenure_months = months;
+    }
+    question
 }

@@ -28,6 +28,10 @@ fn admits(limits: &ClaimLimits, id: u8) -> bool {
     limits.admit(&partner(), &terms(), number(id)) == Ok(Admission::Known)
 }
 
+fn asks(limits: &ClaimLimits, partner: &PartnerId, asked: u8) -> Result<(), VariationExceeded> {
+    limits.admit_question(partner, Purpose::Rental, number(7), QuestionDigest([asked; 16]), "case")
+}
+
 fn guess(limits: &ClaimLimits, times: usize) {
     (0..times).for_each(|_| limits.unconfirmed(&partner(), &terms()));
 }
@@ -121,6 +125,7 @@ fn what_the_log_tells_counts_as_if_the_process_had_not_ended() {
 struct Common {
     marks: Mutex<Vec<MarkNews>>,
     tallies: Mutex<HashMap<(u8, PartnerId, Timestamp), u64>>,
+    questions: Mutex<Vec<QuestionNews>>,
     away: std::sync::atomic::AtomicBool,
     page: std::sync::atomic::AtomicUsize,
 }
@@ -134,6 +139,8 @@ impl Seat<'_> {
         }
         let mut marks = self.0.marks.lock().unwrap();
         marks.extend(news.marks);
+        let mut questions = self.0.questions.lock().unwrap();
+        questions.extend(news.questions);
         let mut tallies = self.0.tallies.lock().unwrap();
         for news in news.tallies {
             tallies.insert((self.1, news.partner, news.since), news.unconfirmed);
@@ -148,7 +155,7 @@ impl Seat<'_> {
         let after = usize::try_from(after).unwrap();
         let page = Some(self.0.page.load(Ordering::Relaxed)).filter(|page| *page > 0);
         let up_to = page.map_or(marks.len(), |page| marks.len().min(after + page));
-        let news = ClaimNews { marks: marks[after..up_to].to_vec(), tallies };
+        let news = ClaimNews { marks: marks[after..up_to].to_vec(), tallies, questions: questions.clone() };
         let is_all = up_to == marks.len();
         Ok(crate::admission::claims::Heard { news, up_to: up_to as u64, is_all })
     }
@@ -300,6 +307,46 @@ async fn replicas_hold_one_budget_and_one_tripwire() {
     }
     one.exchange_with(&Seat(common, 0)).await.unwrap();
     assert_eq!(pace(&one), Ok(Duration::ZERO), "what was counted before is of another count");
+}
+
+#[test]
+fn the_fourth_question_about_a_subject_is_refused_for_this_partner_only() {
+    let (limits, clock) = limits();
+    for asked in 1..=3 {
+        asks(&limits, &partner(), asked).unwrap();
+    }
+    clock.advance(Duration::from_hours(1));
+    let refused = VariationExceeded { retry_after: Duration::from_hours(23) };
+    assert_eq!(asks(&limits, &partner(), 4), Err(refused));
+    assert_eq!(asks(&limits, &"rental-demo".parse().unwrap(), 4), Ok(()));
+}
+
+/// Goal: a partner gains no questions by asking replica after replica, nor by one that starts; also when the store was away meanwhile.
+#[tokio::test]
+async fn replicas_hold_one_number_of_questions() {
+    let (clock, common): (_, &'static Common) = (FakeClock::new(), Box::leak(Box::default()));
+    let [one, two] = [(), ()].map(|()| replica(&clock, &terms()));
+    asks(&one, &partner(), 1).unwrap();
+    asks(&two, &partner(), 2).unwrap();
+    asks(&one, &partner(), 3).unwrap();
+    common.away.store(true, Ordering::Relaxed);
+    assert!(one.exchange_with(&Seat(common, 0)).await.is_err());
+    common.away.store(false, Ordering::Relaxed);
+    clock.advance(Duration::from_hours(1));
+    for (seat, limits) in [(0, &one), (1, &two), (1, &two), (0, &one)] {
+        exchange(common, seat, limits).await;
+    }
+    let started = ClaimLimits::new(clock.clone(), true);
+    exchange(common, 2, &started).await;
+    started.introduce(&partner(), &terms());
+    exchange(common, 2, &started).await;
+    for limits in [&one, &two, &started] {
+        let refused = VariationExceeded { retry_after: Duration::from_hours(23) };
+        assert_eq!(asks(limits, &partner(), 4), Err(refused));
+        assert_eq!(asks(limits, &partner(), 2), Ok(()), "asked before");
+    }
+    one.retain(|_| false);
+    assert_eq!(asks(&one, &partner(), 4), Ok(()), "a contract that left is forgotten");
 }
 
 #[test]

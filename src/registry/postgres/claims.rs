@@ -1,9 +1,10 @@
-//! What replicas tell each other about claims: marks in the order they were committed, and a count for each replica.
+//! What replicas tell each other about claims: marks and questions in the order they were committed, and a count for each replica.
 //!
 //! PostgreSQL carries it, not Redis: a deployment with several replicas has it, nothing it was told is lost, and while its primary is away no
 //! claim is answered, so that nobody gains by it. One transaction a second writes, and only when there is something to tell; no request
 //! waits for it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 
 use super::connection::{Trying as _, forget};
 use super::store::{PostgresRegistry, Shared};
-use crate::admission::claims::{ClaimNews, ClaimsUnshared, Heard, MarkNews, SharedClaims, TallyNews};
+use crate::admission::claims::{
+    ClaimNews, ClaimsUnshared, Heard, MarkNews, QuestionNews, SharedClaims, TallyNews,
+};
 use crate::admission::standing::Later;
 use crate::domain::partner::PartnerId;
 use crate::registry::embedded::{RegistryError, StoreError};
@@ -25,6 +28,13 @@ const PUT_DOWN: &str = "INSERT INTO claim_mark (partner, window_us, mark, told_u
 const COUNT: &str = "INSERT INTO claim_tally (partner, since_us, replica, unconfirmed) VALUES ($1, $2, $3, $4) \
      ON CONFLICT (partner, since_us, replica) \
      DO UPDATE SET unconfirmed = GREATEST(claim_tally.unconfirmed, EXCLUDED.unconfirmed)";
+const PUT_QUESTIONS_DOWN: &str = "INSERT INTO claim_question (partner, is_case, subject, question, asked_us, seq) \
+     SELECT news.*, $6::bigint FROM UNNEST($1::text[], $2::boolean[], $3::bigint[], $4::bigint[], $5::bigint[]) AS news \
+     ON CONFLICT (partner, is_case, subject, question) \
+     DO UPDATE SET asked_us = EXCLUDED.asked_us, seq = EXCLUDED.seq WHERE claim_question.asked_us < EXCLUDED.asked_us";
+const QUESTIONS: &str = "SELECT partner, is_case, subject, question, seq, asked_us FROM claim_question \
+     WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3";
+const SWEEP_QUESTIONS: &str = "DELETE FROM claim_question WHERE is_case = $2 AND asked_us < $1";
 const SWEEP_MARKS: &str = "DELETE FROM claim_mark WHERE window_us < $1";
 const SWEEP_TALLIES: &str = "DELETE FROM claim_tally WHERE since_us < $1";
 const HEAD: &str = "SELECT seq FROM claim_head";
@@ -33,7 +43,7 @@ const MARKS: &str = "SELECT partner, window_us, mark, told_us, seq FROM claim_ma
 const TALLIES: &str = "SELECT partner, since_us, SUM(unconfirmed)::bigint FROM claim_tally \
      WHERE replica <> $1 AND since_us >= $2 GROUP BY partner, since_us";
 
-/// Marks that share a seq.
+/// Marks, or questions, that share a seq.
 const BATCH: usize = 1_000;
 /// Marks read in one statement. Rows are counted, not seqs: the head grows for ever, and most of what lies below it is swept.
 const PAGE: i64 = 33_000;
@@ -41,6 +51,8 @@ const PAGE: i64 = 33_000;
 const PAGES_MAX: usize = 8;
 /// The longest window, and an hour for clocks.
 const KEPT_FOR: Duration = Duration::from_hours(25);
+/// The same of questions about a case.
+const CASES_KEPT_FOR: Duration = Duration::from_hours(30 * 24 + 1);
 const MISSHAPEN: RegistryError = RegistryError::Damaged("news about claims");
 
 /// Where one replica tells the others.
@@ -107,9 +119,13 @@ async fn exchange(
     (news, now): (&ClaimNews, Timestamp),
     after: u64,
 ) -> Result<Heard, RegistryError> {
-    let kept_from = now.saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN).as_microsecond();
+    let before = |time: Duration| now.saturating_sub(time).unwrap_or(Timestamp::MIN).as_microsecond();
+    let kept_from = before(KEPT_FOR);
     for batch in news.marks.chunks(BATCH) {
         put_down(connection, batch).await.trying_to("write")?;
+    }
+    for batch in news.questions.chunks(BATCH) {
+        put_questions_down(connection, batch).await.trying_to("write")?;
     }
     for TallyNews { partner, since, unconfirmed } in &news.tallies {
         sqlx::query(COUNT)
@@ -124,6 +140,12 @@ async fn exchange(
     if !news.marks.is_empty() {
         for sweep in [SWEEP_MARKS, SWEEP_TALLIES] {
             sqlx::query(sweep).bind(kept_from).execute(&mut *connection).await.trying_to("write")?;
+        }
+    }
+    if !news.questions.is_empty() {
+        for (is_case, kept_from) in [(false, kept_from), (true, before(CASES_KEPT_FOR))] {
+            let sweep = sqlx::query(SWEEP_QUESTIONS).bind(kept_from).bind(is_case);
+            sweep.execute(&mut *connection).await.trying_to("write")?;
         }
     }
     read(connection, replica, after.cast_signed(), kept_from).await
@@ -141,6 +163,33 @@ async fn put_down(connection: &mut PgConnection, marks: &[MarkNews]) -> Result<(
     transaction.commit().await
 }
 
+async fn put_questions_down(
+    connection: &mut PgConnection,
+    questions: &[QuestionNews],
+) -> Result<(), sqlx::Error> {
+    // One statement may touch a row once.
+    let mut latest: HashMap<_, &QuestionNews> = HashMap::new();
+    for news in questions {
+        let kept = latest.entry((&news.partner, news.is_case, news.key, news.question)).or_insert(news);
+        if kept.asked_at < news.asked_at {
+            *kept = news;
+        }
+    }
+    let all = || latest.values();
+    let mut transaction = connection.begin().await?;
+    let seq: i64 = sqlx::query_scalar(ADVANCE).fetch_one(&mut *transaction).await?;
+    sqlx::query(PUT_QUESTIONS_DOWN)
+        .bind(all().map(|news| news.partner.as_str()).collect::<Vec<_>>())
+        .bind(all().map(|news| news.is_case).collect::<Vec<_>>())
+        .bind(all().map(|news| news.key.cast_signed()).collect::<Vec<_>>())
+        .bind(all().map(|news| i64::from(news.question)).collect::<Vec<_>>())
+        .bind(all().map(|news| news.asked_at.as_microsecond()).collect::<Vec<_>>())
+        .bind(seq)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
+}
+
 async fn read(
     connection: &mut PgConnection,
     replica: &str,
@@ -152,14 +201,45 @@ async fn read(
     let head: i64 = sqlx::query_scalar(HEAD).fetch_one(&mut *connection).await.trying_to("read")?;
     // A restore or a promotion took some of them back: all are read anew.
     let mut up_to = if after > head { 0 } else { after };
+    let (questions, told_to) = questions(connection, (up_to, head)).await?;
     let mut marks = Vec::new();
     for _ in 0..PAGES_MAX {
-        if up_to == head {
+        if up_to == told_to {
             break;
         }
-        up_to = page(connection, &mut marks, (up_to, head), kept_from).await?;
+        up_to = page(connection, &mut marks, (up_to, told_to), kept_from).await?;
     }
-    Ok(Heard { news: ClaimNews { marks, tallies }, up_to: up_to.cast_unsigned(), is_all: up_to == head })
+    let news = ClaimNews { marks, tallies, questions };
+    Ok(Heard { news, up_to: up_to.cast_unsigned(), is_all: up_to == head })
+}
+
+/// Reads the questions after `from`, up to `head` or as many as a page has. Returns up to where.
+async fn questions(
+    connection: &mut PgConnection,
+    (from, head): (i64, i64),
+) -> Result<(Vec<QuestionNews>, i64), RegistryError> {
+    let page = sqlx::query(QUESTIONS).bind(from).bind(head).bind(PAGE);
+    let rows = page.fetch_all(connection).await.trying_to("read")?;
+    let mut questions = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let Some(partner) = partner(row)? else { continue };
+        let (key, question): (i64, i64) =
+            (row.try_get(2).trying_to("read")?, row.try_get(3).trying_to("read")?);
+        questions.push(QuestionNews {
+            partner,
+            is_case: row.try_get(1).trying_to("read")?,
+            key: key.cast_unsigned(),
+            question: u32::try_from(question).map_err(|_| MISSHAPEN)?,
+            asked_at: moment(row, 5)?,
+        });
+    }
+    Ok((questions, end_of(&rows, head)?))
+}
+
+/// Returns up to where a page is whole: of the last seq on a full one some rows may be missing. A page holds more than one seq does.
+fn end_of(rows: &[PgRow], head: i64) -> Result<i64, RegistryError> {
+    let last = rows.last().filter(|_| rows.len() as u64 == PAGE.cast_unsigned());
+    last.map_or(Ok(head), |row| seq(row).map(|last| last - 1))
 }
 
 async fn tallies(
@@ -186,9 +266,7 @@ async fn page(
 ) -> Result<i64, RegistryError> {
     let page = sqlx::query(MARKS).bind(from).bind(head).bind(kept_from).bind(PAGE);
     let rows = page.fetch_all(connection).await.trying_to("read")?;
-    let last = rows.last().filter(|_| rows.len() as u64 == PAGE.cast_unsigned());
-    // Of the last seq on a full page some rows may be missing. A page holds more than one seq does.
-    let up_to = last.map_or(Ok(head), |row| seq(row).map(|last| last - 1))?;
+    let up_to = end_of(&rows, head)?;
     for row in &rows {
         let (Some(partner), window_began) = (partner(row)?, moment(row, 1)?) else { continue };
         let mark: i64 = row.try_get(2).trying_to("read")?;

@@ -21,7 +21,7 @@ use crate::registry::embedded::{RegistryError, StoreError};
 use crate::registry::keys::RegistryKeys;
 
 /// The schema this program was written for: the number of its last migration.
-pub const SCHEMA_VERSION: i64 = 7;
+pub const SCHEMA_VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 /// The layout of sealed values this program writes.
 const FORMAT: i32 = 1;
 const SEALING_CHECK: &[u8] = b"drivegate registry sealing check";
@@ -30,7 +30,7 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 const UNDEFINED_TABLE: &str = "42P01";
 
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "licences", include_str!("migrations/0001_licences.sql")),
     (2, "presentations", include_str!("migrations/0002_presentations.sql")),
     (3, "intake", include_str!("migrations/0003_intake.sql")),
@@ -38,6 +38,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "book", include_str!("migrations/0005_book.sql")),
     (6, "standing", include_str!("migrations/0006_standing.sql")),
     (7, "claims", include_str!("migrations/0007_claims.sql")),
+    (8, "questions", include_str!("migrations/0008_questions.sql")),
 ];
 
 /// What a registry says of itself.

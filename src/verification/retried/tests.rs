@@ -20,7 +20,7 @@ use crate::domain::rules::Rules;
 use crate::domain::subject::{NumberPseudonym, Position, SubjectId, SubjectSecret};
 use crate::domain::time::{Clock, Effective};
 use crate::domain::vehicle::Vehicle;
-use crate::limits::{LimitOptions, LocalLimits};
+use crate::limits::{ClaimLimits, LimitOptions, LocalLimits};
 use crate::retries::{KeptAnswers, RetryOptions, Unobserved};
 use crate::verification::ports::{
     AnswerToRecord, EntryAt, EvidenceLog, EvidenceUnavailable, FactSource, Facts, Later, Pseudonyms,
@@ -164,8 +164,8 @@ fn house() -> House {
         claims: elsewhere,
         pseudonyms: Arc::new(Names),
         facts: Arc::clone(&registry) as _,
-        quotas: Arc::clone(&limits) as _,
-        budget: limits,
+        quotas: limits,
+        budget: Arc::new(ClaimLimits::new(Arc::clone(&clock) as _, false)),
         evidence: Arc::clone(&log) as _,
         retries: Arc::clone(&kept) as _,
         clock: Arc::clone(&clock) as _,

@@ -11,7 +11,7 @@ fn news(marks: std::ops::Range<u64>, window_began: Timestamp, unconfirmed: u64) 
     let mark =
         |mark: u64| MarkNews { partner: partner.clone(), window_began, mark: mark.reverse_bits(), told_at };
     let tally = TallyNews { partner: partner.clone(), since: window_began, unconfirmed };
-    ClaimNews { marks: marks.map(mark).collect(), tallies: vec![tally] }
+    ClaimNews { marks: marks.map(mark).collect(), tallies: vec![tally], questions: vec![] }
 }
 
 /// Goal: every replica hears of every number claimed once, in pages, and of the others' counts; what is over is forgotten.
@@ -73,4 +73,50 @@ fn a_replica_that_starts_reads_marks_and_not_the_seqs_that_were_swept() {
     let mut marks: Vec<i64> = marks.map(|mark| -mark.cast_signed()).collect();
     marks.sort_unstable();
     assert_eq!(marks, (1..=270_000).collect::<Vec<_>>());
+}
+
+/// Goal: every replica hears of every question that was told, a page at a time, with the moment it was asked; one that was asked again after its
+/// window counts from then; what is over is forgotten, of cases later.
+#[test]
+fn questions_are_heard_by_everybody_and_forgotten_when_they_are_over() {
+    let store = open(&testing::shared().database(), 4, &keys());
+    let (one, two) = (store.claims_of("one"), store.claims_of("two"));
+    let now: Timestamp = "2026-11-22T04:00:00Z".parse().unwrap();
+    let hours = |hours| jiff::SignedDuration::from_hours(hours);
+    let asked = |is_case, key: u64, asked_at| QuestionNews {
+        partner: "rental-demo".parse().unwrap(),
+        is_case,
+        key,
+        question: u32::MAX,
+        asked_at,
+    };
+    let told = |questions: Vec<QuestionNews>| ClaimNews { questions, ..ClaimNews::default() };
+    let (about, case) = (asked(false, u64::MAX, now), asked(true, 1, now - hours(48)));
+    let again = asked(false, u64::MAX, now - hours(1));
+    wait(one.exchange(told(vec![again, about.clone(), case.clone(), about.clone()]), now, 0)).unwrap();
+    let heard = wait(two.exchange(ClaimNews::default(), now, 0)).unwrap();
+    let mut questions = heard.news.questions;
+    questions.sort_by_key(|news| news.is_case);
+    assert_eq!((questions, heard.is_all), (vec![about.clone(), case.clone()], true));
+    let nothing_new = wait(two.exchange(told(vec![about.clone()]), now, heard.up_to)).unwrap();
+    assert_eq!(nothing_new.news.questions, []);
+
+    let many: Vec<_> = (0..40_000).map(|key| asked(false, key, now)).collect();
+    wait(one.exchange(told(many), now, heard.up_to)).unwrap();
+    let first = wait(two.exchange(ClaimNews::default(), now, nothing_new.up_to)).unwrap();
+    assert!(!first.is_all && first.news.questions.len() > 30_000, "{}", first.news.questions.len());
+    let rest = wait(two.exchange(ClaimNews::default(), now, first.up_to)).unwrap();
+    assert!(rest.is_all);
+    let mut keys: Vec<_> =
+        first.news.questions.iter().chain(&rest.news.questions).map(|news| news.key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 40_000);
+
+    let later = now + hours(26);
+    let renewed = asked(false, u64::MAX, later);
+    wait(one.exchange(told(vec![renewed.clone()]), later, 0)).unwrap();
+    let left = wait(two.exchange(ClaimNews::default(), later, 0)).unwrap().news.questions;
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left.contains(&renewed) && left.contains(&case));
 }
