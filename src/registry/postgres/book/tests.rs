@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::registry::book_suite::{qr, redeem, redemption};
+use crate::registry::book_suite::{Store as _, qr, redeem, redemption};
 use crate::registry::postgres::PostgresOptions;
 use crate::registry::postgres::testing::{self, Server};
 use crate::registry::store::wait;
 use crate::registry::{PostgresRegistry, RegistryKeys};
-use crate::verification::ports::{Redeemed, Redemptions as _};
+use crate::verification::ports::{Redeemed, Redemption, Redemptions as _};
 
 fn open(url: &str, keys: &Arc<RegistryKeys>) -> PostgresRegistry {
     let options = PostgresOptions { partitions: 4, readers: 1, ..PostgresOptions::new(url) };
@@ -28,6 +28,23 @@ impl crate::registry::book_suite::Store for PostgresRegistry {
 }
 
 crate::registry::book_suite::book_suite! { fresh() }
+
+/// Goal: a replica whose clock is a day ahead takes away no use of a code that is live by the server's.
+#[test]
+fn a_clock_that_runs_ahead_sweeps_nothing_that_is_live() {
+    let store = fresh();
+    let at = |seconds| jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    let asked = Redemption {
+        issued_at: at(0),
+        expires_at: at(60),
+        at: at(1),
+        ..redemption(qr(1), "rental-demo", "r-1")
+    };
+    assert_eq!(redeem(&store, &asked), Redeemed::Now { use_number: 1 });
+    store.sweep_now(at(86_400));
+    let again = Redemption { request_id: "r-2".to_owned(), ..asked };
+    assert_eq!(redeem(&store, &again), Redeemed::Used);
+}
 
 /// Goal: no use is ever answered to two requests, whatever is killed meanwhile, and what a request was told it is told again.
 /// Method: three replicas, each with a pool of its own, and eight clients on each race for the same QR codes, every client with a
@@ -113,10 +130,10 @@ fn after_a_restore_the_operator_can_end_what_was_issued_before() {
         store.runtime.block_on(sqlx::query(statement).execute(&store.shared.writers)).unwrap();
     };
     // A second after it was issued.
-    run("UPDATE registry SET revoked_until_us = 1795305601000000");
+    run("UPDATE registry SET revoked_until_us = 1767225601000000");
     assert_eq!(redeem(&store, &asked), Redeemed::Revoked);
-    run("UPDATE registry SET revoked_until_us = 1795305599000000");
+    run("UPDATE registry SET revoked_until_us = 1767225599000000");
     assert_eq!(redeem(&store, &asked), Redeemed::Now { use_number: 1 });
-    run("UPDATE registry SET revoked_until_us = 1795305601000000");
+    run("UPDATE registry SET revoked_until_us = 1767225601000000");
     assert!(matches!(redeem(&store, &asked), Redeemed::Before { .. }), "whoever has it keeps it");
 }
