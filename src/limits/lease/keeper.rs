@@ -1,5 +1,6 @@
 //! Calls Redis for every partner, ahead of need, on the background runtime. Requests never do.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::message::Reply;
 use super::script::Script;
-use super::{CALL_MAX, CLUSTER_SILENT_MAX, CONNECT_MAX, RECONNECT_PAUSE, WANTED_PAUSE};
+use super::{CALL_MAX, CLUSTER_SILENT_MAX, CONNECT_MAX, NODE_SILENT_MAX, RECONNECT_PAUSE, WANTED_PAUSE};
+use crate::domain::partner::PartnerId;
 use crate::limits::LocalLimits;
 use crate::limits::leasing::Call;
 use crate::redis_link::{Connection, RedisAddress, RedisAddressFault, RedisClient};
@@ -64,6 +66,11 @@ struct Keeper {
     connection: Option<Connection>,
     /// When Redis last answered a call, or let us in, since boot.
     answered_at: Duration,
+    /// Whose calls a Cluster did not answer the last time, and since when there is somebody.
+    silent: HashSet<PartnerId>,
+    silent_since: Duration,
+    /// What is to take the connection's place.
+    renewal: Option<JoinHandle<Option<Connection>>>,
     pause: Duration,
 }
 
@@ -91,6 +98,9 @@ impl LimitLeases {
             observer,
             connection: None,
             answered_at: Duration::ZERO,
+            silent: HashSet::new(),
+            silent_since: Duration::ZERO,
+            renewal: None,
             pause: RECONNECT_PAUSE.0,
         };
         let (done, have_begun) = watch::channel(false);
@@ -171,24 +181,48 @@ impl Keeper {
             let ended: Vec<Ended> = join_all(ended).await;
             if self.is_lost(&ended) {
                 self.connection = None;
+            } else if self.client.has_slots() {
+                self.mind_the_silent(&batch, &ended);
             }
             let replies = ended.into_iter().map(|ended| Reply::read(&ended.ok()?.ok()?));
             self.heard(batch.into_iter().zip(replies).collect());
         }
     }
 
-    /// Says whether to connect anew. What Redis refuses is refused again by another connection; a Cluster brings single nodes back itself.
+    /// Says whether there is no connection any more. What Redis refuses is refused again by another one.
     fn is_lost(&mut self, ended: &[Ended]) -> bool {
-        let is_over = |ended: &Ended| matches!(ended, Ok(Err(error)) if error.is_unrecoverable_error());
         let now = self.limits.now();
-        let is_silent = ended.iter().all(|ended| ended.is_err() || is_over(ended));
-        if !is_silent {
+        let all_silent = ended.iter().all(is_silent);
+        if !all_silent {
             self.answered_at = now;
         }
         if self.client.has_slots() {
-            return is_silent && now > self.answered_at + CLUSTER_SILENT_MAX;
+            return all_silent && now > self.answered_at + CLUSTER_SILENT_MAX;
         }
-        is_silent || ended.iter().any(is_over)
+        all_silent || ended.iter().any(is_over)
+    }
+
+    /// Connects anew, beside the rounds, while some nodes of a Cluster do not answer: its client learns of a failover by an answer, and a node
+    /// that hangs gives none. The others' partners are called over the old connection meanwhile.
+    fn mind_the_silent(&mut self, calls: &[Call], ended: &[Ended]) {
+        let now = self.limits.now();
+        let nobody_was_silent = self.silent.is_empty();
+        for (call, ended) in calls.iter().zip(ended) {
+            if is_silent(ended) {
+                self.silent.insert(call.partner.clone());
+            } else {
+                self.silent.remove(&call.partner);
+            }
+        }
+        if self.silent.is_empty() || nobody_was_silent {
+            self.silent_since = now;
+        } else if now > self.silent_since + NODE_SILENT_MAX && self.renewal.is_none() {
+            // Whoever is silent over the new one, too, is noted again; whoever has left is not.
+            self.silent.clear();
+            let client = self.client.clone();
+            self.renewal =
+                Some(tokio::spawn(async move { timeout(CONNECT_MAX, client.connect()).await.ok()?.ok() }));
+        }
     }
 
     async fn call(&self, call: &Call, mut connection: Connection) -> Result<Vec<i64>, RedisError> {
@@ -222,6 +256,11 @@ impl Keeper {
     }
 
     async fn connected(&mut self) -> Option<Connection> {
+        if let Some(renewal) = self.renewal.take_if(|renewal| renewal.is_finished())
+            && let Ok(Some(connection)) = renewal.await
+        {
+            self.connection = Some(connection);
+        }
         if self.connection.is_none() {
             let connecting = timeout(CONNECT_MAX, self.client.connect());
             self.connection = connecting.await.ok().and_then(Result::ok);
@@ -229,6 +268,16 @@ impl Keeper {
         }
         self.connection.clone()
     }
+}
+
+/// Whether the connection is over.
+fn is_over(ended: &Ended) -> bool {
+    matches!(ended, Ok(Err(error)) if error.is_unrecoverable_error())
+}
+
+/// Whether Redis said nothing.
+fn is_silent(ended: &Ended) -> bool {
+    ended.is_err() || is_over(ended)
 }
 
 fn hex(bytes: &[u8]) -> String {

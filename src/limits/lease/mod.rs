@@ -72,5 +72,7 @@ const STARTING_MAX: Duration = Duration::from_secs(1);
 const STARTING_HELD_MAX: Duration = Duration::from_secs(3);
 /// A Cluster that did not answer a single call for so long is connected to anew; until then it is left to bring its nodes back itself.
 const CLUSTER_SILENT_MAX: Duration = Duration::from_secs(1);
+/// Nodes of a Cluster that did not answer for so long, while others did, may have been replaced: it is connected to anew.
+const NODE_SILENT_MAX: Duration = Duration::from_secs(2);
 /// What is added to the serial when Redis claims to know a later one: what it has is nonsense, and a few replies further it is behind.
 const LATE_SERIALS: u64 = 1 << 30;

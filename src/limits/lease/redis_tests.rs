@@ -11,11 +11,11 @@ use tokio::runtime::Handle;
 use super::{LeaseObserver, LeaseOutcome, LimitLeases};
 use crate::admission::{LimitMode, LimitWindow, Meters as _};
 use crate::app::SystemClock;
-use crate::domain::partner::Allowance;
+use crate::domain::partner::{Allowance, PartnerId};
 use crate::limits::testing::{allowance, partner};
 use crate::limits::{LimitOptions, LocalLimits};
-use crate::redis_link::RedisAddress;
-use crate::redis_link::testing::Server;
+use crate::redis_link::testing::{Cluster, Server};
+use crate::redis_link::{RedisAddress, RedisPlace, slot};
 use crate::verification::ports::Quotas as _;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,14 +44,18 @@ struct Replica {
 
 impl Replica {
     fn start(server: &Server, scope: &[u8]) -> Self {
+        Self::at(&RedisAddress::new(server.url()), scope, &[partner()])
+    }
+
+    fn at(address: &RedisAddress, scope: &[u8], partners: &[PartnerId]) -> Self {
         let options = LimitOptions { replicas_max: REPLICAS.try_into().ok(), ..LimitOptions::default() };
         let limits = Arc::new(LocalLimits::new(Arc::new(SystemClock), options));
-        limits.know([(&partner(), &terms())]);
+        let terms = terms();
+        limits.know(partners.iter().map(|partner| (partner, &terms)));
         let notes = Arc::<Notes>::default();
-        let address = RedisAddress::new(server.url());
         let observer = Arc::clone(&notes) as Arc<dyn LeaseObserver>;
         let leases =
-            LimitLeases::start(Arc::clone(&limits), &address, scope, observer, &Handle::current()).unwrap();
+            LimitLeases::start(Arc::clone(&limits), address, scope, observer, &Handle::current()).unwrap();
         Self { limits, leases, notes }
     }
 
@@ -189,4 +193,31 @@ async fn a_start_without_redis_begins_with_its_share() {
     assert_eq!(replica.limits.mode(&partner(), &terms()), LimitMode::Divided);
     let given = (0..300).filter(|_| replica.answer()).count();
     assert_eq!(given, 100, "its share of the day");
+}
+
+/// Goal: a node of a Cluster that stands still takes the leases of its own partners alone, until another has its slots.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_of_a_cluster_that_stands_still_divides_its_own_partners_alone() {
+    let cluster = Cluster::start();
+    let partners: Vec<PartnerId> = (0..12).map(|number| format!("desk-{number}").parse().unwrap()).collect();
+    let master_of = |partner: &PartnerId, asked| cluster.master_of(slot(partner.as_str().as_bytes()), asked);
+    let address = RedisAddress { place: RedisPlace::Cluster(cluster.urls()), ..RedisAddress::new("") };
+    let replica = Replica::at(&address, b"one", &partners);
+    let mode = |partner: &PartnerId| replica.limits.mode(partner, &terms());
+    let all_leased = || partners.iter().all(|partner| mode(partner) == LimitMode::Leased);
+    eventually("every node leases", all_leased).await;
+
+    let hung = master_of(&partners[0], 0);
+    let (its, others): (Vec<_>, Vec<_>) =
+        partners.iter().partition(|partner| master_of(partner, usize::from(hung == 0)) == hung);
+    assert!(!its.is_empty() && !others.is_empty(), "{} of 12", its.len());
+    cluster.nodes[hung].signal(Signal::STOP);
+    eventually("its partners are divided, and the others are not meanwhile", || {
+        assert!(others.iter().all(|partner| mode(partner) == LimitMode::Leased));
+        its.iter().all(|partner| mode(partner) == LimitMode::Divided)
+    })
+    .await;
+    assert!(replica.limits.spend(its[0], &terms()).is_ok(), "from its share");
+    eventually("whoever is master now leases", all_leased).await;
+    cluster.nodes[hung].signal(Signal::CONT);
 }
