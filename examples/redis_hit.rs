@@ -12,6 +12,7 @@
 //! `scripts/bench --redis`.
 
 #![allow(clippy::print_stdout, reason = "a program that measures says what it measured")]
+#![allow(clippy::expect_used, reason = "what fails ends the measurement")]
 #![allow(clippy::cast_precision_loss, reason = "a figure for people to read")]
 
 use std::error::Error;
@@ -129,7 +130,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn registry() -> Result<(Arc<EmbeddedRegistry>, Arc<Vec<NumberPseudonym>>), Box<dyn Error>> {
+type Everybody = Arc<Vec<NumberPseudonym>>;
+
+fn registry() -> Result<(Arc<EmbeddedRegistry>, Everybody), Box<dyn Error>> {
     let keys = Arc::new(RegistryKeys::ephemeral()?);
     let registry = EmbeddedRegistry::in_memory(Arc::clone(&keys), RegistryOptions::default())?;
     let mut people = Vec::with_capacity(DRIVERS);
@@ -164,7 +167,7 @@ async fn look_up(facts: &FactCache, number: NumberPseudonym) -> FactSource {
 type Asking = Box<dyn Fn(Arc<AtomicUsize>, &mut JoinSet<()>)>;
 
 /// Asks about one driver after the other until enough were asked about.
-fn asking(facts: &Arc<FactCache>, people: &Arc<Vec<NumberPseudonym>>, expected: FactSource) -> Asking {
+fn asking(facts: &Arc<FactCache>, people: &Everybody, expected: FactSource) -> Asking {
     let (facts, people) = (Arc::clone(facts), Arc::clone(people));
     Box::new(move |asked, tasks| {
         let (facts, people) = (Arc::clone(&facts), Arc::clone(&people));

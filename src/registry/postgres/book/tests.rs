@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::app::SystemClock;
+use crate::domain::time::Clock as _;
 use crate::registry::book_suite::{Store as _, qr, redeem, redemption};
 use crate::registry::postgres::PostgresOptions;
 use crate::registry::postgres::testing::{self, Server};
@@ -33,7 +35,7 @@ crate::registry::book_suite::book_suite! { fresh() }
 #[test]
 fn a_clock_that_runs_ahead_sweeps_nothing_that_is_live() {
     let store = fresh();
-    let at = |seconds| jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    let at = |seconds| SystemClock.now() + jiff::SignedDuration::from_secs(seconds);
     let asked = Redemption {
         issued_at: at(0),
         expires_at: at(60),
