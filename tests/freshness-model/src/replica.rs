@@ -134,7 +134,7 @@ impl SlotTable {
         *slot = position.seq.max(*slot);
     }
 
-    /// `SlotTable::judge`, what comes after the watermark.
+    /// `SlotTable::judge_in`, what comes after the watermark.
     pub(crate) fn admits(&self, position: Position, flaw: Option<Flaw>) -> bool {
         let told_from = if flaw == Some(Flaw::NoToldFrom) { 0 } else { self.told_from[position.partition] };
         let is_outdated = flaw != Some(Flaw::FillRace) && self.slots[position.partition] > position.seq;
@@ -270,7 +270,7 @@ impl Replica {
     }
 
     /// The reading is there: both levels are filled with it. Here they take everything; that the code offers them only what is
-    /// usable just then (`Levels::read_from`) saves work, and carries nothing.
+    /// usable just then (`Levels::read_on`) saves work, and carries nothing.
     pub(crate) fn arrive(&mut self, scene: &Scene, redis: &mut Readings) {
         let Question::Arriving { reading } = self.question else { return };
         self.hold(scene, reading);
